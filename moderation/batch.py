@@ -1,0 +1,249 @@
+"""Score files of any size: JSON Lines, CSV or Parquet in, one JSON line per comment out, in the same order.
+
+A bad line never stops the others: in its place stands ``{"id"?, "line", "error"}``, and again in the file
+``OUT.errors.jsonl`` beside the output, for mending.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from joblib import Parallel, delayed
+
+from moderation.bundle import Bundle, load_bundle
+from moderation.comment import MAX_POST_CHARS, Author, Comment, Neighbour, Post
+from moderation.errors import InvalidComment, ModerationError
+from moderation.policy import Policy
+
+FORMATS = ("jsonl", "csv", "parquet")
+_CHUNK = 256
+_NESTED: dict[str, type] = {"author": Author, "post": Post, "parent": Neighbour}
+COLUMNS: tuple[str, ...] = (
+    *(item.name for item in fields(Comment) if item.name not in {*_NESTED, "hints"}),
+    *(f"{name}.{item.name}" for name, kind in _NESTED.items() for item in fields(kind)),
+    "hints.honeypot",
+)
+"""The columns of a CSV file; those of a Parquet file may be nested instead."""
+
+
+class UnreadableInput(ModerationError):
+    """The input as a whole cannot be read, so nothing was scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of input: a comment, or why it is none."""
+
+    number: int
+    comment: Comment | None
+    id: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How many lines were scored and how many were bad."""
+
+    scored: int
+    bad: int
+
+
+def score_lines(
+    lines: Iterable[Line],
+    bundle: Path,
+    policy: str,
+    *,
+    jobs: int = 1,
+) -> Iterator[tuple[Line, dict[str, Any]]]:
+    """Each line with its result: ``id`` and the decision, or ``line`` and ``error``. Lazy; order kept.
+
+    ``bundle`` is the bundle's folder and ``policy`` the TOML text, so that ``jobs`` processes can each load them.
+    """
+    chunks = iter(lambda source=iter(lines): list(islice(source, _CHUNK)), [])  # type: ignore[misc]  # bound once
+    parallel = Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2*n_jobs")
+    for chunk, results in parallel(delayed(_score_chunk)(bundle, policy, chunk) for chunk in chunks):
+        yield from zip(chunk, results, strict=True)
+
+
+def score_file(
+    source: Path | None,
+    target: IO[str],
+    aside: Callable[[], IO[str]],
+    bundle: Path,
+    policy: str,
+    *,
+    file_format: str | None = None,
+    ignore_unknown: bool = False,
+    jobs: int = 1,
+    on_line: Callable[[int], None] = lambda _: None,
+) -> Outcome:
+    """Score ``source`` (``None``: standard input) into ``target``; bad lines also go to what ``aside()`` opens.
+
+    Raises ``UnreadableInput`` when the file as a whole cannot be read. ``on_line`` hears how many lines are done.
+    """
+    scored = bad = 0
+    errors: IO[str] | None = None
+    try:
+        lines = read_lines(source, file_format=file_format, ignore_unknown=ignore_unknown)
+        for line, result in score_lines(lines, bundle, policy, jobs=jobs):
+            target.write(json.dumps(result, ensure_ascii=False) + "\n")
+            if line.error is None:
+                scored += 1
+            else:
+                bad += 1
+                errors = errors or aside()
+                errors.write(json.dumps({"file": str(source or "-"), **result}, ensure_ascii=False) + "\n")
+            on_line(scored + bad)
+    finally:
+        if errors is not None:
+            errors.close()
+    return Outcome(scored, bad)
+
+
+def read_lines(source: Path | None, *, file_format: str | None = None, ignore_unknown: bool = False) -> Iterator[Line]:
+    """The lines of a file, by its ending (``.csv``, ``.parquet``, else JSON Lines) or ``file_format``."""
+    kind = file_format or {".csv": "csv", ".parquet": "parquet"}.get(source.suffix.lower() if source else "", "jsonl")
+    if kind == "parquet":
+        return _read_parquet(source, ignore_unknown=ignore_unknown)
+    return _read_text(source, kind, ignore_unknown=ignore_unknown)
+
+
+def _read_text(source: Path | None, kind: str, *, ignore_unknown: bool) -> Iterator[Line]:
+    try:
+        with open(0 if source is None else source, "rb", closefd=source is not None) as file:  # noqa: PTH123 - 0 is standard input
+            yield from _read_csv(file, ignore_unknown) if kind == "csv" else _read_jsonl(file, ignore_unknown)
+    except OSError as error:
+        raise UnreadableInput(f"cannot read {source or 'standard input'}: {error.strerror}") from error
+
+
+def _read_jsonl(file: IO[bytes], ignore_unknown: bool) -> Iterator[Line]:
+    for number, raw in enumerate(file, 1):
+        content = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
+        if not content.strip():
+            continue
+        try:
+            data = json.loads(content.decode())
+        except UnicodeDecodeError:
+            yield Line(number, None, error="is not valid UTF-8")
+        except (ValueError, RecursionError) as error:
+            yield Line(number, None, error=f"is not JSON: {error}"[:200])
+        else:
+            yield _line(number, _known(data) if ignore_unknown else data)
+
+
+def _read_csv(file: IO[bytes], ignore_unknown: bool) -> Iterator[Line]:
+    csv.field_size_limit(MAX_POST_CHARS * 4)
+    # What is no UTF-8 becomes lone surrogates, which no comment may hold: so only that line is bad.
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    reader = csv.DictReader(text, restkey="(more cells than columns)")
+    unknown = [name for name in reader.fieldnames or () if name not in COLUMNS]
+    if unknown and not ignore_unknown:
+        raise UnreadableInput(
+            f"line 1: unknown columns {', '.join(unknown)}; known are {', '.join(COLUMNS)}. "
+            "Rename them, or ignore them with --ignore-unknown"
+        )
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Line(reader.line_num, None, error=f"is not CSV: {error}")
+            continue
+        yield _read_cells(reader.line_num, {name: cell for name, cell in cells.items() if name in COLUMNS and cell})
+
+
+def _read_cells(number: int, cells: dict[str, str]) -> Line:
+    data: dict[str, Any] = {}
+    try:
+        for name, cell in cells.items():
+            value: Any = cell
+            if name in {"do_not_store", "hints.honeypot"}:
+                value = {"true": True, "1": True, "false": False, "0": False}.get(cell.lower(), cell)
+            elif name == "post.tags":
+                value = [tag.strip() for tag in cell.split(",")]
+            elif name == "thread":
+                value = json.loads(cell)
+            outer, _, inner = name.partition(".")
+            if inner:
+                data.setdefault(outer, {})[inner] = value
+            else:
+                data[name] = value
+    except ValueError as error:
+        return Line(number, None, cells.get("id"), f"thread: is not JSON: {error}")
+    return _line(number, data)
+
+
+def _read_parquet(source: Path | None, *, ignore_unknown: bool) -> Iterator[Line]:
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra that only Parquet needs
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError:
+        raise UnreadableInput("Parquet needs pyarrow: install comment-moderation[parquet]") from None
+    if source is None:
+        raise UnreadableInput("Parquet cannot be read from standard input: give a file")
+    try:
+        number = 0
+        with parquet.ParquetFile(source) as file:
+            for batch in file.iter_batches(batch_size=_CHUNK):
+                for row in batch.to_pylist():
+                    number += 1
+                    data = {name: value for name, value in row.items() if "." not in name}
+                    for name, value in row.items():
+                        outer, dot, inner = name.partition(".")
+                        if dot and value is not None:
+                            data[outer] = {**(data.get(outer) or {}), inner: value}
+                    yield _line(number, _known(data) if ignore_unknown else data)
+    except (OSError, pa.ArrowException) as error:
+        raise UnreadableInput(f"cannot read {source}: {error}") from error
+
+
+def _line(number: int, data: object) -> Line:
+    identity = data.get("id") if isinstance(data, dict) else None
+    identity = identity if isinstance(identity, str) else None
+    try:
+        return Line(number, Comment.from_dict(data), identity)
+    except InvalidComment as error:
+        return Line(number, None, identity, str(error))
+
+
+def _known(data: object) -> object:
+    """The object without fields that comments do not have."""
+    if not isinstance(data, dict):
+        return data
+    known = {item.name for item in fields(Comment)}
+    result = {name: value for name, value in data.items() if name in known}
+    for name, kind in _NESTED.items():
+        if isinstance(result.get(name), dict):
+            inner = {item.name for item in fields(kind)}
+            result[name] = {key: value for key, value in result[name].items() if key in inner}
+    return result
+
+
+def _score_chunk(bundle: Path, policy: str, chunk: list[Line]) -> tuple[list[Line], list[dict[str, Any]]]:
+    loaded, resolved = _load(bundle, policy)
+    assessed = iter(loaded.assess([line.comment for line in chunk if line.comment is not None]))
+    results = []
+    for line in chunk:
+        result: dict[str, Any] = {} if line.id is None else {"id": line.id}
+        if line.comment is None:
+            result |= {"line": line.number, "error": line.error}
+        else:
+            scores, facts = next(assessed)
+            result |= resolved.decide(line.comment, scores, facts).to_dict()
+        results.append(result)
+    return chunk, results
+
+
+@lru_cache(maxsize=2)
+def _load(bundle: Path, policy: str) -> tuple[Bundle, Policy]:
+    loaded = load_bundle(bundle)
+    return loaded, Policy.parse(policy, loaded.operating_points)

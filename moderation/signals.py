@@ -1,0 +1,193 @@
+"""Facts about a comment that need no learning: links, names, repetition, capitals, scripts, disguised words.
+
+Each signal has a name, a value and a sentence for a moderator. Heads learn how much each one matters; the policy uses
+a few of them directly. Repetition *across* comments is not known here: the service passes it on as a fact.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from moderation.comment import Comment
+from moderation.normalise import Normalised
+
+# Every pattern is bounded where it could otherwise read on from each of 50,000 places to the end of the text.
+_LINK = re.compile(r"(?:https?|ftp)://[^\s<>\"'\])]+|\bwww\.[\w-]+\.[^\s<>\"'\])]+", re.IGNORECASE)
+# Bare host names count as links only under endings that are not also endings of files or of members in code.
+_BARE_HOST = re.compile(
+    r"(?<![\w@./-])(?:[a-z0-9][a-z0-9-]*\.)+(?:com|net|org|info|biz|ru|cn|top|xyz|online|site|shop|store|club|live|"
+    r"website|space|icu|vip|casino|loan|link|click|ltd|us|uk|co|de|fr|pl|in|ua|br|example|test)\b(?:/[^\s<>\"')]*)?(?![\w(])",
+    re.IGNORECASE,
+)
+_MARKUP_LINK = re.compile(r"<a\s[^>]{0,200}href|\[url[=\]]|\[link[=\]]|\]\(\s*https?:", re.IGNORECASE)
+_MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]+")
+_PHONE = re.compile(r"(?<![\w.,/:-])\+?\d[\d ()-]{8,16}\d(?![\w.,/:-])")
+_WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
+_CODE = re.compile(
+    r"```|^[ \t]{4,40}\S.*[;{}()=]|[{};][ \t]{0,40}$|\w\(\)|::|=>|->|</?\w{1,40}>|\$\w|^[ \t]{0,40}at \w+\.", re.MULTILINE
+)
+_MONEY = re.compile(r"[$€£₹]\s?\d|\d+\s?(?:usd|eur|dollars|btc)\b|\d+\s?%", re.IGNORECASE)
+_PERSON = re.compile(r"[^\W\d_]{2,}(?:[ .'\u2019-]+[^\W\d_]+){0,3}\.?")
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A fact found without learning. ``value`` is a count, a share from 0 to 1, or 0/1 for no/yes."""
+
+    name: str
+    value: float
+    text: str
+
+
+NAMES: tuple[str, ...] = (
+    "links",
+    "link_share",
+    "markup_links",
+    "mail_addresses",
+    "phone_numbers",
+    "money",
+    "author_url",
+    "author_url_deep",
+    "author_name_words",
+    "author_name_odd",
+    "author_name_in_url",
+    "author_name_has_link",
+    "length",
+    "words",
+    "word_length",
+    "capitals",
+    "exclamations",
+    "questions",
+    "repeated_words",
+    "repeated_lines",
+    "foreign_script",
+    "mixed_scripts",
+    "emoji",
+    "disguised",
+    "stretched",
+    "code",
+    "trackback",
+    "honeypot",
+)
+
+_COUNTS = frozenset(
+    {"links", "markup_links", "mail_addresses", "phone_numbers", "money", "author_name_words", "exclamations", "questions"}
+    | {"emoji", "disguised", "stretched", "code", "length", "words"}
+)
+
+
+def measure(comment: Comment, normalised: Normalised) -> tuple[Signal, ...]:
+    """Every signal of a comment, in the order of :data:`NAMES`."""
+    text = comment.text
+    author = comment.author
+    name = (author.name if author else None) or ""
+    url = (author.url if author else None) or ""
+    links = find_links(text)
+    words = _WORD.findall(normalised.text)
+    lowered = [word.lower() for word in words]
+    letters = [char for char in normalised.text if char.isalpha()]
+    scripts = Counter(map(_script, letters))
+    main_script = _main_script(comment.post.text or comment.post.title or "") if comment.post else None
+    lines = [line.strip() for line in text.splitlines() if len(line.strip()) > 10]
+    capitals = sum(char.isupper() for char in letters)
+    values: dict[str, tuple[float, str]] = {
+        "links": (len(links), f"{len(links)} links in the text"),
+        "link_share": (min(sum(map(len, links)) / len(text), 1.0), "share of the text that is links"),
+        "markup_links": (len(_MARKUP_LINK.findall(text)), "links written as HTML or BBCode"),
+        "mail_addresses": (len(_MAIL.findall(text)), "e-mail addresses in the text"),
+        "phone_numbers": (len(_PHONE.findall(text)), "telephone numbers in the text"),
+        "money": (len(_MONEY.findall(text)), "sums of money and percentages"),
+        "author_url": (bool(url), "the author gives a link"),
+        "author_url_deep": (len(urlsplit_safe(url)[1].strip("/")) > 1, "the author's link points inside a site"),
+        "author_name_words": (len(_WORD.findall(name)), "words in the author's name"),
+        "author_name_odd": (bool(name) and not _PERSON.fullmatch(name.strip()), "the name has digits or signs"),
+        "author_name_in_url": (_name_in_url(name, url), "the author's name and link say the same"),
+        "author_name_has_link": (bool(find_links(name)), "the author's name is a link"),
+        "length": (len(text), f"{len(text):,} characters"),
+        "words": (len(words), f"{len(words):,} words"),
+        "word_length": (sum(map(len, words)) / len(words) / 10 if words else 0.0, "average length of words, in tens"),
+        "capitals": (capitals / len(letters) if len(letters) > 8 else 0.0, "share of capital letters"),
+        "exclamations": (text.count("!"), "exclamation marks"),
+        "questions": (text.count("?"), "question marks"),
+        "repeated_words": (
+            1 - len(set(lowered)) / len(lowered) if len(lowered) > 8 else 0.0,
+            "share of words said before",
+        ),
+        "repeated_lines": (1 - len(set(lines)) / len(lines) if lines else 0.0, "share of lines said before"),
+        "foreign_script": (
+            1 - scripts[main_script] / len(letters) if letters and main_script else 0.0,
+            "share of letters in another script than the post's",
+        ),
+        "mixed_scripts": (
+            sum(count * 20 > len(letters) for count in scripts.values()) > 1,
+            "letters of several scripts",
+        ),
+        "emoji": (sum(_is_emoji(char) for char in text), "emoji"),
+        "disguised": (normalised.tricks, f"{normalised.tricks} disguised words or hidden characters"),
+        "stretched": (normalised.stretched, "words with stretched letters"),
+        "code": (len(_CODE.findall(text)), "marks of program code"),
+        "trackback": (comment.kind in {"trackback", "pingback"}, "a trackback or pingback"),
+        "honeypot": (comment.hints.get("honeypot", False), "a field that people cannot see was filled in"),
+    }
+    return tuple(Signal(name, float(values[name][0]), values[name][1]) for name in NAMES)
+
+
+def features(signals: tuple[Signal, ...]) -> list[float]:
+    """The signals as numbers of like size, for the heads: counts on a log scale, shares as they are."""
+    return [math.log1p(signal.value) / 2 if signal.name in _COUNTS else signal.value for signal in signals]
+
+
+def find_links(text: str) -> list[str]:
+    """Everything in ``text`` that a reader could follow: URLs, and bare host names under common endings."""
+    links = _LINK.findall(text)
+    rest = _LINK.sub(" ", text)
+    return links + [match.group() for match in _BARE_HOST.finditer(rest)]
+
+
+def link_facts(comment: Comment) -> tuple[int, tuple[str, ...]]:
+    """How many links the text has, and the distinct hosts of those and of the author's URL (no ``www.``), in order."""
+    links = find_links(comment.text)
+    urls = [*links, comment.author.url] if comment.author and comment.author.url else links
+    hosts = [urlsplit_safe(url)[0] for url in urls]
+    return len(links), tuple(dict.fromkeys(host for host in hosts if host))
+
+
+def urlsplit_safe(url: str) -> tuple[str, str]:
+    """Host (lower case, without ``www.``) and path of anything that may be a URL; empty where there is none."""
+    if not url:
+        return "", ""
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        host = (parts.hostname or "").removeprefix("www.")
+    except ValueError:  # such as a bracket that opens no IPv6 address
+        return "", ""
+    return host, parts.path
+
+
+def _name_in_url(name: str, url: str) -> bool:
+    host = re.sub(r"[^a-z0-9]", "", urlsplit_safe(url)[0].lower())
+    words = [word.lower() for word in _WORD.findall(name) if len(word) > 3]
+    return bool(host) and any(word in host for word in words)
+
+
+def _is_emoji(char: str) -> bool:
+    return char >= "\u2600" and unicodedata.category(char) == "So"
+
+
+@lru_cache(maxsize=64)
+def _main_script(text: str) -> str | None:
+    """The script of most letters at the start of a post, ``None`` without any."""
+    scripts = Counter(_script(char) for char in text[:1000] if char.isalpha())
+    return scripts.most_common(1)[0][0] if scripts else None
+
+
+@lru_cache(maxsize=4096)
+def _script(char: str) -> str:
+    """The script of a letter: the first word of its Unicode name, which is what names letters by script."""
+    return "LATIN" if char.isascii() else unicodedata.name(char, "UNKNOWN").split(" ", 1)[0]

@@ -1,0 +1,154 @@
+"""How related a comment is to its post, its parent and its thread, by the words they share.
+
+Words are stemmed (NLTK's Snowball stemmers), weighted by how rare they are in blogs at large (inverse document
+frequency, learned in training), and compared by cosine and by containment, with the whole post and with the passage
+that fits best. Without a post, or under eight words, nothing can be said: the answer is ``None``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+import numpy as np
+from nltk.stem.snowball import SnowballStemmer
+from numpy.typing import NDArray
+
+from moderation.comment import Comment, Post
+
+BITS = 16
+MIN_WORDS = 8
+_PASSAGE_WORDS = 120
+_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?")
+_TAG = re.compile(r"<[^>]{1,300}>")
+_LANGUAGES = {
+    "ar": "arabic", "da": "danish", "nl": "dutch", "en": "english", "fi": "finnish", "fr": "french", "de": "german",
+    "hu": "hungarian", "it": "italian", "no": "norwegian", "nb": "norwegian", "nn": "norwegian", "pt": "portuguese",
+    "ro": "romanian", "ru": "russian", "es": "spanish", "sv": "swedish",
+}  # fmt: skip
+
+NAMES: tuple[str, ...] = (
+    "post_cosine",
+    "post_containment",
+    "passage_cosine",
+    "passage_containment",
+    "title_cosine",
+    "title_containment",
+    "tag_share",
+    "rarest_shared",
+    "rare_shared",
+    "shared_words",
+    "parent_cosine",
+    "thread_cosine",
+    "has_parent",
+    "has_thread",
+    "comment_words",
+    "post_words",
+)
+
+Vector = Mapping[int, float]
+
+
+class TopicModel:
+    """Relatedness features under one table of word weights (``idf``, shape (2**16,), by hashed stem)."""
+
+    def __init__(self, idf: NDArray[np.float32]) -> None:
+        self.idf = idf
+        self._post = lru_cache(maxsize=64)(self._read_post)
+
+    def features(self, comment: Comment) -> list[float] | None:
+        """Sixteen numbers in the order of :data:`NAMES`, or ``None`` to abstain."""
+        post = comment.post
+        if post is None or not (post.title or post.text):
+            return None
+        lang = _language(comment.lang)
+        counts = Counter(stems(comment.text, lang))
+        length = sum(counts.values())
+        if length < MIN_WORDS:
+            return None
+        words = self._weigh(counts)
+        whole, passages, title, tags, post_words = self._post(post, lang)
+        mass = sum(words.values()) or 1.0
+        best = max(passages, key=lambda passage: _cosine(words, passage), default={})
+        shared = sorted((float(self.idf[stem]) for stem in words if stem in whole), reverse=True)
+        parent = self._weigh(Counter(stems(comment.parent.text or "", lang))) if comment.parent else {}
+        earlier = [self._weigh(Counter(stems(item.text or "", lang))) for item in comment.thread or ()]
+        return [
+            _cosine(words, whole),
+            sum(weight for stem, weight in words.items() if stem in whole) / mass,
+            _cosine(words, best),
+            sum(weight for stem, weight in words.items() if stem in best) / mass,
+            _cosine(words, title),
+            sum(weight for stem, weight in title.items() if stem in words) / (sum(title.values()) or 1.0),
+            sum(stem in words for stem in tags) / len(tags) if tags else 0.0,
+            shared[0] / 10 if shared else 0.0,
+            sum(shared[:3]) / 30,
+            math.log1p(len(shared)) / 4,
+            _cosine(words, parent),
+            max((_cosine(words, item) for item in earlier), default=0.0),
+            float(bool(parent)),
+            float(bool(earlier)),
+            math.log1p(length) / 5,
+            math.log1p(post_words) / 8,
+        ]
+
+    def _read_post(self, post: Post, lang: str) -> tuple[Vector, list[Vector], Vector, frozenset[int], int]:
+        text = stems(_TAG.sub(" ", post.text or ""), lang)
+        title = stems(post.title or "", lang)
+        tags = stems(" ".join(post.tags), lang)
+        step = _PASSAGE_WORDS // 2
+        passages = [text[start : start + _PASSAGE_WORDS] for start in range(0, max(len(text) - step, 1), step)]
+        return (
+            self._weigh(Counter(text + title + tags)),
+            [self._weigh(Counter(passage)) for passage in passages],
+            self._weigh(Counter(title)),
+            frozenset(tags),
+            len(text),
+        )
+
+    def _weigh(self, counts: Counter[int]) -> Vector:
+        return {stem: (1 + math.log(count)) * float(self.idf[stem]) for stem, count in counts.items()}
+
+
+def stems(text: str, lang: str = "english") -> list[int]:
+    """The stem of each word, hashed to ``BITS`` bits; ``lang`` is the name of a Snowball stemmer."""
+    return [_stem(word, lang) for word in _WORD.findall(text.lower())]
+
+
+def learn_idf(texts: Iterable[str]) -> NDArray[np.float32]:
+    """Weights by hashed stem, shape (2**16,): ``log((1 + n) / (1 + df))`` of ``n`` texts, so that common words count little."""
+    documents = 0
+    frequency = np.zeros(1 << BITS, np.int64)
+    for text in texts:
+        documents += 1
+        frequency[list(set(stems(text)))] += 1
+    idf = np.log((1 + documents) / (1 + frequency))
+    return idf.astype(np.float32)
+
+
+def _cosine(one: Vector, other: Vector) -> float:
+    if not one or not other:
+        return 0.0
+    if len(one) > len(other):
+        one, other = other, one
+    product = sum(weight * other.get(stem, 0.0) for stem, weight in one.items())
+    norms = math.sqrt(sum(w * w for w in one.values()) * sum(w * w for w in other.values()))
+    return product / norms if norms else 0.0
+
+
+def _language(lang: str | None) -> str:
+    return _LANGUAGES.get((lang or "en").split("-")[0].split("_")[0].lower(), "english")
+
+
+@lru_cache(maxsize=32)
+def _stemmer(lang: str) -> SnowballStemmer:
+    return SnowballStemmer(lang)
+
+
+@lru_cache(maxsize=1 << 17)
+def _stem(word: str, lang: str) -> int:
+    return zlib.crc32(_stemmer(lang).stem(word).encode("utf-8", "replace")) & ((1 << BITS) - 1)

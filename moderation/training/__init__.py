@@ -1,0 +1,1 @@
+"""Everything that learns. Serving never imports this package, and only this package imports scikit-learn."""

@@ -1,0 +1,302 @@
+"""Rows to a fitted, calibrated model, and the operating points it has. Same rows, same seed, same bytes.
+
+Each head is a logistic regression (liblinear) over the n-grams and dense features that :data:`RECIPES` allows it,
+fitted on the training rows whose label of that category is known. Sources mean different things by the same label, so
+a head also gets an intercept per source while it is fitted, which is dropped afterwards: the words need not explain
+how a source was sampled. Platt's sigmoid is then fitted on validation rows, which the head has not seen, and the
+operating points are measured on those too. What is measured is what is shipped: nothing is fitted again on all rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from joblib import Memory, Parallel, delayed
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.stats import beta
+from sklearn.linear_model import LogisticRegression
+
+from moderation import signals, topic
+from moderation.categories import CODES
+from moderation.comment import Author, Comment
+from moderation.heads import FIELDS, Features, FieldWeights, Heads
+from moderation.model import DENSE, Model, extract
+from moderation.topic import TopicModel, learn_idf
+from moderation.training.dataset import Dataset
+from moderation.training.rows import Row
+from moderation.training.vectorizer import LexicalVectorizer
+
+MANNERS = ("capitals", "exclamations", "disguised", "stretched")
+LINKS = ("links", "link_share", "markup_links", "mail_addresses", "phone_numbers", "money", "foreign_script")
+TOPIC = ("has_topic", *topic.NAMES)
+# Operating points tell how many *good comments of a blog* a line touches, so they are measured where such comments
+# are: blogs, forums and talk pages, not collections of hate in which the harmless rows were chosen to be hard.
+LIKE_A_BLOG = frozenset(
+    {"blog-threads", "blog-pr-moderation", "kaggle-insults", "jigsaw-predibase", "jigsaw-fastbert", "toxic-spans"}
+)
+POINTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What one head sees, and how strongly it is held back (``C`` of scikit-learn's LogisticRegression)."""
+
+    fields: tuple[str, ...]
+    dense: tuple[str, ...]
+    dense_scale: float
+    regularisation: float
+
+
+_HOSTILE = Recipe(("text",), MANNERS, 0.1, 2.0)
+RECIPES: Mapping[str, Recipe] = {
+    "hostile": _HOSTILE,
+    # The author's name and URL are read as words, but that they were given at all is not used: which blogs ask for
+    # them differs more than who gives them.
+    "spam": Recipe(FIELDS, tuple(name for name in DENSE if not name.startswith("author_")), 0.1, 3.0),
+    "off_topic": Recipe((), TOPIC, 1.0, 0.1),
+    "insult": _HOSTILE,
+    "threat": _HOSTILE,
+    "identity_attack": _HOSTILE,
+    "profanity": _HOSTILE,
+    "severe": _HOSTILE,
+}
+
+VECTORIZERS: Mapping[str, LexicalVectorizer] = {
+    "text": LexicalVectorizer(bits=18, char_min=2, char_max=5, word_max=2),
+    "author_name": LexicalVectorizer(bits=14, char_min=2, char_max=4, word_max=1, salt=1),
+    "author_url": LexicalVectorizer(bits=14, char_min=3, char_max=5, word_max=0, salt=2),
+}
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A model with the thresholds it can be used at, in the form of ``operating_points.json``."""
+
+    model: Model
+    operating_points: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Rows with everything a head may be fitted on. ``labels`` is NaN where unknown, shape (rows, categories)."""
+
+    rows: Sequence[Row]
+    features: Features
+    labels: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    def known(self, code: str) -> NDArray[np.bool_]:
+        known: NDArray[np.bool_] = ~np.isnan(self.labels[:, CODES.index(code)])
+        return known
+
+
+def fit_model(
+    dataset: Dataset, *, memory: Memory | None = None, jobs: int = 1, progress: Progress = lambda _: None
+) -> Fitted:
+    """Fit, calibrate and measure every head. Raises ``ValueError`` when a category lacks rows of either label."""
+    progress("learning how rare words are")
+    topic_model = TopicModel(_topic_idf(dataset))
+    progress("reading features of the training rows")
+    train = _table(vary(dataset.train), topic_model, memory)
+    progress("reading features of the validation rows")
+    validation = _table(dataset.validation, topic_model, memory)
+
+    vectorizers = dict(VECTORIZERS)
+    matrices = {}
+    for name in FIELDS:
+        progress(f"counting n-grams of {name}")
+        matrices[name] = vectorizers[name].fit_transform(train.features.fields[name])
+    mean, scale = _moments(train)
+    blank = Heads(CODES, {}, mean, scale, np.zeros((len(DENSE), 0)), np.zeros(0), np.zeros((0, 2)))  # type: ignore[arg-type]  # only its moments are used
+    dense = blank.standardise(train.features.dense)
+
+    progress("fitting the heads")
+    fitted = Parallel(n_jobs=jobs, prefer="threads")(delayed(_fit_head)(code, train, matrices, dense) for code in CODES)
+    coefficients = dict(zip(CODES, fitted, strict=True))
+    heads = Heads(
+        codes=CODES,
+        fields={
+            name: FieldWeights(
+                vectorizers[name].spec,
+                vectorizers[name].idf_,
+                np.stack([coefficients[code].fields[name] for code in CODES], axis=1).astype(np.float16),
+            )
+            for name in FIELDS
+        },
+        mean=mean,
+        scale=scale,
+        dense_weights=np.stack([coefficients[code].dense for code in CODES], axis=1).astype(np.float32),
+        intercept=np.array([coefficients[code].intercept for code in CODES]),
+        calibration=np.tile([1.0, 0.0], (len(CODES), 1)),
+    )
+    progress("calibrating")
+    logits = heads.logits(validation.features)
+    heads = replace(heads, calibration=np.array([_calibrate(code, validation, logits) for code in CODES]))
+    probabilities = heads.probabilities(validation.features)
+    points = {code: _operating_points(code, validation, probabilities) for code in CODES}
+    return Fitted(Model(heads, topic_model), {"format": 1, "tiers": {"lexical": points}})
+
+
+def vary(rows: Sequence[Row]) -> list[Row]:
+    """Add to each spam and ham row copies that lack what another platform may not send, all sharing its weight.
+
+    Once without the author's name and URL, once without the post as well, so that the absence of either says nothing.
+    """
+    varied: list[Row] = []
+    for row in rows:
+        bare = [replace(row.comment, author=None), replace(row.comment, author=None, post=None, thread=None)]
+        comments = [row.comment, *bare] if "spam" in row.labels else [row.comment]
+        comments = list(dict.fromkeys(comments)) if len(comments) > 1 else comments
+        for number, comment in enumerate(comments):
+            copies = {"comment": comment, "weight": row.weight / len(comments)}
+            varied.append(replace(row, id=f"{row.id}~{number}" if number else row.id, **copies))
+    return varied
+
+
+@dataclass(frozen=True, slots=True)
+class _Coefficients:
+    """One fitted head: weights per field (columns,), dense weights (features,), and the mean intercept of sources."""
+
+    fields: Mapping[str, NDArray[np.float64]]
+    dense: NDArray[np.float64]
+    intercept: float
+
+
+def _fit_head(
+    code: str, train: _Table, matrices: Mapping[str, sparse.csr_matrix], dense: NDArray[np.float32]
+) -> _Coefficients:
+    recipe = RECIPES[code]
+    index = np.flatnonzero(train.known(code))
+    target = train.labels[index, CODES.index(code)]
+    if len(np.unique(target)) < 2:
+        raise ValueError(f"no head for {code}: the training rows hold only one of the labels 0 and 1")
+    columns = [DENSE.index(name) for name in recipe.dense]
+    names = sorted({train.rows[row].source for row in index})
+    sources = np.array([names.index(train.rows[row].source) for row in index])
+    offsets = sparse.csr_matrix((np.ones(len(index)), (np.arange(len(index)), sources)), shape=(len(index), len(names)))
+    blocks = [matrices[name][index] for name in recipe.fields]
+    blocks += [sparse.csr_matrix(dense[index][:, columns] * recipe.dense_scale), offsets]
+    weights = train.weights[index]
+    head = LogisticRegression(C=recipe.regularisation, solver="liblinear", random_state=0, max_iter=1000)
+    head.fit(sparse.hstack(blocks, format="csr"), target, sample_weight=weights / weights.mean())
+    parts = np.split(head.coef_[0], np.cumsum([block.shape[1] for block in blocks])[:-1])
+    by_field = dict(zip(recipe.fields, parts, strict=False))
+    dense_weights = np.zeros(len(DENSE))
+    dense_weights[columns] = parts[-2] * recipe.dense_scale
+    return _Coefficients(
+        {name: by_field.get(name, np.zeros(1 << VECTORIZERS[name].bits)) for name in FIELDS},
+        dense_weights,
+        float(head.intercept_[0] + np.average(parts[-1][sources], weights=weights)),
+    )
+
+
+def _calibrate(code: str, validation: _Table, logits: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope and offset of Platt's sigmoid for one head."""
+    index = np.flatnonzero(validation.known(code) & _like_a_blog(validation))
+    target = validation.labels[index, CODES.index(code)]
+    if len(np.unique(target)) < 2:
+        raise ValueError(f"cannot calibrate {code}: the validation rows hold only one of the labels 0 and 1")
+    sigmoid = LogisticRegression(C=1e4).fit(logits[index, CODES.index(code)][:, None], target)
+    return float(sigmoid.coef_[0, 0]), float(sigmoid.intercept_[0])
+
+
+def _operating_points(code: str, validation: _Table, probabilities: NDArray[np.float64]) -> dict[str, Any]:
+    """Thresholds with the shares of bad and good validation rows at or above each, ascending."""
+    index = np.flatnonzero(validation.known(code) & _like_a_blog(validation))
+    scores = np.round(probabilities[index, CODES.index(code)], 6)
+    positive = validation.labels[index, CODES.index(code)] == 1
+    bad, good = np.sort(scores[positive]), np.sort(scores[~positive])
+    # Dense where the lines of policies lie: among the highest scores of good rows.
+    shares = np.concatenate([np.linspace(0, 0.9, 40), 1 - np.geomspace(0.1, 1e-4, 80)])
+    thresholds = np.unique(np.concatenate([np.quantile(good, shares), np.quantile(bad, np.linspace(0, 1, 80))]))
+    thresholds = np.unique(np.ceil(thresholds * 1e6) / 1e6)
+    points = []
+    for threshold in thresholds[:: max(1, len(thresholds) // POINTS)]:
+        wrong = len(good) - int(np.searchsorted(good, threshold))
+        found = len(bad) - int(np.searchsorted(bad, threshold))
+        points.append(
+            {
+                "threshold": round(float(threshold), 6),
+                "recall": round(found / len(bad), 5),
+                "false_positive_rate": round(wrong / len(good), 6),
+                "false_positive_rate_upper": round(clopper_pearson_upper(wrong, len(good)), 6),
+            }
+        )
+    return {"positives": len(bad), "negatives": len(good), "points": points}
+
+
+def clopper_pearson_upper(events: int, trials: int, confidence: float = 0.95) -> float:
+    """The one-sided upper bound of a share (Clopper and Pearson 1934)."""
+    return 1.0 if events >= trials else float(beta.ppf(confidence, events + 1, trials - events))
+
+
+def _like_a_blog(table: _Table) -> NDArray[np.bool_]:
+    return np.array([row.source in LIKE_A_BLOG for row in table.rows])
+
+
+def _topic_idf(dataset: Dataset) -> NDArray[np.float32]:
+    """How rare stems are in the posts and comments of the training blogs, each text counted once."""
+    texts: dict[str, None] = {}
+    for row in dataset.train:
+        if row.labels.get("off_topic") == 0 and row.comment.post is not None:
+            texts[row.comment.text] = None
+            texts[f"{row.comment.post.title or ''}\n{row.comment.post.text or ''}"] = None
+    return learn_idf(texts)
+
+
+def _table(rows: Sequence[Row], topic_model: TopicModel, memory: Memory | None) -> _Table:
+    comments = [row.comment for row in rows]
+    features = _extract_cached(comments, topic_model, memory) if memory else extract(comments, topic_model)
+    labels = np.array([[row.labels.get(code, np.nan) for code in CODES] for row in rows], float)
+    return _Table(rows, features, labels, np.array([row.weight for row in rows]))
+
+
+def _extract_cached(comments: Sequence[Comment], topic_model: TopicModel, memory: Memory) -> Features:
+    """Features of comments seen before come from the cache; hashing digests is quicker than hashing comments."""
+    key = hashlib.sha256(topic_model.idf.tobytes())
+    for comment in comments:
+        key.update(comment.digest().encode())
+    cached = memory.cache(_extract_by_key, ignore=["comments", "topic_model"], verbose=0)
+    features: Features = cached(key.hexdigest(), comments, topic_model)
+    return features
+
+
+def _extract_by_key(key: str, comments: Sequence[Comment], topic_model: TopicModel) -> Features:  # noqa: ARG001 - the key is what the cache looks up
+    return extract(comments, topic_model)
+
+
+def _moments(train: _Table) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of the dense features; of topic features, over the rows that have any."""
+    dense = train.features.dense.astype(np.float64)
+    related = dense[:, DENSE.index("has_topic")] > 0
+    mean, deviation = dense.mean(axis=0), dense.std(axis=0)
+    first = len(signals.NAMES) + 1
+    mean[first:], deviation[first:] = dense[related, first:].mean(axis=0), dense[related, first:].std(axis=0)
+    # A feature that hardly varies in training must not become huge when it does vary.
+    return mean.astype(np.float32), np.maximum(deviation, 0.05).astype(np.float32)
+
+
+def count_rows(rows: Sequence[Row]) -> dict[str, int]:
+    """Rows by source, sorted by name."""
+    return dict(sorted(Counter(row.source for row in rows).items()))
+
+
+__all__ = [
+    "LIKE_A_BLOG",
+    "RECIPES",
+    "Author",
+    "Fitted",
+    "Recipe",
+    "clopper_pearson_upper",
+    "count_rows",
+    "fit_model",
+    "vary",
+]

@@ -1,0 +1,215 @@
+"""``create_app(settings)``: the one place where things are wired. Importing this does nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import moderation
+from moderation.shipped import shipped_folder
+from service import api
+from service.errors import InvalidSettings, ServiceError, UnknownHost, error_body
+from service.live_model import LiveModel
+from service.logs import describe_error
+from service.metrics import Metrics
+from service.settings import Settings
+from service.store import Store
+from service.workflow import Workflow
+
+_log = logging.getLogger(__name__)
+
+_DESCRIPTION = """Comments in, decisions out: publish, hold for a moderator, or reject, with scores and reasons.
+
+Every route under `/v1` takes the API key of a site, made with `moderation add-site URL`. All errors have one body:
+`{"error": {"code": ..., "message": ..., "details": [...]}}`."""
+
+_TAGS = [
+    {"name": "comments", "description": "Submit comments and ask what became of them."},
+    {"name": "decisions", "description": "Read what was decided, and why."},
+    {"name": "operation", "description": "For the people and programs that run the service. No key needed."},
+]
+
+# Codes for what the framework itself refuses.
+_CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application with everything in it: folder, database at the newest schema, model and policy, routes.
+
+    Raises:
+        InvalidSettings: when a setting, the home folder or its policy.toml cannot be used.
+        StoreError: when the database cannot.
+    """
+    secret = prepare_home(settings)
+    store = open_store(settings)
+    live_model = LiveModel(settings.home, shipped_folder("models"))
+    metrics = Metrics()
+    workflow = Workflow(store, live_model, metrics, text_key=secret)
+
+    @asynccontextmanager
+    async def closing(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        store.close()
+
+    app = FastAPI(
+        title="Comment moderation",
+        version=moderation.__version__,
+        description=_DESCRIPTION,
+        openapi_tags=_TAGS,
+        redirect_slashes=False,
+        lifespan=closing,
+    )
+    app.state.parts = api.Parts(settings, store, live_model, metrics, workflow)
+    app.include_router(api.router)
+    app.openapi = lambda: api.describe_api(app)  # type: ignore[method-assign]  # FastAPI's documented way
+    app.add_exception_handler(ServiceError, _answer_service_error)
+    app.add_exception_handler(HTTPException, _answer_framework_error)
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)
+    app.add_middleware(_Edge, metrics=metrics, allowed_hosts=settings.allowed_hosts)
+    return app
+
+
+def prepare_home(settings: Settings) -> bytes:
+    """Make the home folder, for its owner only, and return the secret kept in it. Raises ``InvalidSettings``."""
+    try:
+        if not settings.home.is_dir():
+            settings.home.mkdir(parents=True)
+            settings.home.chmod(0o700)
+        if settings.secret is not None:
+            return settings.secret.get_secret_value().encode()
+        return _keep_secret(settings)
+    except OSError as error:
+        raise InvalidSettings(
+            f"the home folder {settings.home} cannot be used ({error.strerror}); "
+            "make it writable or name another one with --home or MODERATION_HOME"
+        ) from error
+
+
+def _keep_secret(settings: Settings) -> bytes:
+    path = settings.home / "secret"
+    if not path.exists():
+        aside = settings.home / f".secret-{secrets.token_hex(4)}"
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(secrets.token_urlsafe(48) + "\n")
+        try:
+            # Of two processes that start together, the first one's secret stays.
+            os.link(aside, path)
+        except FileExistsError:
+            pass
+        finally:
+            aside.unlink()
+    secret = path.read_bytes().strip()
+    if len(secret) < 32:
+        raise InvalidSettings(f"{path} must hold at least 32 characters; remove it to get a new one")
+    return secret
+
+
+def open_store(settings: Settings) -> Store:
+    """The database at the newest schema, made if there is none. Raises ``InvalidSettings`` or ``StoreError``."""
+    store = Store(settings.database, timeout_seconds=settings.database_timeout_seconds)
+    try:
+        store.migrate()
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _answer(error: ServiceError) -> JSONResponse:
+    headers = {}
+    if error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(error_body(error.code, error.message, error.details), error.status, headers)
+
+
+async def _answer_service_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ServiceError)
+    if error.status >= 500:
+        _log.error("refused", extra={"code": error.code, **describe_error(error)})
+    return _answer(error)
+
+
+async def _answer_framework_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = _CODES.get(error.status_code, "invalid_request")
+    sentences = {
+        "not_found": "there is no such route; /docs lists them",
+        "method_not_allowed": f"this route does not take {request.method}",
+    }
+    message = sentences.get(code, str(error.detail))
+    return JSONResponse(error_body(code, message), error.status_code, dict(error.headers or {}))
+
+
+async def _answer_validation_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    details = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in error.errors()]
+    return JSONResponse(error_body("invalid_request", "the request is malformed", details), 422)
+
+
+@dataclass
+class _Edge:
+    """The outermost layer: checks the host, times and logs every answer, and turns a bug into an error body.
+
+    FastAPI would print a bug's message, which may quote the comment that was being worked on.
+    """
+
+    app: ASGIApp
+    metrics: Metrics
+    allowed_hosts: tuple[str, ...]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 0
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            if self._is_our_host(scope):
+                await self.app(scope, receive, watch)
+            else:
+                await _answer(UnknownHost("this service does not answer to that name"))(scope, receive, watch)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets the one error body
+            _log.error("fault", extra=describe_error(error))  # the traceback would quote its message
+            if status == 0:
+                await _answer(ServiceError("a fault of the service; nothing was kept"))(scope, receive, watch)
+        finally:
+            seconds = time.perf_counter() - started
+            route = _route(scope)
+            self.metrics.time_request(scope["method"], route, status, seconds)
+            answered = {"method": scope["method"], "route": route, "status": status, "seconds": round(seconds, 4)}
+            _log.info("answered", extra=answered)
+
+    def _is_our_host(self, scope: Scope) -> bool:
+        if not self.allowed_hosts:
+            return True
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        return host.rsplit(":", 1)[0] in self.allowed_hosts or host in self.allowed_hosts
+
+
+def _route(scope: Scope) -> str:
+    """The pattern of the route that answered; paths hold ids, and strangers can make up any number of them."""
+    route: Any = scope.get("route")
+    return getattr(route, "path", "none")

@@ -1,0 +1,198 @@
+"""The ``moderation`` command. Heavy imports happen inside the commands, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from moderation.errors import ModerationError
+from service.commands import score, training
+from service.commands.places import HomeOption
+from service.errors import InvalidSettings, ServiceError
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+FIRST_SITE = "http://localhost"
+
+_HELP = """Decide about comments: publish, hold for a moderator, or reject.
+
+Start the service, which needs no configuration and prints its address and a first API key:
+
+    moderation serve
+
+Try it without a service:
+
+    moderation score --text "Great post, visit my shop" --post-title "Baking bread"
+"""
+
+
+class _Explaining(TyperGroup):
+    """Says what is wrong in one sentence, and exits with 2, where a command raises one of our own errors."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (ServiceError, ModerationError) as error:
+            Console(stderr=True).print(f"[bold red]Error:[/] {_plain(str(error))}", highlight=False, soft_wrap=True)
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(
+    name="moderation",
+    help=_HELP,
+    cls=_Explaining,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    # Its tracebacks would show comments.
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def serve(
+    home: HomeOption = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on, 127.0.0.1 by default; 0.0.0.0 is all.", show_default=False)
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on, 8000 by default; 0 is any free one.", show_default=False)
+    ] = None,
+) -> None:
+    """Start the service.
+
+    On the first start the home folder, the database and a first API key are made; the key is printed once. Everything
+    else can be set with MODERATION_ variables: see docs/configuration.md.
+    """
+    import uvicorn
+
+    from service.app import create_app
+    from service.auth import make_key
+    from service.logs import configure_logs
+    from service.settings import Settings
+
+    settings = Settings.load(home=home, host=host, port=port)
+    configure_logs(settings.log_format)
+    listener = _listen(settings)
+    application = create_app(settings)
+    parts = application.state.parts
+    if not parts.store.sites():
+        site = parts.store.add_site(FIRST_SITE)
+        typer.echo(f"First API key, for {site.url}, shown only now: {make_key(parts.store, site)}")
+    bundle = parts.live_model.current().bundle
+    address = settings.public_url or _address(listener)
+    model = bundle.name if bundle else "none, so every comment is held (see /readyz)"
+    typer.echo(
+        f"Serving {address} | home {settings.home} | database {settings.database_shown} | bundle {model} | "
+        f"API {address}/docs"
+    )
+    sys.stdout.flush()
+    config = uvicorn.Config(
+        application, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10
+    )
+    server = uvicorn.Server(config)
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        raise typer.Exit(128 + signal.SIGINT) from None
+
+
+@app.command("add-site")
+def add_site(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The site's address, such as https://blog.example.org.")],
+    home: HomeOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
+) -> None:
+    """Make an API key for a site, and the site if it is new.
+
+    The key is shown once and cannot be read again. A site may have several keys.
+    """
+    from service.app import open_store, prepare_home
+    from service.auth import make_key, site_url
+    from service.settings import Settings
+
+    url = site_url(url)
+    settings = Settings.load(home=home)
+    prepare_home(settings)
+    store = open_store(settings)
+    try:
+        site = store.add_site(url)
+        key = make_key(store, site)
+    finally:
+        store.close()
+    if as_json:
+        typer.echo(json.dumps({"site": site.url, "key": key}))
+        return
+    typer.echo(f"Site: {site.url}")
+    typer.echo(f"Key:  {key}")
+    typer.echo("Send it as 'Authorization: Bearer KEY'. It is not shown again.", err=True)
+
+
+@app.command()
+def version(
+    home: HomeOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
+) -> None:
+    """Print this version, the published bundle and the format of bundles that is read."""
+    import moderation
+    from moderation.bundle import FORMAT
+    from moderation.errors import BundleMissing
+    from service.commands.places import find_bundle
+
+    try:
+        bundle: Path | None = find_bundle(home, None)
+    except BundleMissing:
+        bundle = None
+    found = {
+        "version": moderation.__version__,
+        "bundle": bundle.name if bundle else None,
+        "bundle_path": str(bundle) if bundle else None,
+        "format": FORMAT,
+    }
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    typer.echo(f"moderation {found['version']}, bundle {found['bundle'] or 'none'}, bundle format {FORMAT}")
+
+
+app.command()(score.score)
+app.command()(training.train)
+app.command()(training.evaluate)
+app.add_typer(training.data, name="data")
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """A bound socket, so that a port in use is found before anything is made, and port 0 is known."""
+    try:
+        ((family, kind, protocol, _, address), *_) = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise InvalidSettings(
+            f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); "
+            "choose others with --host and --port"
+        ) from error
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104  # only shown
+    return f"http://{shown}:{port}"
+
+
+def _plain(text: str) -> str:
+    """Text that rich shows as it is."""
+    return text.replace("[", r"\[")

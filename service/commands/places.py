@@ -1,0 +1,50 @@
+"""Which bundle and which policy a command uses, and the options that say so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.settings import Settings
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", help="Folder of database, published bundles and policy (MODERATION_HOME).", show_default=False
+    ),
+]
+BundleOption = Annotated[
+    Path | None, typer.Option("--bundle", help="Folder of a bundle. Default: the published one.", show_default=False)
+]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy", help="Policy as TOML. Default: policy.toml in the home, else the built-in one.", show_default=False
+    ),
+]
+
+
+def find_bundle(home: Path | None, bundle: Path | None) -> Path:
+    """The folder given, else the bundle published in the home, else the one that came with the software."""
+    from moderation.bundle import current_bundle
+    from moderation.shipped import shipped_folder
+
+    if bundle is not None:
+        return bundle
+    own = Settings.load(home=home).home / "models"
+    return current_bundle(own if (own / "current").exists() else shipped_folder("models"))
+
+
+def find_policy(home: Path | None, policy: Path | None) -> str:
+    """The text of the file given, else of ``policy.toml`` in the home, else of the built-in policy."""
+    from moderation.policy import default_policy_toml
+
+    if policy is None:
+        own = Settings.load(home=home).home / "policy.toml"
+        return own.read_text(encoding="utf-8") if own.is_file() else default_policy_toml()
+    try:
+        return policy.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"cannot read {policy}: {error}", param_hint="--policy") from error

@@ -1,0 +1,159 @@
+"""``moderation score``: decisions about files of comments, or about one text, without a server."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import IO, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from service.commands.places import BundleOption, HomeOption, PolicyOption, find_bundle, find_policy
+
+SHOWN_INPUT = {
+    "author": "author.name",
+    "author_url": "author.url",
+    "post_title": "post.title",
+    "post_text": "post.text",
+}
+
+
+def score(
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="[INPUT]", help="JSON Lines, CSV (.csv) or Parquet (.parquet); - reads standard input."),
+    ] = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="Where results go, as JSON Lines; - writes standard output.")
+    ] = "-",
+    text: Annotated[str | None, typer.Option("--text", help="One comment to decide, instead of a file.")] = None,
+    author_name: Annotated[str | None, typer.Option(help="With --text: the author's name.")] = None,
+    author_url: Annotated[str | None, typer.Option(help="With --text: the author's link.")] = None,
+    post_title: Annotated[str | None, typer.Option(help="With --text: the title of the post.")] = None,
+    post_text: Annotated[str | None, typer.Option(help="With --text: the text of the post.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --text: print only JSON.")] = False,
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="jsonl, csv or parquet, whatever INPUT is called.")
+    ] = None,
+    ignore_unknown: Annotated[
+        bool, typer.Option(help="Take no notice of fields and columns that comments do not have.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(help="Processes; -1 is one per core.")] = 1,
+    home: HomeOption = None,
+    bundle: BundleOption = None,
+    policy: PolicyOption = None,
+) -> None:
+    """Decide about many comments in a file, or about one.
+
+    Each line of INPUT is a comment with the fields of POST /v1/comments; only "text" is needed. Each gives one line of
+    output, in the same order: action, scores (off_topic is null where nothing can be said), reasons, digest, versions.
+
+    A bad line gives {"line", "error"} in its place, and again in OUTPUT.errors.jsonl; the others are scored and the
+    exit status is 1.
+
+        moderation score comments.jsonl --output decisions.jsonl
+
+        moderation score --text "Thanks, that helped!" --post-title "Sorting in Python"
+    """
+    from moderation.batch import FORMATS
+
+    if (text is None) == (source is None):
+        raise typer.BadParameter("give either INPUT (a file, or - for standard input) or --text")
+    if file_format is not None and file_format not in FORMATS:
+        raise typer.BadParameter(f"must be one of {', '.join(FORMATS)}", param_hint="--format")
+    found, toml = find_bundle(home, bundle), find_policy(home, policy)
+    if text is not None:
+        data = {
+            "text": text,
+            "author": {"name": author_name, "url": author_url},
+            "post": {"title": post_title, "text": post_text},
+        }
+        _score_one(data, found, toml, as_json=as_json)
+    else:
+        assert source is not None
+        _score_file(None if source == "-" else Path(source), output, found, toml, file_format, ignore_unknown, jobs)
+
+
+def _score_one(data: dict[str, Any], bundle: Path, toml: str, *, as_json: bool) -> None:
+    from moderation.bundle import load_bundle
+    from moderation.comment import Comment
+    from moderation.policy import Policy
+
+    comment = Comment.from_dict(data)
+    loaded = load_bundle(bundle)
+    scores, facts = loaded.assess([comment])[0]
+    decision = Policy.parse(toml, loaded.operating_points).decide(comment, scores, facts)
+    if as_json:
+        print(json.dumps(decision.to_dict(), ensure_ascii=False))
+        return
+    console = Console()
+    color = {"publish": "green", "hold": "yellow", "reject": "red"}[decision.action]
+    console.print(f"[bold {color}]{decision.action}[/]  bundle {decision.bundle}, tier {decision.tier}")
+    lines = {reason.name: reason for reason in decision.reasons}
+    table = Table("category", "score", "line", "", box=None, pad_edge=False)
+    for code, value in scores.to_dict().items():
+        limit = lines[code].limit if code in lines else None
+        shown = "abstained" if value is None else f"{value:.3f}"
+        bar = "" if value is None else "█" * round(value * 24)
+        over = code in lines and lines[code].fired
+        table.add_row(
+            f"[bold]{code}[/]" if over else code,
+            shown,
+            f"{limit:.3f}" if isinstance(limit, float) else "",
+            f"[{color if over else 'dim'}]{bar}[/]",
+        )
+    console.print(table)
+    for reason in decision.reasons:
+        if reason.fired:
+            console.print(f"[{color}]●[/] {reason.name}: {reason.text}", highlight=False)
+
+
+def _score_file(
+    source: Path | None, output: str, bundle: Path, toml: str, file_format: str | None, ignore_unknown: bool, jobs: int
+) -> None:
+    from moderation.batch import score_file
+
+    if source is not None and not source.is_file():
+        raise typer.BadParameter(f"there is no file {source}", param_hint="INPUT")
+    aside_path = Path("errors.jsonl" if output == "-" else f"{output}.errors.jsonl")
+    errors = Console(stderr=True)
+    total = _count_lines(source) if errors.is_terminal and source is not None and source.suffix != ".parquet" else None
+
+    def aside() -> IO[str]:
+        return aside_path.open("w", encoding="utf-8")
+
+    def run(target: IO[str]) -> None:
+        with Progress(
+            TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            console=errors, disable=not errors.is_terminal, transient=True,
+        ) as progress:  # fmt: skip
+            task = progress.add_task("scoring", total=total)
+            outcome = score_file(
+                source, target, aside, bundle, toml,
+                file_format=file_format, ignore_unknown=ignore_unknown, jobs=jobs,
+                on_line=lambda done: progress.update(task, completed=done),
+            )  # fmt: skip
+        if outcome.bad:
+            errors.print(
+                f"{outcome.bad} of {outcome.scored + outcome.bad} lines of {source or 'standard input'} are bad: "
+                f"see {aside_path}, which names each",
+                highlight=False,
+            )
+            raise typer.Exit(1)
+        if errors.is_terminal:
+            errors.print(f"{outcome.scored} comments scored", highlight=False)
+
+    if output == "-":
+        run(sys.stdout)
+    else:
+        with Path(output).open("w", encoding="utf-8") as target:
+            run(target)
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))

@@ -1,0 +1,127 @@
+"""Everything the service raises on purpose, and the one JSON error body of the native API.
+
+::
+
+    ServiceError                  has a status, a code of the closed list CODES, and a sentence for the caller
+    ├── InvalidSettings           the environment or a command's option says something that cannot be meant
+    ├── InvalidRequest            422 the body is not what the route takes (bad JSON, wrong shape, a rule broken)
+    ├── TooLarge                  413 the body, or one of its fields, is longer than its limit
+    ├── Unauthorized              401 no key, or not a valid one
+    ├── WrongSite                 403 the key belongs to another site than the body names
+    ├── NotFound                  404 there is no such thing on this site
+    ├── CommentErased             410 the comment was erased and is not taken in again
+    ├── UnknownHost               400 the Host header is not one of MODERATION_ALLOWED_HOSTS
+    └── StoreError                503 the database did not do its part; nothing of the request was kept
+        ├── StoreBusy             locked by someone else for longer than the timeout: try again
+        └── StoreUnavailable      away, read-only, full, damaged, or written by a newer version
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+CODES: Mapping[str, str] = {
+    "invalid_request": "The body is not valid JSON in UTF-8, has the wrong shape, or breaks a rule of a field.",
+    "too_large": "The body or one of its fields is longer than its limit. Comments are refused, never cut.",
+    "unauthorized": "There is no API key, or it is unknown or revoked.",
+    "wrong_site": "The body names another site than the one the key belongs to.",
+    "not_found": "This site has no such comment or decision, or there is no such route.",
+    "method_not_allowed": "The route exists, but not with this method.",
+    "erased": "The comment was erased on request; its id is not taken in again.",
+    "unknown_host": "The Host header is not one of MODERATION_ALLOWED_HOSTS.",
+    "busy": "The database is locked or overloaded. Nothing was kept; try again after Retry-After seconds.",
+    "unavailable": "The database is away, read-only or full. Nothing was kept; the operator has to act.",
+    "internal": "A fault of the service. Nothing was kept; the log has the details under the same time.",
+}
+
+
+class ServiceError(Exception):
+    """Root of the tree: what a caller is told, and how. ``retry_after_seconds`` becomes the header of that name."""
+
+    status = 500
+    code = "internal"
+    retry_after_seconds: int | None = None
+
+    def __init__(self, message: str, details: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = tuple(details)
+
+
+class InvalidSettings(ServiceError):
+    """The environment or a command's option says something that cannot be meant; the service does not start."""
+
+
+class InvalidRequest(ServiceError):
+    """The body is not what the route takes. ``details`` name each field and what is wrong with it."""
+
+    status = 422
+    code = "invalid_request"
+
+
+class TooLarge(ServiceError):
+    """The body, or one of its fields, is longer than its limit."""
+
+    status = 413
+    code = "too_large"
+
+
+class Unauthorized(ServiceError):
+    """No key, an unknown one or a revoked one; which of these is never said."""
+
+    status = 401
+    code = "unauthorized"
+
+
+class WrongSite(ServiceError):
+    """The key belongs to another site than the body names."""
+
+    status = 403
+    code = "wrong_site"
+
+
+class NotFound(ServiceError):
+    """There is no such thing on this site; other sites' things are not found either."""
+
+    status = 404
+    code = "not_found"
+
+
+class CommentErased(ServiceError):
+    """A new version of a comment that was erased."""
+
+    status = 410
+    code = "erased"
+
+
+class UnknownHost(ServiceError):
+    """The Host header is none that this service answers to."""
+
+    status = 400
+    code = "unknown_host"
+
+
+class StoreError(ServiceError):
+    """The database did not do its part; nothing of the request was kept."""
+
+    status = 503
+
+
+class StoreBusy(StoreError):
+    """Locked by someone else for longer than the timeout."""
+
+    code = "busy"
+    retry_after_seconds = 2
+
+
+class StoreUnavailable(StoreError):
+    """Away, read-only, full, damaged, or written by a newer version."""
+
+    code = "unavailable"
+    retry_after_seconds = 30
+
+
+def error_body(code: str, message: str, details: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """The one JSON error body: ``{"error": {"code": ..., "message": ..., "details": [{"field": ..., ...}]}}``."""
+    return {"error": {"code": code, "message": message, "details": [dict(detail) for detail in details]}}

@@ -1,0 +1,41 @@
+"""Figures for Prometheus, in a registry of their own per application. No label ever holds text, ids or names."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """What the service counts about itself."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._decisions = Counter("moderation_decisions", "New decisions", ["action", "tier"], registry=self._registry)
+        self._seen = Counter("moderation_seen_before", "Comments answered from the store", registry=self._registry)
+        self._requests = Histogram(
+            "moderation_request_seconds",
+            "Time to answer, by route and status",
+            ["method", "route", "status"],
+            registry=self._registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        )
+        self._model = Gauge("moderation_model_available", "1 while a bundle is in force", registry=self._registry)
+
+    def count_decision(self, action: str, tier: str | None) -> None:
+        """A new decision; ``tier`` is ``None`` when no model scored the comment."""
+        self._decisions.labels(action, tier or "none").inc()
+
+    def count_seen(self) -> None:
+        """A comment that was answered from the store."""
+        self._seen.inc()
+
+    def time_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """An answer; ``route`` is the route's pattern, never the path that was asked for."""
+        self._requests.labels(method, route, str(status)).observe(seconds)
+
+    def render(self, *, model_available: bool) -> bytes:
+        """The text that Prometheus reads."""
+        self._model.set(model_available)
+        return generate_latest(self._registry)

@@ -1,0 +1,187 @@
+"""What an operator can set: ``MODERATION_*`` variables, and secrets from files by ``MODERATION_*_FILE``.
+
+Everything has a default that works. Nonsense stops the start with a sentence that names the variable; so does a
+``MODERATION_`` variable that is not known, because a misspelt limit would otherwise be no limit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from moderation.comment import MAX_TEXT_CHARS
+from service.errors import InvalidSettings
+
+PREFIX = "MODERATION_"
+MAY_COME_FROM_FILE = ("secret", "database_url")
+
+
+class Settings(BaseSettings):
+    """All settings, frozen. Make one with :meth:`load`, which explains what is wrong in the operator's words."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
+
+    home: Path = Field(
+        default_factory=lambda: user_data_path("moderation"),
+        description="Folder of the database, published bundles, policy and labels. Made on first start.",
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME. Default: moderation.db in the home.",
+    )
+    database_timeout_seconds: float = Field(
+        default=5.0, gt=0, le=60, description="How long to wait for a locked or absent database before answering 503."
+    )
+    data_dir: Path | None = Field(
+        default=None,
+        description="Folder of the public data sets, needed for training only. Default: data in the home folder.",
+    )
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 means all.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes any that is free.")
+    public_url: str | None = Field(
+        default=None, description="Where the world reaches this service, for links. Default: what the request says."
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Host names to answer to, separated by commas. Default: any."
+    )
+    max_text_chars: int = Field(
+        default=MAX_TEXT_CHARS, ge=1, le=MAX_TEXT_CHARS, description="Longest comment taken, in characters."
+    )
+    max_body_bytes: int = Field(
+        default=16 * 1024 * 1024, ge=1024, le=256 * 1024 * 1024, description="Largest request body read, in bytes."
+    )
+    secret: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="Keys the hash by which a text is found again. Default: the file secret in the home folder.",
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="One line per event: text or json.")
+
+    @classmethod
+    def load(cls, **options: Any) -> Self:
+        """Read the environment; ``options`` that are not ``None`` win over it.
+
+        Raises:
+            InvalidSettings: with one sentence per thing that is wrong.
+        """
+        values = _files(os.environ) | {name: value for name, value in options.items() if value is not None}
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            wrong = [f"{_variable(item['loc'])}: {_sentence(item)}" for item in error.errors(include_input=False)]
+            raise InvalidSettings("; ".join(wrong)) from None
+
+    @field_validator("home", "data_dir")
+    @classmethod
+    def _full_path(cls, value: Path | None) -> Path | None:
+        return None if value is None else Path(os.path.abspath(value.expanduser()))  # noqa: PTH100  # resolve() would follow links
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        scheme, separator, rest = value.get_secret_value().partition("://")
+        if scheme in ("postgres", "postgresql", "postgresql+psycopg") and separator:
+            return SecretStr(f"postgresql+psycopg://{rest}")
+        if scheme != "sqlite" or not separator:
+            raise ValueError("must begin with sqlite:/// or postgresql://")
+        if not rest.strip("/") or rest.strip("/").startswith((":memory:", "?")):
+            raise ValueError("must name a file, as in sqlite:////var/lib/moderation/moderation.db")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _web_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("must be an address such as https://moderation.example.org")
+        return value.rstrip("/")
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, list | tuple):
+            return value
+        hosts = tuple(str(name).strip().lower() for name in names if str(name).strip())
+        if any(sign in host for host in hosts for sign in "/ :"):
+            raise ValueError("must be host names only, as in blog.example.org,localhost")
+        return hosts
+
+    @property
+    def database(self) -> str:
+        """The URL of the database, password included: never log it, log :attr:`database_shown`."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.home / 'moderation.db'}"
+
+    @property
+    def database_shown(self) -> str:
+        """The URL of the database without user and password."""
+        scheme, _, rest = self.database.partition("://")
+        rest = rest.partition("?")[0] if scheme == "sqlite" else rest
+        return f"{scheme}://{rest.rpartition('@')[2]}"
+
+    @property
+    def data(self) -> Path:
+        """The folder of the public data sets."""
+        return self.data_dir or self.home / "data"
+
+
+def _files(environment: Mapping[str, str]) -> dict[str, str]:
+    """The secrets that are given as files, by field name. Refuses variables that are no setting."""
+    values: dict[str, str] = {}
+    given = {name.upper(): value for name, value in environment.items() if name.upper().startswith(PREFIX)}
+    for variable, value in given.items():
+        name = variable.removeprefix(PREFIX).lower()
+        if name in Settings.model_fields:
+            continue
+        field = name.removesuffix("_file")
+        if field == name or field not in MAY_COME_FROM_FILE:
+            raise InvalidSettings(_unknown(variable))
+        if not value:
+            continue
+        plain = PREFIX + field.upper()
+        if given.get(plain):
+            raise InvalidSettings(f"{plain} and {variable} are both set; set only one of the two")
+        values[field] = _read_file(variable, value)
+    return values
+
+
+def _read_file(variable: str, path: str) -> str:
+    try:
+        content = Path(path).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{variable}: cannot read {path} ({error}); make it readable or unset it") from error
+    if not content:
+        raise InvalidSettings(f"{variable}: {path} is empty; write the value into it or unset the variable")
+    return content
+
+
+def _unknown(variable: str) -> str:
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    known += [f"{PREFIX}{name.upper()}_FILE" for name in MAY_COME_FROM_FILE]
+    near = get_close_matches(variable, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+    return f"{variable} is not a setting; {hint}"
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return PREFIX + str(location[0]).upper() if location else "settings"
+
+
+def _sentence(item: Mapping[str, Any]) -> str:
+    """Pydantic's message without its own frame, so that it reads on after ``NAME:``."""
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return message.replace("Input should be", "must be").replace("Value should have", "must have")

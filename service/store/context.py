@@ -1,0 +1,67 @@
+"""What the store knows around a comment that has just come in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select
+
+from moderation.comment import MAX_THREAD, Comment, Neighbour, Post
+from service.store.records import Context, Known, Site
+from service.store.tables import comment_versions, comments, post_versions, posts
+
+
+def find_context(connection: Connection, site: Site, comment: Comment) -> Context:
+    """Look up only what the comment leaves open."""
+    post_id = comment.post.id if comment.post else None
+    parent_id = comment.parent.id if comment.parent and comment.parent.text is None else None
+    author_id = comment.author.id if comment.author else None
+    return Context(
+        post=_find_post(connection, site, post_id) if post_id else None,
+        parent=_find_parent(connection, site, parent_id) if parent_id else None,
+        thread=_find_thread(connection, site, post_id, comment.id) if post_id and comment.thread is None else (),
+        author_published=_count_published(connection, site, author_id, comment.id) if author_id else None,
+    )
+
+
+def _find_post(connection: Connection, site: Site, post_id: str) -> Post | None:
+    query = select(post_versions).join(posts, posts.c.version_id == post_versions.c.id)
+    row = connection.execute(query.where(posts.c.site_id == site.row, posts.c.external_id == post_id)).first()
+    return None if row is None else Post(post_id, row.title, row.text, row.url, tuple(row.tags))
+
+
+def _neighbours(site: Site) -> Select[Any]:
+    """Comments of a site whose text is kept, in their current version."""
+    version = comment_versions.c
+    return (
+        select(comments.c.id, comments.c.external_id, version.text, version.id.label("version"))
+        .join(comment_versions, (version.comment_id == comments.c.id) & (version.number == comments.c.version))
+        .where(comments.c.site_id == site.row, version.text.is_not(None))
+    )
+
+
+def _find_parent(connection: Connection, site: Site, parent_id: str) -> Known | None:
+    row = connection.execute(_neighbours(site).where(comments.c.external_id == parent_id)).first()
+    return None if row is None else Known(Neighbour(row.external_id, row.text), row.version)
+
+
+def _find_thread(connection: Connection, site: Site, post_id: str, comment_id: str | None) -> tuple[Known, ...]:
+    """The last published comments of the post before this one, in the order in which they came."""
+    query = _neighbours(site).join(posts, posts.c.id == comments.c.post_id)
+    query = query.where(posts.c.external_id == post_id, comments.c.status == "published")
+    if comment_id is not None:
+        itself = select(comments.c.id).where(comments.c.site_id == site.row, comments.c.external_id == comment_id)
+        # Once edited, a comment is still read after the same neighbours as before.
+        query = query.where(comments.c.id < func.coalesce(itself.scalar_subquery(), comments.c.id + 1))
+    rows = connection.execute(query.order_by(comments.c.id.desc()).limit(MAX_THREAD)).all()
+    return tuple(Known(Neighbour(row.external_id, row.text), row.version) for row in reversed(rows))
+
+
+def _count_published(connection: Connection, site: Site, author_id: str, comment_id: str | None) -> int:
+    query = select(func.count()).where(
+        comments.c.site_id == site.row, comments.c.author_id == author_id, comments.c.status == "published"
+    )
+    if comment_id is not None:
+        # A comment is no evidence for itself. Without the first half, comments that have no id would not count.
+        query = query.where(comments.c.external_id.is_(None) | (comments.c.external_id != comment_id))
+    return connection.execute(query).scalar_one()

@@ -1,0 +1,295 @@
+"""Every query, as methods of :class:`Store` in the words of the workflow."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Table, Text, cast, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from moderation.comment import Comment, Post
+from service.errors import CommentErased, NotFound
+from service.statuses import MOVES, STATUS_AFTER, Status
+from service.store import engine as connections
+from service.store.context import find_context
+from service.store.records import Context, Judged, Site, StatusChange, Stored, StoredKey
+from service.store.rows import (
+    ERASED,
+    has_content,
+    is_current,
+    read_comment,
+    read_stored,
+    select_stored,
+    write_comment,
+    write_decision,
+    write_post,
+)
+from service.store.tables import (
+    api_keys,
+    comment_versions,
+    comments,
+    decisions,
+    policies,
+    post_versions,
+    posts,
+    sites,
+    status_log,
+)
+
+MODEL = "model"
+"""Who a status is from when a decision set it."""
+
+
+class Store:
+    """One database. Thread-safe: every method takes a connection of its own from the pool."""
+
+    def __init__(self, url: str, *, timeout_seconds: float = 5.0, now: Callable[[], datetime] | None = None) -> None:
+        self._engine = connections.make_engine(url, timeout_seconds)
+        self._now = now or (lambda: datetime.now(UTC))
+
+    def migrate(self) -> None:
+        """Create the tables or bring them up to date."""
+        connections.migrate(self._engine)
+
+    def ping(self) -> None:
+        """Return when the database answers and has our tables."""
+        with connections.reading(self._engine) as connection:
+            connection.execute(select(sites.c.id).limit(1)).first()
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._engine.dispose()
+
+    # Sites and keys
+
+    def add_site(self, url: str) -> Site:
+        """The site of that URL, made if it is new."""
+        with connections.writing(self._engine) as connection:
+            _insert_new(connection, sites, {"url": url, "created_at": self._now()}, ("url",))
+            row = connection.execute(select(sites).where(sites.c.url == url)).one()
+        return Site(row.id, row.url, row.policy_digest)
+
+    def sites(self) -> list[Site]:
+        """All sites, oldest first."""
+        with connections.reading(self._engine) as connection:
+            rows = connection.execute(select(sites).order_by(sites.c.id)).all()
+        return [Site(row.id, row.url, row.policy_digest) for row in rows]
+
+    def add_key(self, site: Site, prefix: str, key_hash: str) -> None:
+        """Keep a new key of a site; ``key_hash`` is SHA-256 (hex) of the whole key."""
+        row = {"site_id": site.row, "prefix": prefix, "hash": key_hash, "created_at": self._now()}
+        with connections.writing(self._engine) as connection:
+            connection.execute(insert(api_keys).values(row))
+
+    def find_key(self, prefix: str) -> StoredKey | None:
+        """The key with that prefix, revoked or not."""
+        query = select(api_keys.c.hash, api_keys.c.revoked_at, sites).join(sites).where(api_keys.c.prefix == prefix)
+        with connections.reading(self._engine) as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        return StoredKey(Site(row.id, row.url, row.policy_digest), row.hash, row.revoked_at is not None)
+
+    def revoke_key(self, prefix: str) -> bool:
+        """End a key. False when there is no such key, or it has ended already."""
+        query = update(api_keys).where(api_keys.c.prefix == prefix, api_keys.c.revoked_at.is_(None))
+        with connections.writing(self._engine) as connection:
+            return connection.execute(query.values(revoked_at=self._now())).rowcount == 1
+
+    # Reading comments and decisions
+
+    def policy_toml(self, digest: str) -> str | None:
+        """The text of a policy that some decision was made with."""
+        with connections.reading(self._engine) as connection:
+            return connection.execute(select(policies.c.toml).where(policies.c.digest == digest)).scalar()
+
+    def find_comments(self, site: Site, ids: Sequence[str]) -> dict[str, Stored]:
+        """The comments of these ids that are known, each with its latest decision."""
+        with connections.reading(self._engine) as connection:
+            query = select_stored().where(comments.c.site_id == site.row, comments.c.external_id.in_(ids), is_current())
+            return {row.external_id: read_stored(row) for row in connection.execute(query)}
+
+    def find_decision(self, site: Site, decision_id: str) -> Stored:
+        """A decision of this site by its public id. Raises ``NotFound``."""
+        query = select_stored().where(comments.c.site_id == site.row, decisions.c.public_id == decision_id)
+        with connections.reading(self._engine) as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise NotFound("this site has no such decision")
+        return read_stored(row)
+
+    def status_changes(self, site: Site, comment_id: str) -> list[StatusChange]:
+        """What happened to a comment, oldest first; empty when it is not known."""
+        query = select(status_log).join(comments).order_by(status_log.c.id)
+        query = query.where(comments.c.site_id == site.row, comments.c.external_id == comment_id)
+        with connections.reading(self._engine) as connection:
+            return [StatusChange(row.old, row.new, row.who, row.at) for row in connection.execute(query)]
+
+    def judged_comment(self, decision_id: str) -> tuple[Comment, dict[str, Any]] | None:
+        """Exactly what a decision judged, and the facts beside it; ``None`` where the text is not kept (any more)."""
+        version = comment_versions
+        query = (
+            select(version, decisions.c.facts, sites.c.url.label("site"), comments.c.external_id)
+            .join(decisions, decisions.c.comment_version_id == version.c.id)
+            .join(comments, comments.c.id == version.c.comment_id)
+            .join(sites, sites.c.id == comments.c.site_id)
+            .where(decisions.c.public_id == decision_id)
+        )
+        with connections.reading(self._engine) as connection:
+            row = connection.execute(query).first()
+            if row is None or row.text is None:
+                return None
+            comment = read_comment(connection, row)
+        # A neighbour that was erased leaves a hole, and the comment would be judged differently.
+        return (comment, row.facts) if comment.digest() == row.digest else None
+
+    def context(self, site: Site, wanted: Sequence[Comment]) -> list[Context]:
+        """What is known around each comment: its post, its parent's text, its thread, its author's past."""
+        with connections.reading(self._engine) as connection:
+            return [find_context(connection, site, comment) for comment in wanted]
+
+    # Writing comments and decisions
+
+    def record(self, site: Site, judged: Sequence[Judged], policy: tuple[str, str]) -> list[Stored | CommentErased]:
+        """Keep comments, decisions and statuses in one transaction; ``policy`` is (digest, TOML).
+
+        A comment whose current version was sent with the same digest is not written again: its stored decision comes
+        back as ``seen``. So it does for the second of two that race. A comment that was erased is refused.
+        """
+        results: dict[int, Stored | CommentErased] = {}
+        # Everyone locks rows in the same order, so that two batches wait for each other instead of dying together.
+        order = sorted(range(len(judged)), key=lambda index: _lock_order(judged[index].comment))
+        with connections.writing(self._engine) as connection:
+            row = {"digest": policy[0], "toml": policy[1], "created_at": self._now()}
+            _insert_new(connection, policies, row, ("digest",))
+            for index in order:
+                results[index] = self._record_one(connection, site, judged[index])
+        return [results[index] for index in range(len(judged))]
+
+    def _record_one(self, connection: Connection, site: Site, judged: Judged) -> Stored | CommentErased:
+        comment, now = judged.comment, self._now()
+        post = None if comment.do_not_store else comment.post
+        post_row, post_version = self._keep_post(connection, site, post) if post else (None, None)
+        row: dict[str, Any] = {"site_id": site.row, "external_id": comment.id, "status": "held", "version": 0}
+        row |= {"created_at": now, "updated_at": now}
+        comment_row = _insert_new(connection, comments, row, ("site_id", "external_id"))
+        old: Status | None = None
+        number = 1
+        if comment_row is None:
+            query = select(comments).where(comments.c.site_id == site.row, comments.c.external_id == comment.id)
+            present = connection.execute(query.with_for_update()).one()
+            stored = read_stored(
+                connection.execute(select_stored().where(comments.c.id == present.id, is_current())).one()
+            )
+            if stored.sent_digest == judged.sent_digest:
+                return replace(stored, seen=True)
+            if stored.status == "erased":
+                return CommentErased(f"comment {comment.id} was erased; a new comment needs an id of its own")
+            comment_row, old, number = present.id, stored.status, present.version + 1
+        row = write_comment(judged) | {"comment_id": comment_row, "number": number, "created_at": now}
+        version_row = _insert(
+            connection, comment_versions, row | {"post_id": post_row, "post_version_id": post_version}
+        )
+        decision = replace(judged.decision, decision_id=f"d_{secrets.token_urlsafe(16)}")
+        row = write_decision(judged, decision) | {"comment_version_id": version_row, "created_at": now}
+        decision_row = _insert(connection, decisions, row)
+        author = None if comment.do_not_store or comment.author is None else comment.author.id
+        current = {"version": number, "post_id": post_row, "author_id": author}
+        connection.execute(update(comments).where(comments.c.id == comment_row).values(current))
+        status = STATUS_AFTER[decision.action]
+        self._set_status(connection, comment_row, old, status, who=MODEL, decision=decision_row)
+        return Stored(comment.id, site.url, status, judged.sent_digest, decision, now)
+
+    def _keep_post(self, connection: Connection, site: Site, post: Post) -> tuple[int | None, int | None]:
+        """Remember a post: the row of the post (``None`` without an id) and of what it says (``None`` if nothing)."""
+        post_row = version = None
+        if has_content(post):
+            row = write_post(post) | {"site_id": site.row, "created_at": self._now()}
+            version = _insert_new(connection, post_versions, row, ("site_id", "digest"))
+            if version is None:
+                same = (post_versions.c.site_id == site.row) & (post_versions.c.digest == row["digest"])
+                version = connection.execute(select(post_versions.c.id).where(same)).scalar_one()
+        if post.id is not None:
+            row = {"site_id": site.row, "external_id": post.id, "version_id": version, "created_at": self._now()}
+            post_row = _insert_new(connection, posts, row, ("site_id", "external_id"))
+            if post_row is None:
+                same = (posts.c.site_id == site.row) & (posts.c.external_id == post.id)
+                present = connection.execute(select(posts.c.id, posts.c.version_id).where(same)).one()
+                post_row = present.id
+                if version is not None and version != present.version_id:
+                    connection.execute(update(posts).where(posts.c.id == post_row).values(version_id=version))
+        return post_row, version
+
+    def erase_comment(self, site: Site, comment_id: str, who: str) -> None:
+        """Empty a comment of text, author and context in every version, wherever it was copied. Twice is no error.
+
+        What stays: its id, statuses, digests, scores and reasons. Raises ``NotFound``.
+        """
+        is_it = (comments.c.site_id == site.row) & (comments.c.external_id == comment_id)
+        with connections.writing(self._engine) as connection:
+            row = connection.execute(select(comments).where(is_it).with_for_update()).first()
+            if row is None:
+                raise NotFound("this site has no such comment")
+            versions = select(comment_versions.c.id).where(comment_versions.c.comment_id == row.id)
+            connection.execute(update(comment_versions).where(comment_versions.c.comment_id == row.id).values(ERASED))
+            connection.execute(update(decisions).where(decisions.c.comment_version_id.in_(versions)).values(facts={}))
+            connection.execute(update(comments).where(comments.c.id == row.id).values(author_id=None))
+            _erase_copies(connection, site, comment_id)
+            self._set_status(connection, row.id, row.status, "erased", who=who)
+        connections.empty_journal(self._engine)
+
+    def _set_status(
+        self,
+        connection: Connection,
+        comment_row: int,
+        old: Status | None,
+        new: Status,
+        *,
+        who: str,
+        decision: int | None = None,
+    ) -> None:
+        """The one writer of a status. Does nothing if nothing changes; otherwise writes a log row too."""
+        if old == new:
+            return
+        if new not in MOVES[old]:
+            raise ValueError(f"a comment cannot move from {old} to {new}")
+        now = self._now()
+        connection.execute(update(comments).where(comments.c.id == comment_row).values(status=new, updated_at=now))
+        row = {"comment_id": comment_row, "old": old, "new": new, "who": who, "decision_id": decision, "at": now}
+        connection.execute(insert(status_log).values(row))
+
+
+def _lock_order(comment: Comment) -> tuple[str, str]:
+    return (comment.post.id if comment.post else None) or "", comment.id or ""
+
+
+def _insert(connection: Connection, table: Table, row: dict[str, Any]) -> int:
+    (key,) = table.primary_key.columns
+    row_id: int = connection.execute(insert(table).values(row).returning(key)).scalar_one()
+    return row_id
+
+
+def _insert_new(connection: Connection, table: Table, row: dict[str, Any], unique: tuple[str, ...]) -> int | None:
+    """The new row's key, or ``None`` when a row with the same ``unique`` columns is there already."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    (key,) = table.primary_key.columns
+    query = dialect.insert(table).values(row).on_conflict_do_nothing(index_elements=unique).returning(key)
+    row_id: int | None = connection.execute(query).scalar()
+    return row_id
+
+
+def _erase_copies(connection: Connection, site: Site, comment_id: str) -> None:
+    """Remove a comment's text from where the site sent it along as a neighbour of others."""
+    of_site = comment_versions.c.comment_id.in_(select(comments.c.id).where(comments.c.site_id == site.row))
+    as_parent = update(comment_versions).where(of_site, comment_versions.c.parent_id == comment_id)
+    connection.execute(as_parent.values(parent_text=None))
+    mentions = cast(comment_versions.c.thread, Text).contains(json.dumps(comment_id), autoescape=True)
+    threads = select(comment_versions.c.id, comment_versions.c.thread).where(of_site, mentions)
+    for row in connection.execute(threads).all():
+        thread = [{"id": item["id"], "text": None} if item["id"] == comment_id else item for item in row.thread]
+        connection.execute(update(comment_versions).where(comment_versions.c.id == row.id).values(thread=thread))

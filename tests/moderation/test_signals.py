@@ -1,0 +1,90 @@
+"""Signals are facts: what they count is there, and what is not there they do not count."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moderation.comment import Author, Comment, Post
+from moderation.normalise import normalise
+from moderation.signals import NAMES, features, find_links, link_facts, measure
+
+
+def signals_of(text, **fields):
+    comment = Comment(text, **fields)
+    return {signal.name: signal.value for signal in measure(comment, normalise(text))}
+
+
+@pytest.mark.parametrize(
+    ("text", "links"),
+    [
+        ("see https://example.org/a?b=c and http://x.example", 2),
+        ("www.example.org is mine", 1),
+        ("visit cheap-pills.com today, or casino.xyz/win", 2),
+        ("[url=https://a.example]x[/url]", 1),
+        ('<a href="https://a.example/x">x</a>', 1),
+        ("use node.js, main.py, README.md or foo.bar()", 0),
+        ("I said so.Then I left e.g. for the U.S. at 5.30", 0),
+        ("mail someone@example.com", 0),
+        ("object.info(x) and self.us()", 0),
+    ],
+)
+def test_links_are_what_a_reader_could_follow(text, links):
+    assert len(find_links(text)) == links
+
+
+def test_domains_are_hosts_without_www_each_once():
+    comment = Comment(
+        "https://www.A.example/x http://a.example:80/y ftp://b.example", author=Author(url="https://c.example")
+    )
+    assert link_facts(comment) == (3, ("a.example", "b.example", "c.example"))
+
+
+@pytest.mark.parametrize("url", ["http://[", "://", "http://a:b:c", "   ", "http://\u2100.example", "http:///x"])
+def test_a_url_that_is_none_is_no_fault(url):
+    links, domains = link_facts(Comment("text", author=Author(url=url)))
+    assert links == 0
+    assert all(isinstance(domain, str) for domain in domains)
+
+
+def test_author_signals():
+    found = signals_of("hi", author=Author(name="cheap viagra 24", url="https://viagra.example/buy/now"))
+    assert found["author_url"] == found["author_url_deep"] == found["author_name_odd"] == 1
+    assert found["author_name_in_url"] == 1
+    assert found["author_name_words"] == 3
+    plain = signals_of("hi", author=Author(name="Ada L. O’Brien"))
+    assert plain["author_url"] == plain["author_name_odd"] == plain["author_name_in_url"] == 0
+
+
+def test_capitals_need_some_letters_to_mean_anything():
+    assert signals_of("WHY ARE YOU SHOUTING")["capitals"] == 1
+    assert signals_of("OK")["capitals"] == 0
+
+
+def test_repetition_inside_one_comment():
+    assert signals_of("buy now " * 20)["repeated_words"] > 0.9
+    assert signals_of("a longer line here\n" * 4)["repeated_lines"] == 0.75
+    assert signals_of("every word here stands only once in this text")["repeated_words"] == 0
+
+
+def test_foreign_script_is_relative_to_the_post_not_to_english():
+    russian, english = Post(text="Сегодня о деревьях"), Post(text="Today about trees")
+    assert signals_of("Спасибо за статью", post=russian)["foreign_script"] == 0
+    assert signals_of("Спасибо за статью", post=english)["foreign_script"] == 1
+    assert signals_of("Спасибо за статью")["foreign_script"] == 0
+
+
+def test_disguises_are_counted():
+    assert signals_of("you 1d10t")["disguised"] == 1
+
+
+@given(st.text(min_size=1).filter(str.strip), st.text(max_size=30), st.text(max_size=30))
+def test_every_text_gives_all_signals_finite(text, name, url):
+    cleaned = [value.replace("\x00", "").encode("utf-8", "replace").decode() for value in (text, name, url)]
+    if not cleaned[0].strip():
+        return
+    comment = Comment(cleaned[0], author=Author(name=cleaned[1], url=cleaned[2]))
+    found = measure(comment, normalise(comment.text))
+    assert tuple(signal.name for signal in found) == NAMES
+    assert all(math.isfinite(value) and value >= 0 for value in features(found))

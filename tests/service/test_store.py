@@ -1,0 +1,418 @@
+"""The store, on SQLite and on a real PostgreSQL: every test here runs on both."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from moderation.comment import Author, Comment, Decision, Neighbour, Post, Reason, Scores
+from service.errors import CommentErased, InvalidSettings, NotFound, StoreBusy, StoreUnavailable
+from service.store import Judged, Site, Store
+
+POLICY = ("p" * 64, "# a policy\n")
+SCORES = Scores(0.125, 0.25, None, 0.1, 0.01, 0.02, 0.03, 0.004321)
+FACTS = {"links": 1, "domains": ["shop.example"]}
+
+
+def judge(comment: Comment, action="publish", sent: Comment | None = None, known=()) -> Judged:
+    reasons = (Reason("spam", 0.25, 0.9, False, "Spam: 0.250 is under the hold line."),)
+    decision = Decision(action, SCORES, reasons, comment.digest(), "bundle-1", POLICY[0], "lexical", "A word to you.")
+    return Judged(comment, (sent or comment).digest(), "h" * 64, decision, FACTS, tuple(known))
+
+
+def record(store: Store, site: Site, comment: Comment, action="publish", **more):
+    (result,) = store.record(site, [judge(comment, action, **more)], POLICY)
+    return result
+
+
+@pytest.fixture
+def site(store):
+    return store.add_site("https://blog.example")
+
+
+def full_comment(**changes) -> Comment:
+    comment = Comment(
+        text="Nice 👩‍👩‍👧 \u200bpost",
+        id="c1",
+        site="https://blog.example",
+        kind="reply",
+        author=Author("a1", "Ann Öz", "https://ann.example"),
+        post=Post("p1", "Title", "Text of the post", "https://blog.example/p1", ("tea", "milk")),
+        parent=Neighbour("c0", "An earlier word"),
+        thread=(Neighbour("c0", "An earlier word"), Neighbour(None, "Another")),
+        lang="en",
+        url="https://blog.example/p1#c1",
+        created_at="2024-01-02",
+        hints={"honeypot": False},
+    )
+    return replace(comment, **changes)
+
+
+class TestSitesAndKeys:
+    def test_a_site_is_made_once(self, store):
+        first = store.add_site("https://blog.example")
+
+        assert first == store.add_site("https://blog.example")
+        assert [first] == store.sites()
+
+    def test_several_keys_each_revocable_alone(self, store, site):
+        store.add_key(site, "aaaaaaaa", "1" * 64)
+        store.add_key(site, "bbbbbbbb", "2" * 64)
+
+        assert store.revoke_key("aaaaaaaa") is True
+        assert store.revoke_key("aaaaaaaa") is False
+        assert store.revoke_key("cccccccc") is False
+        assert (store.find_key("aaaaaaaa").revoked, store.find_key("aaaaaaaa").hash) == (True, "1" * 64)
+        assert (False, site) == (store.find_key("bbbbbbbb").revoked, store.find_key("bbbbbbbb").site)
+        assert store.find_key("cccccccc") is None
+
+
+class TestRecord:
+    def test_what_was_decided_comes_back_as_it_was(self, store, site):
+        stored = record(store, site, full_comment(), "hold")
+        found = store.find_decision(site, stored.decision.decision_id)
+
+        assert stored.decision == found.decision
+        assert (found.id, found.site, found.status) == ("c1", "https://blog.example", "held")
+        assert {"c1": found} == store.find_comments(site, ["c1", "c2"])
+        assert POLICY[1] == store.policy_toml(POLICY[0])
+
+    def test_the_judged_comment_and_its_facts_are_rebuilt_exactly(self, store, site):
+        comment = full_comment()
+        stored = record(store, site, comment)
+
+        assert (comment, FACTS) == store.judged_comment(stored.decision.decision_id)
+
+    @pytest.mark.parametrize(
+        "comment",
+        [
+            Comment("x", site="https://blog.example"),
+            Comment("x", site="https://blog.example", thread=()),
+            Comment("x", site="https://blog.example", post=Post("only-an-id")),
+            Comment("x", site="https://blog.example", post=Post(None, "No id", None, None, ("t",))),
+            Comment("x", site="https://blog.example", parent=Neighbour("gone"), author=Author(None, "Name")),
+            Comment("\u202e😀\u0301" * 16_000, site="https://blog.example"),
+        ],
+        ids=["bare", "empty thread", "post id", "post without id", "parent id", "long and odd"],
+    )
+    def test_sparse_comments_are_rebuilt_exactly_too(self, store, site, comment):
+        stored = record(store, site, comment)
+
+        assert comment == store.judged_comment(stored.decision.decision_id)[0]
+
+    def test_the_same_comment_again_gives_the_stored_decision(self, store, site):
+        first = record(store, site, full_comment(), "hold")
+        again = record(store, site, full_comment(), "publish")
+
+        assert again.seen is True
+        assert (first.decision, "held") == (again.decision, again.status)
+
+    def test_changed_text_is_a_new_version_with_a_new_decision(self, store, site):
+        first = record(store, site, full_comment())
+        second = record(store, site, full_comment(text="Something else"), "reject")
+
+        assert (second.seen, second.status) == (False, "rejected")
+        assert first.decision.decision_id != second.decision.decision_id
+        assert second.decision == store.find_comments(site, ["c1"])["c1"].decision
+        assert first.decision == store.find_decision(site, first.decision.decision_id).decision
+        assert full_comment() == store.judged_comment(first.decision.decision_id)[0]
+
+    def test_text_changed_back_is_judged_anew(self, store, site):
+        """Or the status of the version between would stick to a text it was never set for."""
+        record(store, site, full_comment(), "publish")
+        record(store, site, full_comment(text="Something else"), "reject")
+        third = record(store, site, full_comment(), "publish")
+
+        assert (third.seen, third.status) == (False, "published")
+
+    def test_without_an_id_every_comment_is_new(self, store, site):
+        results = [record(store, site, Comment("The same", site=site.url)) for _ in range(2)]
+
+        assert results[0].decision.decision_id != results[1].decision.decision_id
+
+    def test_the_same_id_on_another_site_is_another_comment(self, store, site):
+        other = store.add_site("https://other.example")
+        mine = record(store, site, full_comment())
+        record(store, other, full_comment(site=other.url), "reject")
+
+        assert store.find_comments(site, ["c1"])["c1"].status == "published"
+        with pytest.raises(NotFound):
+            store.find_decision(other, mine.decision.decision_id)
+
+    def test_every_status_has_its_log_row_and_no_change_has_none(self, store, site):
+        record(store, site, full_comment(), "hold")
+        record(store, site, full_comment(text="2"), "hold")
+        record(store, site, full_comment(text="3"), "publish")
+        changes = store.status_changes(site, "c1")
+
+        assert [(c.old, c.new, c.who) for c in changes] == [(None, "held", "model"), ("held", "published", "model")]
+        assert changes[0].at.tzinfo is not None
+        assert changes[0].at <= changes[1].at
+
+    def test_a_batch_is_kept_whole_in_order_and_knows_its_own_twins(self, store, site):
+        texts = ["z", "a", "m", "a"]
+        batch = [judge(Comment(text, id=text, site=site.url)) for text in texts]
+        results = store.record(site, batch, POLICY)
+
+        assert texts == [result.id for result in results]
+        assert [result.seen for result in results] == [False, False, False, True]
+        assert results[1].decision == results[3].decision
+
+    def test_a_batch_that_fails_keeps_nothing(self, store, site):
+        good = judge(Comment("a", id="a", site=site.url))
+        bad = replace(good, comment=Comment("b", id="b", site=site.url), text_hash=None, sent_digest=None)
+        with pytest.raises(Exception, match="sent_digest"):
+            store.record(site, [good, bad], POLICY)
+
+        assert store.find_comments(site, ["a", "b"]) == {}
+
+    def test_threads_that_race_get_one_decision(self, store, site):
+        """Sixteen clients send the same comment at the same moment."""
+        start = threading.Barrier(16)
+
+        def send(_):
+            start.wait()
+            return record(store, site, full_comment())
+
+        with ThreadPoolExecutor(16) as pool:
+            results = list(pool.map(send, range(16)))
+
+        assert len({result.decision.decision_id for result in results}) == 1
+        assert sorted(result.seen for result in results) == [False] + [True] * 15
+        assert len(store.status_changes(site, "c1")) == 1
+
+    def test_threads_that_race_with_different_texts_lose_none(self, store, site):
+        with ThreadPoolExecutor(8) as pool:
+            results = list(pool.map(lambda n: record(store, site, full_comment(text=f"text {n}")), range(24)))
+        rebuilt = {store.judged_comment(result.decision.decision_id)[0].text for result in results}
+
+        assert {f"text {n}" for n in range(24)} == rebuilt
+
+    def test_batches_that_cross_each_other_both_get_through(self, store, site):
+        def send(turn):
+            names = [f"c{n}" for n in range(20)]
+            batch = [Comment(name, id=name, site=site.url) for name in (names if turn % 2 else reversed(names))]
+            return store.record(site, [judge(comment) for comment in batch], POLICY)
+
+        with ThreadPoolExecutor(4) as pool:
+            results = list(pool.map(send, range(12)))
+
+        assert len({stored.decision.decision_id for result in results for stored in result}) == 20
+
+    def test_do_not_store_keeps_nothing_that_was_written(self, store, site, database_url):
+        comment = full_comment(do_not_store=True)
+        first = record(store, site, comment, "reject")
+
+        assert store.judged_comment(first.decision.decision_id) is None
+        assert first.decision == record(store, site, comment).decision
+        words = ["Nice", "Ann", "ann.example", "a1", "shop.example", "Text of the post", "earlier word", "Another"]
+        assert [word for word in words if word in dump(database_url)] == []
+
+    def test_the_text_of_a_post_is_kept_once(self, store, site, database_url):
+        for n in range(5):
+            record(store, site, full_comment(id=f"c{n}", text=f"text {n}"))
+
+        assert dump(database_url).count("Text of the post") == 1
+
+
+class TestContext:
+    def test_a_post_is_remembered_by_its_id(self, store, site):
+        record(store, site, full_comment())
+        later = Comment("x", site=site.url, post=Post("p1"))
+        (context,) = store.context(site, [later])
+
+        assert full_comment().post == context.post
+
+    def test_the_last_word_on_a_post_counts_and_an_id_alone_says_nothing(self, store, site):
+        record(store, site, full_comment())
+        record(store, site, full_comment(id="c2", post=Post("p1", "New title")))
+        record(store, site, full_comment(id="c3", post=Post("p1")))
+
+        assert Post("p1", "New title") == store.context(site, [Comment("x", post=Post("p1"))])[0].post
+
+    def test_another_site_sees_nothing_of_it(self, store, site):
+        record(store, site, full_comment())
+        other = store.add_site("https://other.example")
+        wanted = Comment("x", post=Post("p1"), parent=Neighbour("c1"), author=Author("a1"))
+        (context,) = store.context(other, [wanted])
+
+        assert (context.post, context.parent, context.thread, context.author_published) == (None, None, (), 0)
+
+    def test_the_thread_is_the_last_twenty_published_before_it(self, store, site):
+        for n in range(25):
+            record(store, site, full_comment(id=f"c{n}", text=f"text {n}"), "hold" if n == 22 else "publish")
+        expected = [f"text {n}" for n in range(4, 25) if n != 22]
+        (context,) = store.context(site, [Comment("x", id="new", post=Post("p1"))])
+
+        assert expected == [known.neighbour.text for known in context.thread]
+
+    def test_an_edited_comment_keeps_its_place_in_the_thread(self, store, site):
+        for n in range(4):
+            record(store, site, full_comment(id=f"c{n}", text=f"text {n}"))
+        (context,) = store.context(site, [Comment("edited", id="c2", post=Post("p1"))])
+
+        assert [known.neighbour.text for known in context.thread] == ["text 0", "text 1"]
+
+    def test_a_thread_that_the_site_sent_is_left_alone(self, store, site):
+        record(store, site, full_comment())
+
+        assert store.context(site, [Comment("x", post=Post("p1"), thread=())])[0].thread == ()
+
+    def test_a_parent_is_found_by_its_id_also_while_it_is_held(self, store, site):
+        record(store, site, full_comment(), "hold")
+        (context,) = store.context(site, [Comment("x", parent=Neighbour("c1"))])
+
+        assert Neighbour("c1", full_comment().text) == context.parent.neighbour
+
+    def test_an_author_is_known_by_id_for_what_was_published_before(self, store, site):
+        record(store, site, full_comment(id="c1"), "publish")
+        record(store, site, full_comment(id="c2"), "reject")
+        record(store, site, full_comment(id=None), "publish")
+        record(store, site, full_comment(id="c3", do_not_store=True), "publish")
+        again = Comment("x", id="c1", author=Author("a1"))
+        contexts = store.context(
+            site, [Comment("x", author=Author("a1")), again, Comment("x", author=Author(name="Ann Öz"))]
+        )
+
+        assert [context.author_published for context in contexts] == [2, 1, None]
+
+
+class TestErase:
+    def test_text_and_author_are_gone_everywhere_and_the_log_says_so(self, store, site, database_url, tmp_path):
+        secret = full_comment(text="Secret words", thread=None, parent=None)
+        stored = record(store, site, secret)
+        record(store, site, replace(secret, text="More of Secret words"))
+        (context,) = store.context(site, [Comment("x", id="c9", post=Post("p1"), parent=Neighbour("c1"))])
+        neighbours = tuple(known.neighbour for known in context.thread)
+        filled = full_comment(id="c9", author=None, thread=neighbours, parent=context.parent.neighbour)
+        record(store, site, filled, known=(*context.thread, context.parent))
+        sent = Neighbour("c1", "More of Secret words")
+        record(store, site, full_comment(id="c10", author=None, thread=(sent,), parent=sent))
+        before = dump(database_url)
+        store.erase_comment(site, "c1", who="site")
+        store.close()
+        left = dump(database_url)
+
+        assert tuple(neighbour.text for neighbour in neighbours) == ("More of Secret words",)
+        for word in ("Secret words", "Ann Öz", "ann.example", "a1"):
+            assert word in before.encode().decode("unicode_escape") or word in before
+            assert word not in left
+        assert all(b"Secret words" not in path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+        assert [(c.old, c.new, c.who) for c in store.status_changes(site, "c1")][-1] == ("published", "erased", "site")
+        assert store.judged_comment(stored.decision.decision_id) is None
+        assert stored.decision == store.find_decision(site, stored.decision.decision_id).decision
+
+    def test_a_comment_judged_beside_an_erased_one_cannot_be_replayed(self, store, site):
+        record(store, site, full_comment(id="c1", thread=None, parent=None))
+        (context,) = store.context(site, [Comment("x", id="c2", parent=Neighbour("c1"))])
+        reply = Comment("x", id="c2", site=site.url, parent=context.parent.neighbour)
+        stored = record(store, site, reply, known=[context.parent])
+
+        assert reply == store.judged_comment(stored.decision.decision_id)[0]
+        store.erase_comment(site, "c1", who="site")
+        assert store.judged_comment(stored.decision.decision_id) is None
+
+    def test_twice_is_no_error_and_unknown_is_not_found(self, store, site):
+        record(store, site, full_comment())
+        store.erase_comment(site, "c1", who="site")
+        store.erase_comment(site, "c1", who="site")
+
+        assert len(store.status_changes(site, "c1")) == 2
+        with pytest.raises(NotFound):
+            store.erase_comment(site, "nothing", who="site")
+
+    def test_erased_stays_erased(self, store, site):
+        record(store, site, full_comment())
+        store.erase_comment(site, "c1", who="site")
+
+        assert record(store, site, full_comment()).status == "erased"
+        assert isinstance(record(store, site, full_comment(text="New")), CommentErased)
+        assert "New" not in str(store.judged_comment(store.find_comments(site, ["c1"])["c1"].decision.decision_id))
+
+
+class TestFaults:
+    def test_an_unreadable_url_is_a_setting_error(self):
+        with pytest.raises(InvalidSettings, match="MODERATION_DATABASE_URL"):
+            Store("sqlite:no")
+
+    def test_a_locked_database_is_busy_and_recovers(self, open_store, database_url):
+        store = open_store(timeout_seconds=0.3)
+        site = store.add_site("https://blog.example")
+        record(store, site, full_comment())
+        engine = create_engine(database_url)
+        with engine.connect() as connection:
+            is_sqlite = engine.dialect.name == "sqlite"
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if is_sqlite else "LOCK TABLE comments")
+            with pytest.raises(StoreBusy, match="try again"):
+                record(store, site, full_comment(id="c2"))
+            connection.rollback()
+        engine.dispose()
+
+        assert record(store, site, full_comment(id="c2")).status == "published"
+
+    def test_a_read_only_database_answers_questions_and_says_what_is_wrong(self, open_store, database_url):
+        writable = open_store()
+        record(writable, writable.add_site("https://blog.example"), full_comment())
+        writable.close()
+        if database_url.startswith("sqlite"):
+            path = database_url.removeprefix("sqlite:///")
+            url = f"sqlite:///file:{path}?mode=ro&uri=true"
+        else:
+            url = f"{database_url}&options=-c%20default_transaction_read_only%3Don"
+        store = Store(url)
+        store.migrate()
+        (site,) = store.sites()
+
+        assert store.find_comments(site, ["c1"])["c1"].status == "published"
+        with pytest.raises(StoreUnavailable, match="read-only"):
+            record(store, site, full_comment(id="c2"))
+        store.close()
+
+    def test_a_database_that_is_away_is_unavailable(self, tmp_path, database_url):
+        away = f"sqlite:///{tmp_path}/no/such/folder/x.db"
+        if not database_url.startswith("sqlite"):
+            away = "postgresql+psycopg://nobody@127.0.0.1:9/none"
+        store = Store(away, timeout_seconds=0.2)
+        for act in (store.ping, store.migrate, store.sites):
+            with pytest.raises(StoreUnavailable):
+                act()
+        store.close()
+
+    def test_a_file_that_is_no_database_is_refused_and_kept(self, tmp_path):
+        path = tmp_path / "notes.txt"
+        path.write_text("my shopping list " * 100)
+        store = Store(f"sqlite:///{path}")
+        with pytest.raises(StoreUnavailable, match="not an SQLite database"):
+            store.migrate()
+        store.close()
+
+        assert path.read_text().startswith("my shopping list")
+
+    def test_bugs_stay_bugs(self, database_url):
+        """A missing table is no reason to tell callers to try again."""
+        store = Store(database_url)
+        with pytest.raises(Exception, match="sites") as caught:
+            store.sites()
+        store.close()
+
+        assert not isinstance(caught.value, StoreUnavailable | StoreBusy)
+
+
+def dump(url: str) -> str:
+    """Everything in the database, as text."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            assert isinstance(connection.connection.driver_connection, sqlite3.Connection)
+            content = "\n".join(connection.connection.driver_connection.iterdump())
+        else:
+            tables = connection.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).scalars()
+            queries = [f"SELECT string_agg(t::text, ' ') FROM {table} t" for table in tables]
+            content = "\n".join(connection.execute(text(query)).scalar() or "" for query in queries)
+    engine.dispose()
+    return content
