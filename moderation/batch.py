@@ -7,7 +7,6 @@ A bad line never stops the others: in its place stands ``{"id"?, "line", "error"
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -25,6 +24,7 @@ from moderation.policy import Policy
 
 FORMATS = ("jsonl", "csv", "parquet")
 _CHUNK = 256
+_TOO_MANY = "more cells than columns"
 _NESTED: dict[str, type] = {"author": Author, "post": Post, "parent": Neighbour}
 COLUMNS: tuple[str, ...] = (
     *(item.name for item in fields(Comment) if item.name not in {*_NESTED, "hints"}),
@@ -117,9 +117,15 @@ def read_lines(source: Path | None, *, file_format: str | None = None, ignore_un
 
 
 def _read_text(source: Path | None, kind: str, *, ignore_unknown: bool) -> Iterator[Line]:
+    place: Path | int = 0 if source is None else source
     try:
-        with open(0 if source is None else source, "rb", closefd=source is not None) as file:  # noqa: PTH123 - 0 is standard input
-            yield from _read_csv(file, ignore_unknown) if kind == "csv" else _read_jsonl(file, ignore_unknown)
+        if kind == "csv":
+            # What is no UTF-8 becomes lone surrogates, which no comment may hold: so only that line is bad.
+            with open(place, encoding="utf-8-sig", errors="surrogateescape", newline="", closefd=place != 0) as text:  # noqa: PTH123 - 0 is standard input
+                yield from _read_csv(text, ignore_unknown)
+        else:
+            with open(place, "rb", closefd=place != 0) as file:  # noqa: PTH123 - 0 is standard input
+                yield from _read_jsonl(file, ignore_unknown)
     except OSError as error:
         raise UnreadableInput(f"cannot read {source or 'standard input'}: {error.strerror}") from error
 
@@ -139,11 +145,9 @@ def _read_jsonl(file: IO[bytes], ignore_unknown: bool) -> Iterator[Line]:
             yield _line(number, _known(data) if ignore_unknown else data)
 
 
-def _read_csv(file: IO[bytes], ignore_unknown: bool) -> Iterator[Line]:
+def _read_csv(text: IO[str], ignore_unknown: bool) -> Iterator[Line]:
     csv.field_size_limit(MAX_POST_CHARS * 4)
-    # What is no UTF-8 becomes lone surrogates, which no comment may hold: so only that line is bad.
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.DictReader(text, restkey="(more cells than columns)")
+    reader = csv.DictReader(text, restkey=_TOO_MANY)
     unknown = [name for name in reader.fieldnames or () if name not in COLUMNS]
     if unknown and not ignore_unknown:
         raise UnreadableInput(
@@ -157,6 +161,9 @@ def _read_csv(file: IO[bytes], ignore_unknown: bool) -> Iterator[Line]:
             return
         except csv.Error as error:
             yield Line(reader.line_num, None, error=f"is not CSV: {error}")
+            continue
+        if _TOO_MANY in cells:
+            yield Line(reader.line_num, None, cells.get("id"), error="has more cells than there are columns")
             continue
         yield _read_cells(reader.line_num, {name: cell for name, cell in cells.items() if name in COLUMNS and cell})
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,12 +18,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import moderation
 from moderation.shipped import shipped_folder
 from service import api
-from service.errors import InvalidSettings, ServiceError, UnknownHost, error_body
+from service.errors import ServiceError, UnknownHost, error_body
+from service.home import open_store, prepare_home
 from service.live_model import LiveModel
 from service.logs import describe_error
 from service.metrics import Metrics
 from service.settings import Settings
-from service.store import Store
 from service.workflow import Workflow
 
 _log = logging.getLogger(__name__)
@@ -79,53 +77,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_middleware(_Edge, metrics=metrics, allowed_hosts=settings.allowed_hosts)
     return app
-
-
-def prepare_home(settings: Settings) -> bytes:
-    """Make the home folder, for its owner only, and return the secret kept in it. Raises ``InvalidSettings``."""
-    try:
-        if not settings.home.is_dir():
-            settings.home.mkdir(parents=True)
-            settings.home.chmod(0o700)
-        if settings.secret is not None:
-            return settings.secret.get_secret_value().encode()
-        return _keep_secret(settings)
-    except OSError as error:
-        raise InvalidSettings(
-            f"the home folder {settings.home} cannot be used ({error.strerror}); "
-            "make it writable or name another one with --home or MODERATION_HOME"
-        ) from error
-
-
-def _keep_secret(settings: Settings) -> bytes:
-    path = settings.home / "secret"
-    if not path.exists():
-        aside = settings.home / f".secret-{secrets.token_hex(4)}"
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(secrets.token_urlsafe(48) + "\n")
-        try:
-            # Of two processes that start together, the first one's secret stays.
-            os.link(aside, path)
-        except FileExistsError:
-            pass
-        finally:
-            aside.unlink()
-    secret = path.read_bytes().strip()
-    if len(secret) < 32:
-        raise InvalidSettings(f"{path} must hold at least 32 characters; remove it to get a new one")
-    return secret
-
-
-def open_store(settings: Settings) -> Store:
-    """The database at the newest schema, made if there is none. Raises ``InvalidSettings`` or ``StoreError``."""
-    store = Store(settings.database, timeout_seconds=settings.database_timeout_seconds)
-    try:
-        store.migrate()
-    except BaseException:
-        store.close()
-        raise
-    return store
 
 
 def _answer(error: ServiceError) -> JSONResponse:

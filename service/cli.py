@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Never
 
 import typer
 from rich.console import Console
@@ -17,9 +17,7 @@ from moderation.errors import ModerationError
 from service.commands import score, training
 from service.commands.places import HomeOption
 from service.errors import InvalidSettings, ServiceError
-
-if TYPE_CHECKING:
-    from service.settings import Settings
+from service.settings import Settings
 
 FIRST_SITE = "http://localhost"
 
@@ -73,16 +71,16 @@ def serve(
     On the first start the home folder, the database and a first API key are made; the key is printed once. Everything
     else can be set with MODERATION_ variables: see docs/configuration.md.
     """
+    settings = Settings.load(home=home, host=host, port=port)
+    listener = _listen(settings)
+
     import uvicorn
 
     from service.app import create_app
     from service.auth import make_key
     from service.logs import configure_logs
-    from service.settings import Settings
 
-    settings = Settings.load(home=home, host=host, port=port)
     configure_logs(settings.log_format)
-    listener = _listen(settings)
     application = create_app(settings)
     parts = application.state.parts
     if not parts.store.sites():
@@ -100,6 +98,8 @@ def serve(
         application, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10
     )
     server = uvicorn.Server(config)
+    # Once everything under way is answered, the server raises the signal again, for whoever was listening before.
+    signal.signal(signal.SIGTERM, _leave)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
@@ -116,9 +116,8 @@ def add_site(
 
     The key is shown once and cannot be read again. A site may have several keys.
     """
-    from service.app import open_store, prepare_home
     from service.auth import make_key, site_url
-    from service.settings import Settings
+    from service.home import open_store, prepare_home
 
     url = site_url(url)
     settings = Settings.load(home=home)
@@ -168,6 +167,10 @@ app.command()(score.score)
 app.command()(training.train)
 app.command()(training.evaluate)
 app.add_typer(training.data, name="data")
+
+
+def _leave(_signal: int, _frame: object) -> Never:
+    raise SystemExit(0)
 
 
 def _listen(settings: Settings) -> socket.socket:

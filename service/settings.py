@@ -170,10 +170,10 @@ def _read_file(variable: str, path: str) -> str:
 
 
 def _unknown(variable: str) -> str:
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
-    known += [f"{PREFIX}{name.upper()}_FILE" for name in MAY_COME_FROM_FILE]
-    near = get_close_matches(variable, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+    known = [*Settings.model_fields, *(f"{name}_file" for name in MAY_COME_FROM_FILE)]
+    near = get_close_matches(variable.removeprefix(PREFIX).lower(), known, n=1)
+    names = [PREFIX + name.upper() for name in near or sorted(known)]
+    hint = f"did you mean {names[0]}?" if near else f"known are {', '.join(names)}"
     return f"{variable} is not a setting; {hint}"
 
 

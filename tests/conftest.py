@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
+import subprocess
+import sys
 import warnings
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -52,50 +57,6 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A published bundle in a models folder of its own, made by hand in milliseconds instead of trained.
-
-    Spam is what has links, hostile what has exclamation marks. Everything else of it is as in a real bundle.
-    """
-    import numpy as np
-
-    from moderation.bundle import publish_bundle, write_bundle
-    from moderation.categories import CODES
-    from moderation.comment import Comment
-    from moderation.heads import FIELDS, FieldWeights, Heads
-    from moderation.lexical import LexicalSpec
-    from moderation.model import DENSE, Model
-    from moderation.topic import BITS, TopicModel
-
-    spec = LexicalSpec(bits=10)
-    field = FieldWeights(spec, np.ones(1 << spec.bits, np.float32), np.zeros((1 << spec.bits, len(CODES)), np.float16))
-    weights = np.zeros((len(DENSE), len(CODES)), np.float32)
-    weights[DENSE.index("links"), CODES.index("spam")] = 6
-    weights[DENSE.index("exclamations"), CODES.index("hostile")] = 6
-    heads = Heads(
-        codes=CODES,
-        fields=dict.fromkeys(FIELDS, field),
-        mean=np.zeros(len(DENSE), np.float32),
-        scale=np.ones(len(DENSE), np.float32),
-        dense_weights=weights,
-        intercept=np.full(len(CODES), -3.0),
-        calibration=np.tile([1.0, 0.0], (len(CODES), 1)),
-    )
-    path = write_bundle(
-        tmp_path_factory.mktemp("models"),
-        Model(heads, TopicModel(np.ones(1 << BITS, np.float32))),
-        operating_points={"format": 1, "tiers": {}},
-        evaluation={},
-        probes=[Comment("Well said."), Comment("See https://shop.example now!")],
-        card="Made by hand for tests.",
-        made_with={},
-        trained_on={},
-    )
-    publish_bundle(path, note="for tests")
-    return path
-
-
-@pytest.fixture(scope="session")
 def tiny_ingredients() -> Ingredients:
     """What a small but real bundle is made from: the seed rows, every third of them for validation."""
     folder = shipped_folder("training_data")
@@ -107,9 +68,7 @@ def tiny_ingredients() -> Ingredients:
         train=tuple(row for number, row in enumerate(rows) if number % 3),
         validation=tuple(rows[::3]),
         frozen={"tiny": tuple(rows[::3])},
-        report=Report(
-            read={"seed": len(rows)}, refused={}, dropped={}, train={}, validation={}, frozen={}, labels={}
-        ),
+        report=Report(read={"seed": len(rows)}, refused={}, dropped={}, train={}, validation={}, frozen={}, labels={}),
     )
     return Ingredients(dataset, tuple(behaviour), (), ())
 
@@ -120,3 +79,53 @@ def tiny_bundle(tiny_ingredients: Ingredients, tmp_path_factory: pytest.TempPath
     path = train_bundle(tiny_ingredients, tmp_path_factory.mktemp("models"))
     publish_bundle(path, note="tests")
     return path
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running ``moderation serve``: its address, and the first key if it printed one."""
+
+    url: str
+    key: str | None
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[[Path], AbstractContextManager[Served]]:
+    """Starts ``moderation serve`` on a home folder, in a process of its own on a free port, until the block ends."""
+
+    @contextmanager
+    def serving(home: Path) -> Iterator[Served]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MODERATION_")}
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("moderation"), "serve", "--home", home, "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+        assert process.stdout is not None
+        try:
+            said = ""
+            for line in process.stdout:
+                said += line
+                if line.startswith("Serving"):
+                    break
+            key = re.search(r"mod_\S+", said)
+            address = re.search(r"Serving (http://\S+)", said)
+            assert address, said
+            yield Served(address[1], key[0] if key else None)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+            process.stdout.close()
+
+    return serving
+
+
+@pytest.fixture(scope="session")
+def shipped_service(
+    serve: Callable[[Path], AbstractContextManager[Served]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """The service as a stranger starts it: nothing configured, the shipped bundle, the first key."""
+    with serve(tmp_path_factory.mktemp("first") / "home") as served:
+        yield served

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, Text, cast, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from moderation.comment import Comment, Post
+from moderation.comment import Comment, Post, Scores
 from service.errors import CommentErased, NotFound
 from service.statuses import MOVES, STATUS_AFTER, Status
 from service.store import engine as connections
@@ -195,7 +195,9 @@ class Store:
         version_row = _insert(
             connection, comment_versions, row | {"post_id": post_row, "post_version_id": post_version}
         )
-        decision = replace(judged.decision, decision_id=f"d_{secrets.token_urlsafe(16)}")
+        # The first answer shows what later ones read from the row: scores of six digits.
+        scores = Scores.from_dict(judged.decision.scores.to_dict()) if judged.decision.scores else None
+        decision = replace(judged.decision, scores=scores, decision_id=f"d_{secrets.token_urlsafe(16)}")
         row = write_decision(judged, decision) | {"comment_version_id": version_row, "created_at": now}
         decision_row = _insert(connection, decisions, row)
         author = None if comment.do_not_store or comment.author is None else comment.author.id

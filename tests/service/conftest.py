@@ -9,10 +9,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 import uvicorn
 from sqlalchemy import create_engine, text
 
+from moderation.bundle import publish_bundle, write_bundle
+from moderation.categories import CODES
+from moderation.comment import Comment
+from moderation.heads import FIELDS, FieldWeights, Heads
+from moderation.lexical import LexicalSpec
+from moderation.model import DENSE, Model
+from moderation.topic import BITS, TopicModel
 from service.api import Parts
 from service.app import create_app
 from service.auth import make_key
@@ -67,6 +75,40 @@ def store(open_store: Callable[..., Store]) -> Store:
     return open_store()
 
 
+@pytest.fixture(scope="session")
+def plain_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published bundle made by hand, so that a test can say what it scores: predictable where a trained one is not.
+
+    Spam is what has links, hostile what has exclamation marks. Everything else of it is as in a real bundle.
+    """
+    spec = LexicalSpec(bits=10)
+    field = FieldWeights(spec, np.ones(1 << spec.bits, np.float32), np.zeros((1 << spec.bits, len(CODES)), np.float16))
+    weights = np.zeros((len(DENSE), len(CODES)), np.float32)
+    weights[DENSE.index("links"), CODES.index("spam")] = 6
+    weights[DENSE.index("exclamations"), CODES.index("hostile")] = 6
+    heads = Heads(
+        codes=CODES,
+        fields=dict.fromkeys(FIELDS, field),
+        mean=np.zeros(len(DENSE), np.float32),
+        scale=np.ones(len(DENSE), np.float32),
+        dense_weights=weights,
+        intercept=np.full(len(CODES), -3.0),
+        calibration=np.tile([1.0, 0.0], (len(CODES), 1)),
+    )
+    path = write_bundle(
+        tmp_path_factory.mktemp("models"),
+        Model(heads, TopicModel(np.ones(1 << BITS, np.float32))),
+        operating_points={"format": 1, "tiers": {}},
+        evaluation={},
+        probes=[Comment("Well said."), Comment("See https://shop.example now!")],
+        card="Made by hand for tests.",
+        made_with={},
+        trained_on={},
+    )
+    publish_bundle(path, note="for tests")
+    return path
+
+
 def put_bundle(bundle: Path, home: Path) -> Path:
     """Publish a copy of a bundle in a home folder."""
     shutil.copytree(bundle, home / "models" / bundle.name)
@@ -114,10 +156,10 @@ def start(home: Path) -> Iterator[Callable[..., Service]]:
 
 
 @pytest.fixture(scope="session")
-def shared_service(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Iterator[Service]:
-    """One service with the tiny bundle and a policy of plain numbers, for tests that do not mind each other."""
+def shared_service(tmp_path_factory: pytest.TempPathFactory, plain_bundle: Path) -> Iterator[Service]:
+    """One service with the plain bundle and a policy of plain numbers, for tests that do not mind each other."""
     home = tmp_path_factory.mktemp("home")
-    put_bundle(tiny_bundle, home)
+    put_bundle(plain_bundle, home)
     (home / "policy.toml").write_text(POLICY)
     service = Service(Settings(home=home))
     yield service
@@ -125,8 +167,14 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) 
 
 
 @pytest.fixture
-def service(start: Callable[..., Service], tiny_bundle: Path, home: Path) -> Service:
-    """The same, for one test alone."""
-    put_bundle(tiny_bundle, home)
+def plain_home(home: Path, plain_bundle: Path) -> Path:
+    """A home folder with the plain bundle and a policy of plain numbers."""
+    put_bundle(plain_bundle, home)
     (home / "policy.toml").write_text(POLICY)
+    return home
+
+
+@pytest.fixture
+def service(start: Callable[..., Service], plain_home: Path) -> Service:  # noqa: ARG001  # started in it
+    """The same as ``shared_service``, for one test alone."""
     return start()

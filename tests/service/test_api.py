@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
@@ -17,9 +18,11 @@ from fastapi.routing import APIRoute
 from moderation.categories import CODES
 from moderation.comment import MAX_TEXT_CHARS, Author, Comment, Neighbour, Post
 from service import api, schemas
+from service.app import create_app
 from service.auth import make_key
 from service.errors import CODES as ERROR_CODES
 from service.errors import ServiceError
+from service.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
 LINK = "See https://shop.example and https://shop.example/2"
@@ -255,7 +258,7 @@ class TestKeys:
         "headers",
         [
             {},
-            {"Authorization": "Bearer "},
+            {"Authorization": "Bearer"},
             {"Authorization": "Bearer mod_aaaaaaaa_" + "a" * 43},
             {"Authorization": "Basic dTpw"},
             {"X-API-Key": "nonsense"},
@@ -392,16 +395,17 @@ class TestBatch:
     def test_an_erased_comment_is_an_error_in_its_place(self, service):
         service.submit(id="1", text="x")
         service.client.delete("/v1/comments/1")
-        comments = [{"id": "1", "text": "new"}, {"id": "2", "text": "y"}]
+        comments = [{"id": "1", "text": "Something new"}, {"id": "2", "text": "Something else"}]
         results = service.client.post("/v1/comments:batch", json={"comments": comments}).json()["results"]
 
         assert [(r["http_status"], r["status"]) for r in results] == [(410, "error"), (201, "published")]
 
 
 class TestFaults:
-    def test_without_a_model_everything_is_held_and_readiness_says_so(self, service):
-        (service.settings.home / "models" / "current").write_text("no-such-bundle\n")
-        service.parts.live_model.__init__(service.settings.home, service.settings.home / "models")
+    def test_without_a_model_everything_is_held_and_readiness_says_so(self, start, home):
+        (home / "models").mkdir(parents=True)
+        (home / "models" / "current").write_text("no-such-bundle\n")
+        service = start()
         held = service.submit(text="Hello")
         ready = service.client.get("/readyz")
 
@@ -426,13 +430,10 @@ class TestFaults:
         assert error_of(quick.client.get("/v1/comments/c1")) == (404, "not_found")
         assert quick.submit(id="c1", text="Hello").status_code == 201
 
-    def test_a_database_that_became_read_only_says_so(self, service, start):
+    def test_a_database_that_became_read_only_says_so(self, service):
         stored = service.submit(id="c1", text="Hello").json()
         service.stop()
         path = service.settings.home / "moderation.db"
-        from service.app import create_app
-        from service.settings import Settings
-
         url = f"sqlite:///file:{path}?mode=ro&uri=true"
         app = create_app(Settings.load(home=service.settings.home, database_url=url))
         headers = {"X-API-Key": service.key}
@@ -442,8 +443,6 @@ class TestFaults:
             async with httpx.AsyncClient(transport=transport, base_url="http://x", headers=headers) as client:
                 again = await client.post("/v1/comments", json={"id": "c1", "text": "Hello"})
                 return again, await client.post("/v1/comments", json={"id": "c2", "text": "Hello"})
-
-        import asyncio
 
         again, refused = asyncio.run(ask())
         app.state.parts.store.close()

@@ -62,8 +62,8 @@ def blog_threads(paths: Sequence[Path]) -> Iterator[Draft]:
 
     A comment of at least eight words is on topic where it stands (off_topic 0); off-topic rows are made later by moving
     comments (``dataset.move_comments``). Some 6,000 comments of the blogs we train on, chosen by hash, are also not
-    hostile, nor any part of it, because the owner approved them. The blog is the group; three blogs are frozen whole.
-    Two very large blogs are capped, by hash.
+    hostile, nor any part of it, because the owner approved them; for the same reason no comment of those blogs is spam.
+    The blog is the group; three blogs are frozen whole. Two very large blogs are capped, by hash.
     """
     posts = _posts(named(paths, "posts.jsonl"))
     by_post: dict[str, list[Line]] = defaultdict(list)
@@ -86,6 +86,8 @@ def blog_threads(paths: Sequence[Path]) -> Iterator[Draft]:
     for line, thread, on_topic in placed:
         blog, identity = line["source"], line["id"]
         labels = dict(BENIGN) if identity in benign else {}
+        if blog not in FROZEN_BLOGS:
+            labels["spam"] = 0
         if on_topic:
             labels["off_topic"] = 0
         if labels:

@@ -1,0 +1,91 @@
+"""Fitting uses each row for what is known of it, and measures thresholds on rows that the heads have not seen."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from joblib import Memory
+
+from moderation.bundle import load_bundle
+from moderation.categories import CODES
+from moderation.comment import Author, Comment, Neighbour, Post
+from moderation.policy import Policy, default_policy_toml
+from moderation.training.fit import fit_model, vary
+from moderation.training.rows import Row
+
+WHOLE = Comment(
+    "Great post!",
+    author=Author(name="Cheap loans", url="https://loans.example"),
+    post=Post(title="Trees"),
+    parent=Neighbour(text="What?"),
+    thread=(Neighbour(text="What?"),),
+)
+
+
+def test_spam_rows_are_varied_and_weigh_the_same_in_all():
+    row = Row("blog", "1", WHOLE, {"spam": 1}, "blog:a", weight=0.6)
+    varied = vary([row])
+    assert [other.comment for other in varied] == [
+        WHOLE,
+        replace(WHOLE, author=None),
+        Comment("Great post!"),
+    ]
+    assert sum(other.weight for other in varied) == pytest.approx(row.weight)
+    assert len({other.id for other in varied}) == 3
+
+
+def test_other_labels_stay_with_the_row_as_it_was():
+    """A copy without its post must not teach that on-topic comments have none."""
+    row = Row("blog", "1", WHOLE, {"spam": 0, "off_topic": 0, "hostile": 0}, "blog:a")
+    first, *copies = vary([row])
+    assert first.labels == {"off_topic": 0, "hostile": 0}
+    assert (first.comment, first.weight) == (WHOLE, 1.0)
+    assert [copy.labels for copy in copies] == [{"spam": 0}] * 3
+
+
+def test_rows_without_a_spam_label_are_left_alone():
+    rows = [Row("set", "1", WHOLE, {"hostile": 1}, "set:1")]
+    assert vary(rows) == rows
+
+
+def test_operating_points_are_shares_that_fall_as_thresholds_rise(tiny_bundle):
+    points = load_bundle(tiny_bundle).operating_points
+    assert set(points["tiers"]["lexical"]) == set(CODES)
+    for code, measured in points["tiers"]["lexical"].items():
+        rows = measured["points"]
+        assert measured["positives"] > 0, code
+        for name in ("recall", "false_positive_rate", "false_positive_rate_upper"):
+            values = [row[name] for row in rows]
+            assert values == sorted(values, reverse=True), (code, name)
+        thresholds = [row["threshold"] for row in rows]
+        assert thresholds == sorted(set(thresholds)), code
+        assert all(row["false_positive_rate"] <= row["false_positive_rate_upper"] for row in rows)
+
+
+def test_the_default_policy_reads_the_operating_points(tiny_bundle):
+    policy = Policy.parse(default_policy_toml(), load_bundle(tiny_bundle).operating_points)
+    assert policy.line("lexical", "hostile", "hold").threshold is not None
+
+
+def test_scores_are_calibrated_on_the_rows_they_were_calibrated_on(tiny_bundle, tiny_ingredients):
+    """Platt's sigmoid makes the mean probability of the validation rows their share of bad ones, for every head."""
+    rows = tiny_ingredients.dataset.validation
+    scored = load_bundle(tiny_bundle).model.score([row.comment for row in rows])
+    for code in ("hostile", "spam", "insult"):
+        known = [(row.labels[code], scores[code]) for row, scores in zip(rows, scored, strict=True) if code in row.labels]
+        labels, values = np.array(known).T
+        assert values.mean() == pytest.approx(labels.mean(), abs=0.02), code
+
+
+def test_a_category_without_both_labels_is_refused_by_name(tiny_ingredients):
+    dataset = tiny_ingredients.dataset
+    rows = tuple(replace(row, labels={**row.labels, "threat": 0}) for row in dataset.train)
+    with pytest.raises(ValueError, match="threat"):
+        fit_model(replace(dataset, train=rows))
+
+
+def test_cached_features_give_the_same_model(tiny_ingredients, tmp_path):
+    memory = Memory(tmp_path, verbose=0)
+    first, second = (fit_model(tiny_ingredients.dataset, memory=memory) for _ in range(2))
+    assert np.array_equal(first.model.heads.dense_weights, second.model.heads.dense_weights)
+    assert first.operating_points == second.operating_points

@@ -1,0 +1,86 @@
+"""Keys and site addresses."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.auth import find_site, make_key, site_url
+from service.errors import InvalidSettings, Unauthorized
+from service.store import Store
+
+
+def test_a_key_is_found_by_either_header_and_only_its_hash_is_kept(store):
+    site = store.add_site("https://blog.example")
+    key = make_key(store, site)
+
+    assert site == find_site(store, {"authorization": f"Bearer {key}"})
+    assert site == find_site(store, {"authorization": f"BEARER  {key} "})
+    assert site == find_site(store, {"x-api-key": key})
+    assert site == find_site(store, {"authorization": "Basic dTpw", "x-api-key": key})
+    assert hashlib.sha256(key.encode()).hexdigest() == store.find_key(key[4:12]).hash
+    assert len(key) == len("mod_") + 8 + 1 + 43
+
+
+def test_the_answer_to_a_bad_key_does_not_tell_why(store):
+    key = make_key(store, store.add_site("https://blog.example"))
+    revoked = make_key(store, store.add_site("https://blog.example"))
+    store.revoke_key(revoked[4:12])
+    wrong_secret = key[:-1] + ("A" if key[-1] != "A" else "B")
+    unknown = "mod_zzzzzzzz_" + key[13:]
+    messages = set()
+    for bad in (wrong_secret, unknown, revoked, "nonsense", key + "x", f"x{key}"):
+        with pytest.raises(Unauthorized) as caught:
+            find_site(store, {"x-api-key": bad})
+        messages.add(caught.value.message)
+
+    assert len(messages) == 1
+
+
+def test_keys_do_not_repeat(store):
+    site = store.add_site("https://blog.example")
+
+    assert len({make_key(store, site) for _ in range(20)}) == 20
+
+
+@given(st.text())
+def test_no_text_whatever_breaks_the_check(key):
+    store = Store("sqlite:////nowhere/at/all.db")
+    with pytest.raises(Unauthorized):
+        find_site(store, {"x-api-key": f"mod_{key}"})
+
+
+@pytest.mark.parametrize(
+    ("given_url", "kept"),
+    [
+        ("https://Blog.Example/", "https://blog.example"),
+        ("HTTP://blog.example:8080", "http://blog.example:8080"),
+        (" https://example.org/my/blog/ ", "https://example.org/my/blog"),
+        ("http://[::1]:80/", "http://[::1]:80"),
+    ],
+)
+def test_a_site_has_one_address(given_url, kept):
+    assert kept == site_url(given_url)
+    assert kept == site_url(kept)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "blog",
+        "blog.example",
+        "ftp://x",
+        "https://",
+        "https://a:b@c.example",
+        "https://x/?q",
+        "http://[",
+        "http://x:y",
+    ],
+)
+def test_what_is_no_address_is_refused(url):
+    with pytest.raises(InvalidSettings, match=r"https://blog\.example\.org"):
+        site_url(url)

@@ -1,0 +1,250 @@
+"""The command as people and scripts run it: a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+import moderation
+from service.cli import FIRST_SITE, app
+
+REPOSITORY = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-c", "from service.cli import app; app(prog_name='moderation')"]
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+class Served:
+    """``moderation serve`` in a process, its first lines read."""
+
+    def __init__(self, home: Path, *options: str) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, "serve", "--home", str(home), "--port", "0", *options],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        while not self.lines or not self.lines[-1].startswith("Serving"):
+            line = self.process.stdout.readline()
+            assert line, self.process.stderr.read()
+            self.lines.append(line)
+        self.url = self.lines[-1].split()[1]
+        self._errors: list[str] = []
+        self._reader = threading.Thread(target=lambda: self._errors.extend(self.process.stderr))
+        self._reader.start()
+
+    def stop(self, how: int = signal.SIGTERM) -> str:
+        """Stop it, and return what it wrote to standard error."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        self.process.wait(15)
+        self._reader.join()
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return "".join(self._errors)
+
+
+@pytest.fixture
+def serve(home: Path) -> Iterator[Callable[..., Served]]:
+    started: list[Served] = []
+
+    def start(*options: str) -> Served:
+        started.append(Served(home, *options))
+        return started[-1]
+
+    yield start
+    for served in started:
+        if not served.process.stderr.closed:
+            served.stop(signal.SIGKILL)
+
+
+class TestServe:
+    def test_without_any_configuration_it_serves_and_says_where_everything_is(self, serve, home):
+        served = serve()
+        key = re.search(r"mod_\S+", served.lines[0])[0]
+        headers = {"Authorization": f"Bearer {key}"}
+        response = httpx.post(f"{served.url}/v1/comments", json={"id": "1", "text": "Hello"}, headers=headers)
+
+        assert response.status_code in (201, 202)
+        assert response.json()["site"] == FIRST_SITE
+        assert len(served.lines) == 2
+        for part in (served.url, str(home), f"sqlite:///{home}/moderation.db", "bundle ", f"{served.url}/docs"):
+            assert part in served.lines[1]
+        assert stat.S_IMODE(home.stat().st_mode) == 0o700
+        assert stat.S_IMODE((home / "secret").stat().st_mode) == 0o600
+
+    def test_a_second_start_keeps_everything_and_prints_no_key(self, serve):
+        first = serve()
+        key = re.search(r"mod_\S+", first.lines[0])[0]
+        headers = {"Authorization": f"Bearer {key}"}
+        comment = {"id": "1", "text": "Hello", "author": {"name": "Ann"}}
+        answer = httpx.post(f"{first.url}/v1/comments", json=comment, headers=headers)
+        errors = first.stop()
+        second = serve()
+        again = httpx.post(f"{second.url}/v1/comments", json=comment, headers=headers)
+
+        assert first.process.returncode == 0, errors
+        assert len(second.lines) == 1
+        assert (200, answer.json()) == (again.status_code, again.json())
+        for secret in (key, "Hello", "Ann"):
+            assert secret not in errors
+
+    def test_what_was_answered_survives_a_kill(self, serve):
+        first = serve()
+        headers = {"X-API-Key": re.search(r"mod_\S+", first.lines[0])[0]}
+        comments = [{"id": f"{n}", "text": f"Comment {n}"} for n in range(5)]
+        answers = [httpx.post(f"{first.url}/v1/comments", json=comment, headers=headers) for comment in comments]
+        first.stop(signal.SIGKILL)
+        second = serve()
+        for comment, answer in zip(comments, answers, strict=True):
+            again = httpx.post(f"{second.url}/v1/comments", json=comment, headers=headers)
+            assert (200, answer.json()) == (again.status_code, again.json())
+
+    def test_a_request_under_way_is_answered_before_it_stops(self, serve):
+        served = serve()
+        headers = {"X-API-Key": re.search(r"mod_\S+", served.lines[0])[0]}
+
+        def slow_body():
+            yield b'{"text": '
+            served.process.send_signal(signal.SIGTERM)
+            yield b'"Hello"}'
+
+        response = httpx.post(f"{served.url}/v1/comments", content=slow_body(), headers=headers)
+
+        assert response.status_code in (201, 202)
+        served.process.wait(15)
+        assert served.process.returncode == 0
+
+    def test_logs_are_one_json_object_per_line_if_asked(self, serve, monkeypatch):
+        monkeypatch.setenv("MODERATION_LOG_FORMAT", "json")
+        served = serve()
+        httpx.get(f"{served.url}/healthz?q=private")
+        lines = served.stop().splitlines()
+        events = [json.loads(line) for line in lines]
+
+        assert any(event["event"] == "answered" and event["route"] == "/healthz" for event in events)
+        assert "private" not in "".join(lines)
+
+
+class TestRefusals:
+    """Each with exit status 2, one sentence that says what to do, and no traceback."""
+
+    def check(self, done: subprocess.CompletedProcess[str], *sentences: str) -> None:
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
+        for sentence in sentences:
+            assert sentence in done.stderr
+
+    def test_an_unknown_variable(self, home):
+        self.check(run("serve", "--home", home, MODERATION_PROT="1"), "did you mean MODERATION_PORT?")
+
+    def test_a_port_in_use(self, home):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            done = run("serve", "--home", home, "--port", taken.getsockname()[1])
+
+        self.check(done, "already in use", "--port")
+        assert not home.exists()
+
+    def test_a_home_that_is_a_file(self, tmp_path):
+        (tmp_path / "file").write_text("x")
+        self.check(run("serve", "--home", tmp_path / "file" / "home", "--port", "0"), "--home", "MODERATION_HOME")
+
+    def test_a_database_that_is_none(self, home):
+        home.mkdir()
+        (home / "moderation.db").write_text("x" * 5000)
+        self.check(run("serve", "--home", home, "--port", "0"), "not an SQLite database")
+
+    def test_a_broken_policy(self, home):
+        home.mkdir()
+        (home / "policy.toml").write_text("[spam]\nhold = 'soon'\n")
+        self.check(run("serve", "--home", home, "--port", "0"), "policy.toml", "spam.hold")
+
+    def test_a_short_secret(self, home):
+        home.mkdir()
+        (home / "secret").write_text("x")
+        self.check(run("serve", "--home", home, "--port", "0"), "at least 32 characters")
+
+    def test_an_option_that_there_is_not(self):
+        self.check(run("serve", "--prot", "1"), "--port")
+
+    def test_what_is_no_address_of_a_site(self, home):
+        self.check(run("add-site", "blog", "--home", home), "https://blog.example.org")
+        assert not home.exists()
+
+
+class TestAddSite:
+    def test_it_makes_the_database_and_prints_json_and_nothing_else(self, home):
+        done = run("add-site", "https://Blog.example/", "--home", home, "--json")
+        made = json.loads(done.stdout)
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert {"site", "key"} == set(made)
+        assert made["site"] == "https://blog.example"
+        assert re.fullmatch(r"mod_[a-z0-9]{8}_[A-Za-z0-9_-]{43}", made["key"])
+        assert (home / "moderation.db").exists()
+
+    def test_a_site_may_have_several_keys_and_then_serve_prints_none(self, home, serve):
+        keys = [json.loads(run("add-site", "https://b.example", "--home", home, "--json").stdout)["key"] for _ in "12"]
+        served = serve()
+        for key in keys:
+            response = httpx.post(f"{served.url}/v1/comments", json={"text": "x"}, headers={"X-API-Key": key})
+            assert response.json()["site"] == "https://b.example"
+
+        assert len(served.lines) == 1
+        with sqlite3.connect(home / "moderation.db") as connection:
+            assert connection.execute("SELECT count(*) FROM sites").fetchone()[0] == 1
+
+    def test_without_json_it_is_told_in_words(self, home):
+        done = run("add-site", "https://b.example", "--home", home)
+
+        assert done.stdout.startswith("Site: https://b.example\nKey:  mod_")
+        assert "not shown again" in done.stderr
+
+
+class TestVersion:
+    def test_the_bundle_in_force_is_named(self, plain_home, plain_bundle):
+        found = json.loads(run("version", "--json", "--home", plain_home).stdout)
+
+        assert (moderation.__version__, plain_bundle.name, 1) == (found["version"], found["bundle"], found["format"])
+        assert plain_bundle.name in run("version", "--home", plain_home).stdout
+
+
+def test_every_command_has_help_that_says_what_it_does():
+    runner = CliRunner()
+    commands = get_command(app).commands
+
+    assert {"serve", "add-site", "version", "score", "train", "evaluate", "data"} <= set(commands)
+    for name, command in commands.items():
+        result = runner.invoke(app, [name, "--help"])
+        assert result.exit_code == 0
+        assert len(command.help) > 20
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), f"{name} {parameter.name}"

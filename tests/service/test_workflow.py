@@ -1,0 +1,191 @@
+"""The way of a comment: what is judged, what is kept, and that it can be judged again."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from moderation.comment import Author, Comment, Neighbour, Post
+from service.errors import CommentErased, NotFound
+from service.live_model import LiveModel
+from service.metrics import Metrics
+from service.statuses import MOVES, STATUS_AFTER
+from service.workflow import Workflow
+
+LINK = "See https://shop.example and https://shop.example/2"
+
+
+@pytest.fixture
+def live_model(plain_home, tmp_path):
+    return LiveModel(plain_home, tmp_path / "nothing is shipped")
+
+
+@pytest.fixture
+def metrics():
+    return Metrics()
+
+
+@pytest.fixture
+def workflow(store, live_model, metrics):
+    return Workflow(store, live_model, metrics, text_key=b"k" * 32)
+
+
+@pytest.fixture
+def site(store):
+    return store.add_site("https://blog.example")
+
+
+def judged(store, stored) -> Comment:
+    return store.judged_comment(stored.decision.decision_id)[0]
+
+
+def test_every_action_leads_to_a_status_that_a_new_comment_may_have():
+    assert {"publish", "hold", "reject"} == set(STATUS_AFTER)
+    assert set(STATUS_AFTER.values()) == MOVES[None]
+    assert all("erased" in moves for old, moves in MOVES.items() if old not in (None, "erased"))
+
+
+class TestSubmit:
+    def test_the_digest_is_of_what_was_judged_and_repetition_is_by_what_was_sent(self, workflow, store, site):
+        """The thread may have grown in between: a repeated request is still the same request."""
+        workflow.submit(site, Comment("First!", id="c1", post=Post("p", "Bread", "A text about bread")))
+        second = workflow.submit(site, Comment("Second", id="c2", post=Post("p")))
+        workflow.submit(site, Comment("Third", id="c3", post=Post("p")))
+        again = workflow.submit(site, Comment("Second", id="c2", post=Post("p")))
+
+        assert (True, second.decision) == (again.seen, again.decision)
+        assert second.decision.digest == judged(store, second).digest() != Comment("Second").digest()
+
+    def test_post_parent_and_thread_are_filled_in(self, workflow, store, site):
+        first = workflow.submit(site, Comment("First", id="c1", post=Post("p", "Bread", "Text", tags=("food",))))
+        reply = Comment("Reply", id="c2", post=Post("p"), parent=Neighbour("c1"))
+        second = workflow.submit(site, reply)
+        whole = judged(store, second)
+
+        assert Post("p", "Bread", "Text", None, ("food",)) == whole.post
+        assert Neighbour("c1", "First") == whole.parent
+        assert (Neighbour("c1", "First"),) == whole.thread
+        assert site.url == whole.site
+        assert first.status == "published"
+
+    def test_what_the_site_says_wins_over_what_is_known(self, workflow, store, site):
+        workflow.submit(site, Comment("First", id="c1", post=Post("p", "Bread", "Text", "https://b/p", ("food",))))
+        said = Comment("x", id="c2", post=Post("p", "New title"), parent=Neighbour("c1", "As I quote it"), thread=())
+        whole = judged(store, workflow.submit(site, said))
+
+        assert Post("p", "New title", "Text", "https://b/p", ("food",)) == whole.post
+        assert (Neighbour("c1", "As I quote it"), ()) == (whole.parent, whole.thread)
+
+    def test_held_comments_are_no_thread(self, workflow, store, site):
+        workflow.submit(site, Comment(LINK, id="c1", post=Post("p")))
+
+        assert judged(store, workflow.submit(site, Comment("x", id="c2", post=Post("p")))).thread == ()
+
+    def test_an_authors_past_is_a_fact(self, workflow, store, site):
+        author = Author("a1", "Ann")
+        facts = []
+        for n, text in enumerate(["Fine", LINK, "Also fine"]):
+            stored = workflow.submit(site, Comment(text, id=f"c{n}", author=author))
+            facts.append(store.judged_comment(stored.decision.decision_id)[1]["author_published"])
+
+        assert facts == [0, 1, 1]
+
+    def test_empty_objects_are_none(self, workflow, store, site):
+        stored = workflow.submit(site, Comment("x", author=Author(), post=Post(), parent=Neighbour()))
+
+        assert Comment("x", site=site.url) == judged(store, stored)
+
+    def test_an_empty_id_is_not_taken_for_no_id(self, workflow, site):
+        workflow.submit(site, Comment("x", id=""))
+
+        assert workflow.submit(site, Comment("x")).seen is False
+
+    def test_metrics_count_new_decisions_and_repeated_ones_apart(self, workflow, site, metrics):
+        for _ in range(3):
+            workflow.submit(site, Comment("x", id="c1"))
+        text = metrics.render(model_available=True).decode()
+
+        assert 'moderation_decisions_total{action="publish",tier="lexical"} 1.0' in text
+        assert "moderation_seen_before_total 2.0" in text
+
+    def test_threads_that_race_get_one_decision(self, workflow, site):
+        start = threading.Barrier(8)
+
+        def send(_):
+            start.wait()
+            return workflow.submit(site, Comment(LINK, id="c1", post=Post("p", "T")))
+
+        with ThreadPoolExecutor(8) as pool:
+            results = list(pool.map(send, range(8)))
+
+        assert len({result.decision.decision_id for result in results}) == 1
+        assert len(workflow.status_changes(site, "c1")) == 1
+
+
+class TestFaults:
+    def test_a_model_that_raises_holds_the_comment_and_only_that_one(self, workflow, live_model, site, caplog):
+        live = live_model._live
+        model = live.bundle.model
+
+        class Choking:
+            def assess(self, comments):
+                if any("choke" in comment.text for comment in comments):
+                    raise RuntimeError(f"cannot read {comments[0].text}")
+                return model.assess(comments)
+
+        live_model._live = replace(live, bundle=replace(live.bundle, model=Choking()))
+        results = workflow.submit_many(site, [Comment("fine", id="1"), Comment("choke", id="2"), Comment("ok", id="3")])
+
+        assert [result.status for result in results] == ["published", "held", "published"]
+        assert (results[1].decision.scores, results[1].decision.bundle) == (None, None)
+        assert "model_unavailable" in [reason.name for reason in results[1].decision.reasons if reason.fired]
+        assert "scoring failed" in caplog.text
+        assert "choke" not in str([record.__dict__ for record in caplog.records])
+
+    def test_an_erased_comment_is_refused(self, workflow, site):
+        workflow.submit(site, Comment("x", id="c1"))
+        assert workflow.erase(site, "c1").status == "erased"
+        with pytest.raises(CommentErased):
+            workflow.submit(site, Comment("y", id="c1"))
+
+    def test_unknown_things_are_not_found(self, workflow, site):
+        for ask in (workflow.find_comment, workflow.find_decision, workflow.erase, workflow.replay):
+            with pytest.raises(NotFound):
+                ask(site, "unknown")
+
+
+class TestReplay:
+    def test_a_decision_is_made_again_exactly(self, workflow, site):
+        """With the post, the thread and the author's past as they were then, not as they are now."""
+        author = Author("a1", "Ann", "https://ann.example")
+        first = workflow.submit(site, Comment("First", id="c1", author=author, post=Post("p", "Bread", "Old text")))
+        second = workflow.submit(site, Comment(LINK, id="c2", author=author, post=Post("p"), parent=Neighbour("c1")))
+        workflow.submit(site, Comment("Third", id="c3", author=author, post=Post("p", "Bread", "New text")))
+        for stored in (first, second):
+            again = replace(workflow.replay(site, stored.decision.decision_id), decision_id=stored.decision.decision_id)
+
+            assert stored.decision.to_dict() == again.to_dict()
+
+    def test_the_policy_of_then_is_used(self, workflow, live_model, plain_home, site):
+        stored = workflow.submit(site, Comment(LINK, id="c1"))
+        (plain_home / "policy.toml").write_text("[spam]\nhold = 0.999999\n")
+        live_model._next_check = 0.0
+        new = workflow.submit(site, Comment(LINK, id="c2"))
+
+        assert stored.decision.policy != new.decision.policy
+        assert stored.decision.policy == workflow.replay(site, stored.decision.decision_id).policy
+
+    def test_what_is_not_kept_cannot_be_decided_again(self, workflow, site):
+        stored = workflow.submit(site, Comment("x", id="c1", do_not_store=True))
+        with pytest.raises(NotFound, match="not kept"):
+            workflow.replay(site, stored.decision.decision_id)
+
+
+def test_a_texts_hash_is_keyed_and_sees_through_disguise(store, live_model, metrics):
+    one, other = (Workflow(store, live_model, metrics, text_key=key) for key in (b"a" * 32, b"b" * 32))
+
+    assert one.hash_text("fr\u200bee money") == one.hash_text("free money")
+    assert one.hash_text("free money") != other.hash_text("free money")

@@ -1,0 +1,72 @@
+"""Imports point one way, and importing costs only what is needed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def loaded_after(code: str) -> set[str]:
+    """Top-level names of all modules that a fresh interpreter has loaded after running ``code``."""
+    show = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{show}"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_the_contracts_of_pyproject_hold():
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+LEARNING = {"sklearn", "scipy", "torch", "transformers", "pandas", "pyarrow", "joblib"}
+SERVING = {"fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic"}
+
+BUDGETS = {
+    "import moderation": LEARNING | SERVING | {"numpy", "nltk", "pydantic", "service"},
+    "import moderation.policy": LEARNING | SERVING | {"numpy", "nltk", "pydantic", "service"},
+    "import moderation.bundle": LEARNING | SERVING | {"pydantic", "service"},
+    "import service": LEARNING | SERVING | {"numpy", "moderation"},
+    "import service.settings": LEARNING | SERVING | {"numpy", "nltk"},
+    "import service.cli": LEARNING | SERVING | {"numpy", "nltk"},
+    "import service.app": {"sklearn", "torch", "transformers", "pandas", "pyarrow", "joblib"},
+}
+
+
+@pytest.mark.parametrize("code", BUDGETS)
+def test_an_import_loads_no_more_than_it_needs(code):
+    assert set() == loaded_after(code) & BUDGETS[code]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["score", "--help"], ["train", "--help"]])
+def test_help_answers_without_loading_anything_heavy(arguments):
+    code = f"from service.cli import app\ntry:\n    app({arguments!r}, prog_name='moderation')\nexcept SystemExit: pass"
+
+    assert set() == loaded_after(code) & (LEARNING | SERVING | {"numpy", "nltk"})
+
+
+def test_importing_does_nothing(tmp_path):
+    """No file, thread, engine or log configuration comes from an import."""
+    code = (
+        "import logging, pathlib, threading\n"
+        "import service.app, service.cli, service.store, moderation.bundle\n"
+        "assert threading.active_count() == 1\n"
+        "assert not logging.getLogger().handlers\n"
+        f"assert not list(pathlib.Path({str(tmp_path)!r}).iterdir())\n"
+    )
+    environment = {"HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY), "PATH": ""}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, timeout=60)
