@@ -18,10 +18,10 @@ from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
-import numpy as np  # noqa: E402 - threads are set before it loads
-from sklearn.feature_extraction.text import HashingVectorizer  # noqa: E402
+import numpy as np
+from sklearn.feature_extraction.text import HashingVectorizer
 
-from moderation.lexical import LexicalSpec, count_ngrams, weigh  # noqa: E402
+from moderation.lexical import LexicalSpec, count_ngrams, weigh
 
 TEXTS = 4_000
 REPEATS = 7

@@ -67,7 +67,8 @@ def score_lines(
 
     ``bundle`` is the bundle's folder and ``policy`` the TOML text, so that ``jobs`` processes can each load them.
     """
-    chunks = iter(lambda source=iter(lines): list(islice(source, _CHUNK)), [])  # type: ignore[misc]  # bound once
+    source = iter(lines)
+    chunks = iter(lambda: list(islice(source, _CHUNK)), [])
     parallel = Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2*n_jobs")
     for chunk, results in parallel(delayed(_score_chunk)(bundle, policy, chunk) for chunk in chunks):
         yield from zip(chunk, results, strict=True)
@@ -121,10 +122,10 @@ def _read_text(source: Path | None, kind: str, *, ignore_unknown: bool) -> Itera
     try:
         if kind == "csv":
             # What is no UTF-8 becomes lone surrogates, which no comment may hold: so only that line is bad.
-            with open(place, encoding="utf-8-sig", errors="surrogateescape", newline="", closefd=place != 0) as text:  # noqa: PTH123 - 0 is standard input
+            with open(place, encoding="utf-8-sig", errors="surrogateescape", newline="", closefd=place != 0) as text:
                 yield from _read_csv(text, ignore_unknown)
         else:
-            with open(place, "rb", closefd=place != 0) as file:  # noqa: PTH123 - 0 is standard input
+            with open(place, "rb", closefd=place != 0) as file:
                 yield from _read_jsonl(file, ignore_unknown)
     except OSError as error:
         raise UnreadableInput(f"cannot read {source or 'standard input'}: {error.strerror}") from error

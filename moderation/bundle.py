@@ -49,7 +49,9 @@ FORMAT = 1
 FILES = ("arrays.safetensors", "operating_points.json", "evaluation.json", "probes.jsonl", "MODEL_CARD.md")
 _NAME = re.compile(r"comments-[0-9a-f]{12}")
 _PROBE_TOLERANCE = 1e-4
-_MANIFEST_KEYS = frozenset({"format", "tiers", "normalise", "heads", "dense", "fields", "files", "made_with", "trained_on"})
+_MANIFEST_KEYS = frozenset(
+    {"format", "tiers", "normalise", "heads", "dense", "fields", "files", "made_with", "trained_on"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise BundleCorrupt(f"manifest.json of {path.name} cannot be read: {error}") from error
     version = manifest.get("format") if isinstance(manifest, dict) else None
     if isinstance(version, int) and version > FORMAT:
-        raise BundleUnsupported(f"{path.name} has format {version}, this version reads up to {FORMAT}: update the software")
+        raise BundleUnsupported(
+            f"{path.name} has format {version}, this version reads up to {FORMAT}: update the software"
+        )
     if not isinstance(manifest, dict) or version != FORMAT or set(manifest) != _MANIFEST_KEYS:
         raise BundleCorrupt(f"manifest.json of {path.name} lacks entries or has unknown ones")
     if path.name != f"comments-{hashlib.sha256(content).hexdigest()[:12]}":

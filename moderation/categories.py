@@ -20,11 +20,15 @@ class Category:
 
 CATEGORIES: tuple[Category, ...] = (
     Category("hostile", "Hostile", "Meant to hurt, humiliate, threaten or drive someone out of the conversation."),
-    Category("spam", "Spam", "Placed for somebody's gain, such as links, advertising or search ranking, not to take part."),
+    Category(
+        "spam", "Spam", "Placed for somebody's gain, such as links, advertising or search ranking, not to take part."
+    ),
     Category("off_topic", "Off topic", "Has nothing to do with the post or the comment that it answers."),
     Category("insult", "Insult", "Belittles or abuses a person.", "hostile"),
     Category("threat", "Threat", "Announces or wishes harm to someone.", "hostile"),
-    Category("identity_attack", "Identity attack", "Attacks people for what they are: origin, faith, gender ...", "hostile"),
+    Category(
+        "identity_attack", "Identity attack", "Attacks people for what they are: origin, faith, gender ...", "hostile"
+    ),
     Category("profanity", "Profanity", "Uses obscene or swear words, whether or not at someone.", "hostile"),
     Category("severe", "Severe", "So hateful or aggressive that most people would leave the discussion.", "hostile"),
 )

@@ -275,9 +275,7 @@ def _take(data: object, where: str, value_class: type) -> dict[str, Any]:
             raise InvalidComment(path, "must be true or false")
         if name == "hints" and not all(isinstance(hint, bool) for hint in value.values()):
             raise InvalidComment(path, "must hold only true or false")
-        if name == "tags":
-            if not all(isinstance(tag, str) for tag in value):
-                raise InvalidComment(path, "must hold only strings")
-            value = tuple(value)
-        taken[str(name)] = value
+        if name == "tags" and not all(isinstance(tag, str) for tag in value):
+            raise InvalidComment(path, "must hold only strings")
+        taken[str(name)] = tuple(value) if name == "tags" else value
     return taken

@@ -64,7 +64,8 @@ class Heads:
 
     def standardise(self, dense: NDArray[np.float32]) -> NDArray[np.float32]:
         """Dense features in standard deviations from their training mean, cut at four so that none runs away."""
-        return np.clip((dense - self.mean) / self.scale, -CLIP, CLIP, dtype=np.float32)
+        result: NDArray[np.float32] = np.clip((dense - self.mean) / self.scale, -CLIP, CLIP, dtype=np.float32)
+        return result
 
     def probabilities(self, features: Features) -> NDArray[np.float64]:
         """Calibrated probabilities, shape (comments, heads)."""

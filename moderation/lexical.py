@@ -75,7 +75,7 @@ def count_ngrams(texts: Sequence[str], spec: LexicalSpec) -> Ngrams:
 
 
 def weigh(ngrams: Ngrams, idf: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-    """The value of each stored entry: ``1 + log(count)``, times ``idf`` of its column, each row scaled to length one."""
+    """The value of each entry: ``1 + log(count)``, times ``idf`` of its column; each row scaled to length one."""
     values: NDArray[np.float32] = np.log(ngrams.counts) + np.float32(1)
     if idf is not None:
         values *= idf[ngrams.indices]
@@ -85,9 +85,7 @@ def weigh(ngrams: Ngrams, idf: NDArray[np.float32] | None = None) -> NDArray[np.
     return values
 
 
-def project(
-    ngrams: Ngrams, values: NDArray[np.float32], weights: NDArray[np.floating]
-) -> NDArray[np.float64]:
+def project(ngrams: Ngrams, values: NDArray[np.float32], weights: NDArray[np.floating]) -> NDArray[np.float64]:
     """The product of the sparse rows with ``weights`` (columns, heads), giving (texts, heads)."""
     return _sum_rows(values[:, None] * weights[ngrams.indices].astype(np.float64), ngrams.indptr)
 

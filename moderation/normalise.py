@@ -18,9 +18,15 @@ VERSION = 1
 
 # Characters that show nothing: soft hyphen, combining grapheme joiner, Hangul fillers, zero-width and direction marks,
 # variation selectors, the byte order mark, tags.
-_INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]")  # fmt: skip
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
+)
 # A joiner or selector beside emoji, or in scripts that need it to spell, hides nothing.
-_HIDING = re.compile("(?<=[A-Za-z\u00c0-\u024f])[\u00ad\u034f\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff](?=[A-Za-z\u00c0-\u024f])")  # fmt: skip
+_HIDING = re.compile(
+    "(?<=[A-Za-z\u00c0-\u024f])[\u00ad\u034f\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]"
+    "(?=[A-Za-z\u00c0-\u024f])"
+)
 _STACKED = re.compile("(?<=[A-Za-z\u00c0-\u024f\u0370-\u052f\u1e00-\u1eff])[\u0300-\u036f]+")
 _MIXED_WORD = re.compile("[A-Za-z\u00c0-\u024f\u0370-\u03ff\u0400-\u052f]+")
 _LATIN = re.compile("[A-Za-z]")
@@ -93,7 +99,7 @@ class _Draft:
         self.origins: list[int] | None = None
 
     def replace(self, edits: Iterator[tuple[tuple[int, int], str]]) -> int:
-        """Apply edits ((start, end), new text), in order and apart; return how many. None is longer than what it replaces."""
+        """Apply edits ((start, end), new text): in order, apart, none longer than what it replaces. How many."""
         parts: list[str] = []
         origins: list[int] = []
         done = count = 0

@@ -30,7 +30,8 @@ _MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]+")
 _PHONE = re.compile(r"(?<![\w.,/:-])\+?\d[\d ()-]{8,16}\d(?![\w.,/:-])")
 _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 _CODE = re.compile(
-    r"```|^[ \t]{4,40}\S.*[;{}()=]|[{};][ \t]{0,40}$|\w\(\)|::|=>|->|</?\w{1,40}>|\$\w|^[ \t]{0,40}at \w+\.", re.MULTILINE
+    r"```|^[ \t]{4,40}\S.*[;{}()=]|[{};][ \t]{0,40}$|\w\(\)|::|=>|->|</?\w{1,40}>|\$\w|^[ \t]{0,40}at \w+\.",
+    re.MULTILINE,
 )
 _MONEY = re.compile(r"[$€£₹]\s?\d|\d+\s?(?:usd|eur|dollars|btc)\b|\d+\s?%", re.IGNORECASE)
 _PERSON = re.compile(r"[^\W\d_]{2,}(?:[ .'\u2019-]+[^\W\d_]+){0,3}\.?")
@@ -77,7 +78,16 @@ NAMES: tuple[str, ...] = (
 )
 
 _COUNTS = frozenset(
-    {"links", "markup_links", "mail_addresses", "phone_numbers", "money", "author_name_words", "exclamations", "questions"}
+    {
+        "links",
+        "markup_links",
+        "mail_addresses",
+        "phone_numbers",
+        "money",
+        "author_name_words",
+        "exclamations",
+        "questions",
+    }
     | {"emoji", "disguised", "stretched", "code", "length", "words"}
 )
 

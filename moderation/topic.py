@@ -120,7 +120,7 @@ def stems(text: str, lang: str = "english") -> list[int]:
 
 
 def learn_idf(texts: Iterable[str]) -> NDArray[np.float32]:
-    """Weights by hashed stem, shape (2**16,): ``log((1 + n) / (1 + df))`` of ``n`` texts, so that common words count little."""
+    """Weights by hashed stem, shape (2**16,): ``log((1 + n) / (1 + df))`` of ``n`` texts; common words count little."""
     documents = 0
     frequency = np.zeros(1 << BITS, np.int64)
     for text in texts:

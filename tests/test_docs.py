@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("training_data/**/*.md")]
 
 
-def commands(group: typer.main.TyperCommand | typer.main.TyperGroup, path: str = "moderation") -> Iterator[tuple[str, object]]:
+def commands(
+    group: typer.main.TyperCommand | typer.main.TyperGroup, path: str = "moderation"
+) -> Iterator[tuple[str, object]]:
     for name, command in getattr(group, "commands", {}).items():
         if getattr(command, "commands", None):
             yield from commands(command, f"{path} {name}")
@@ -72,7 +74,9 @@ def test_the_curl_lines_of_the_readme_work_as_printed(shipped_service):
 
 def test_the_score_line_of_the_readme_works_as_printed():
     line = next(line for block in blocks("console") for line in block.splitlines() if "score --text" in line)
-    arguments = shlex.split(line.removeprefix("$ ").replace(".venv/bin/moderation", str(Path(sys.executable).with_name("moderation"))))
+    arguments = shlex.split(
+        line.removeprefix("$ ").replace(".venv/bin/moderation", str(Path(sys.executable).with_name("moderation")))
+    )
     result = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "hold" in result.stdout

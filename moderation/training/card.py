@@ -16,8 +16,8 @@ def write_card(sources: Sequence[Source], report: Report, evaluation: Mapping[st
         [
             "# Model card",
             "",
-            "Linear heads over hashed character and word n-grams, signals and topic relatedness, for comments on blogs.",
-            "Scores are probabilities, calibrated on validation rows; thresholds belong to the policy, not to the model.",
+            "Linear heads over hashed character and word n-grams, signals and topic relatedness, for comments on",
+            "blogs. Scores are probabilities, calibrated on validation rows; thresholds belong to the policy.",
             "",
             "## What it scores",
             "",
@@ -25,17 +25,26 @@ def write_card(sources: Sequence[Source], report: Report, evaluation: Mapping[st
             "",
             "## Meant for, and not",
             "",
-            "Deciding which comments a person should look at before they appear. Most of what it read is English; other",
-            "languages are scored, but much less well. It reads words, not meaning: cruelty in polite words passes, and",
-            "harsh words that quote, deny or make fun are sometimes held. It must not be used to judge people, nor as the",
-            "only ground for sanctions.",
+            "Deciding which comments a person should look at before they appear. Most of what it read is English;",
+            "other languages are scored, but much less well. It reads words, not meaning: cruelty in polite words",
+            "passes, and harsh words that quote, deny or make fun are sometimes held. It must not be used to judge",
+            "people, nor as the only ground for sanctions.",
             "",
             "## How good it is",
             "",
             "Sets never trained on, nor anything nearly equal to their texts. Intervals: 95 %, bootstrap.",
             "",
             *_table(
-                ("set", "slice", "category", "rows", "positive", "ROC AUC", "interval", "recall at 1 % false positives"),
+                (
+                    "set",
+                    "slice",
+                    "category",
+                    "rows",
+                    "positive",
+                    "ROC AUC",
+                    "interval",
+                    "recall at 1 % false positives",
+                ),
                 (
                     (
                         item["set"],
@@ -55,7 +64,10 @@ def write_card(sources: Sequence[Source], report: Report, evaluation: Mapping[st
             "",
             *_table(
                 ("set", "slice", "rows", "share"),
-                ((item["set"], item["slice"], f"{item['rows']:,}", f"{item['share']:.1%}") for item in evaluation["held"]),
+                (
+                    (item["set"], item["slice"], f"{item['rows']:,}", f"{item['share']:.1%}")
+                    for item in evaluation["held"]
+                ),
             ),
             "",
             "Behaviour cases, written for this project, each with the reason it exists:",

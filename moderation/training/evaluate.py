@@ -131,7 +131,13 @@ def _held(
         if name == "counsel-chat" and row.slices:
             counts[row.slices[0]].append(stopped)
     for part, stops in sorted(counts.items()):
-        yield {"set": name, "slice": part, "rows": len(stops), "held": sum(stops), "share": round(sum(stops) / len(stops), 4)}
+        yield {
+            "set": name,
+            "slice": part,
+            "rows": len(stops),
+            "held": sum(stops),
+            "share": round(sum(stops) / len(stops), 4),
+        }
 
 
 def _behave(assess: Assess, cases: Sequence[BehaviourCase], policy: Policy) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Each head is a logistic regression (liblinear) over the n-grams and dense features that :data:`RECIPES` allows it,
 fitted on the training rows whose label of that category is known. Sources mean different things by the same label, so
 most heads also get an intercept per source while they are fitted, which is dropped afterwards: the words need not
-explain how a source was sampled. Platt's sigmoid is then fitted on validation rows, which the head has not seen, and the
+explain how a source was sampled. Platt's sigmoid is then fitted on validation rows, which the head has not seen; the
 operating points are measured on those too. What is measured is what is shipped: nothing is fitted again on all rows.
 """
 
@@ -67,9 +67,7 @@ RECIPES: Mapping[str, Recipe] = {
     # The author's name and URL are read as words, but that they were given at all is not used: which blogs ask for
     # them differs more than who gives them. Sources are nearly all spam or all ham, so an intercept for each would
     # explain everything away.
-    "spam": Recipe(
-        FIELDS, tuple(name for name in DENSE if not name.startswith("author_")), 0.1, 3.0, by_source=False
-    ),
+    "spam": Recipe(FIELDS, tuple(name for name in DENSE if not name.startswith("author_")), 0.1, 3.0, by_source=False),
     "off_topic": Recipe((), TOPIC, 1.0, 0.1, by_source=False),
     "insult": _PART_OF_HOSTILE,
     "threat": _PART_OF_HOSTILE,
@@ -196,7 +194,7 @@ def _fit_head(
     if len(np.unique(target)) < 2:
         raise ValueError(f"no head for {code}: the training rows hold only one of the labels 0 and 1")
     columns = [DENSE.index(name) for name in recipe.dense]
-    sources = np.array([train.rows[row].source for row in index])
+    sources = np.array([train.rows[row].source for row in index.tolist()])
     weights = train.weights[index] * np.where(np.isin(sources, list(NEAR_A_BLOG)), 1, recipe.elsewhere)
     names, numbers = np.unique(sources, return_inverse=True)
     ones = np.full(len(index), float(recipe.by_source))

@@ -104,9 +104,7 @@ def train_bundle(
     dataset = ingredients.dataset
     fitted = fit_model(dataset, memory=memory, jobs=jobs, progress=progress)
     progress("evaluating")
-    evaluation = evaluate(
-        fitted.model.assess, fitted.operating_points, dataset.frozen, ingredients.behaviour, progress
-    )
+    evaluation = evaluate(fitted.model.assess, fitted.operating_points, dataset.frozen, ingredients.behaviour, progress)
     trained_on = {
         "rows": dataset.report.to_dict(),
         "rows_sha256": rows_digest(dataset.train),

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from moderation.lexical import LexicalSpec, Ngrams, count_ngrams, weigh
 
 
-class LexicalVectorizer(TransformerMixin, BaseEstimator):
+class LexicalVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """Texts to sparse rows of hashed character and word n-grams, weighted by tf-idf and scaled to length one.
 
     Parameters

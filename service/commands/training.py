@@ -173,7 +173,7 @@ def _progress(console: Console) -> Iterator[Callable[[str], None]]:
         yield lambda step: console.print(step, highlight=False)
         return
     with console.status("starting") as status:
-        yield lambda step: status.update(step)
+        yield status.update
 
 
 def _show(console: Console, figures: dict[str, Any]) -> None:
@@ -191,9 +191,15 @@ def _show(console: Console, figures: dict[str, Any]) -> None:
     )
     for item in figures["sets"]:
         table.add_row(
-            item["set"], item["slice"], item["category"], str(item["rows"]), str(item["positives"]), f"{item['auc']:.4f}",
-            f"{item['auc_low']:.3f} to {item['auc_high']:.3f}", f"{item['recall_at_1_percent']:.3f}",
-        )  # fmt: skip
+            item["set"],
+            item["slice"],
+            item["category"],
+            str(item["rows"]),
+            str(item["positives"]),
+            f"{item['auc']:.4f}",
+            f"{item['auc_low']:.3f} to {item['auc_high']:.3f}",
+            f"{item['recall_at_1_percent']:.3f}",
+        )
     console.print(table)
     for item in figures["held"]:
         console.print(f"held of {item['set']} {item['slice']}: {item['share']:.1%} of {item['rows']}", highlight=False)

@@ -103,7 +103,7 @@ def test_csv_with_unknown_columns_scores_nothing_unless_told(score):
     assert results[0]["action"]
 
 
-def test_parquet_may_be_nested_or_dotted(score, tmp_path):
+def test_parquet_may_be_nested_or_dotted(score):
     pyarrow = pytest.importorskip("pyarrow", reason="the extra 'parquet' is not installed")
     from pyarrow import parquet
 
@@ -114,7 +114,9 @@ def test_parquet_may_be_nested_or_dotted(score, tmp_path):
         buffer = io.BytesIO()
         parquet.write_table(pyarrow.Table.from_pylist(rows), buffer)
         found.append(score("in.parquet", buffer.getvalue())[0])
-    assert found[0] == found[1] == score("in.jsonl", lines({"id": "1", "text": "A comment", "author": {"name": "Ada"}}))[0]
+    assert (
+        found[0] == found[1] == score("in.jsonl", lines({"id": "1", "text": "A comment", "author": {"name": "Ada"}}))[0]
+    )
 
 
 def test_what_cannot_be_read_at_all_says_so(score, tmp_path):

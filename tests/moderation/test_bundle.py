@@ -26,7 +26,7 @@ def test_a_bundle_loads_and_scores(tiny_bundle):
     assert (facts.bundle, facts.tier) == (tiny_bundle.name, "lexical")
 
 
-def test_scores_are_those_of_the_model_that_was_fitted(tiny_bundle, tiny_ingredients):
+def test_scores_are_those_of_the_model_that_was_fitted(tiny_bundle):
     """Nothing is lost on the way to disk: the probes say so for the scores, this for what the bundle is."""
     probes = [json.loads(line) for line in (tiny_bundle / "probes.jsonl").read_text().splitlines()]
     assert len(probes) >= 20

@@ -18,7 +18,13 @@ FULL = {
     "id": "c1",
     "kind": "reply",
     "author": {"id": "a1", "name": "Ada", "url": "https://ada.example"},
-    "post": {"id": "p1", "title": "On trees", "text": "Trees grow.", "url": "https://blog.example/p1", "tags": ["wood"]},
+    "post": {
+        "id": "p1",
+        "title": "On trees",
+        "text": "Trees grow.",
+        "url": "https://blog.example/p1",
+        "tags": ["wood"],
+    },
     "parent": {"id": "c0", "text": "Do they?"},
     "thread": [{"id": "c0", "text": "Do they?"}],
     "lang": "en",
@@ -116,7 +122,7 @@ def test_a_comment_travels_between_processes():
 probability = st.floats(0, 1)
 
 
-@given(st.fixed_dictionaries({code: probability for code in CODES} | {"off_topic": st.none() | probability}))
+@given(st.fixed_dictionaries(dict.fromkeys(CODES, probability) | {"off_topic": st.none() | probability}))
 def test_scores_read_back_as_written(values):
     scores = Scores.from_dict(values)
     written = scores.to_dict()

@@ -35,7 +35,7 @@ def test_the_interval_shrinks_with_more_rows():
 
 
 def test_recall_at_false_positives_by_hand():
-    """Good rows score 0.1 to 1.0. One in ten may be over the line, so the line is above 0.9: half of the bad pass it."""
+    """Good rows score 0.1 to 1.0. One in ten may be over the line, so it is above 0.9: half of the bad rows pass it."""
     good = np.arange(1, 11) / 10
     bad = np.array([0.95, 0.91, 0.9, 0.2])
     labels = np.array([0] * 10 + [1] * 4, float)
@@ -65,7 +65,12 @@ def test_a_bundle_is_measured_on_sets_slices_and_cases(tiny_bundle):
     ]
     figures = evaluate(bundle.assess, bundle.operating_points, {"made": rows, "xstest": rows[25:]}, cases)
     [measured] = figures["sets"]
-    assert (measured["set"], measured["category"], measured["rows"], measured["positives"]) == ("made", "hostile", 50, 25)
+    assert (measured["set"], measured["category"], measured["rows"], measured["positives"]) == (
+        "made",
+        "hostile",
+        50,
+        25,
+    )
     assert measured["auc"] > 0.9
     [held] = figures["held"]
     assert (held["set"], held["rows"]) == ("xstest", 25)

@@ -72,7 +72,9 @@ def test_scores_are_calibrated_on_the_rows_they_were_calibrated_on(tiny_bundle, 
     rows = tiny_ingredients.dataset.validation
     scored = load_bundle(tiny_bundle).model.score([row.comment for row in rows])
     for code in ("hostile", "spam", "insult"):
-        known = [(row.labels[code], scores[code]) for row, scores in zip(rows, scored, strict=True) if code in row.labels]
+        known = [
+            (row.labels[code], scores[code]) for row, scores in zip(rows, scored, strict=True) if code in row.labels
+        ]
         labels, values = np.array(known).T
         assert values.mean() == pytest.approx(labels.mean(), abs=0.02), code
 
