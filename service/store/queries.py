@@ -234,6 +234,9 @@ class Store:
         """
         is_it = (comments.c.site_id == site.row) & (comments.c.external_id == comment_id)
         with connections.writing(self._engine) as connection:
+            # One erasure of a site at a time: each also writes into the rows of others' neighbours.
+            turn = select(sites.c.id).where(sites.c.id == site.row).with_for_update(key_share=True)
+            connection.execute(turn)
             row = connection.execute(select(comments).where(is_it).with_for_update()).first()
             if row is None:
                 raise NotFound("this site has no such comment")

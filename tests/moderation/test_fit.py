@@ -26,8 +26,8 @@ def test_spam_rows_are_varied_and_weigh_the_same_in_all():
     row = Row("blog", "1", WHOLE, {"spam": 1}, "blog:a", weight=0.6)
     varied = vary([row])
     assert [other.comment for other in varied] == [
-        WHOLE,
-        replace(WHOLE, author=None),
+        replace(WHOLE, parent=None, thread=None),
+        replace(WHOLE, parent=None, thread=None, author=None),
         Comment("Great post!"),
     ]
     assert sum(other.weight for other in varied) == pytest.approx(row.weight)

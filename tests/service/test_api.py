@@ -451,19 +451,39 @@ class TestFaults:
         assert error_of(refused) == (503, "unavailable")
         assert "read-only" in refused.json()["error"]["message"]
 
-    def test_a_bug_is_500_in_the_one_error_body_and_no_comment_text_reaches_the_log(self, service, caplog):
-        """Here the bug is a table that somebody dropped; the driver's message holds the whole row."""
-        with sqlite3.connect(service.settings.home / "moderation.db") as connection:
-            connection.execute("DROP TABLE status_log")
+    def test_a_bug_is_500_in_the_one_error_body_and_no_comment_text_reaches_the_log(self, service, caplog, monkeypatch):
+        """The bug is planted: an error whose message quotes the comment, as many messages do."""
+
+        def fail(text):
+            raise ValueError(f"cannot make sense of {text}")
+
+        monkeypatch.setattr("service.workflow.normalise", fail)
         with caplog.at_level(logging.INFO):
             response = service.submit(id="c1", text="Secret words", author={"name": "Ann Other"})
 
         assert error_of(response) == (500, "internal")
         assert error_of(service.client.get("/v1/comments/c1")) == (404, "not_found")
         written = " ".join(str(record.__dict__) for record in caplog.records)
-        assert "OperationalError" in written
+        assert "ValueError" in written
         for secret in ("Secret", "Ann Other", service.key):
             assert secret not in written + response.text
+
+    def test_a_commit_that_fails_is_an_error_and_not_an_answer(self, service):
+        """The database refuses only when the transaction ends; by then the answer must not have left."""
+        with sqlite3.connect(service.settings.home / "moderation.db") as connection:
+            connection.execute("CREATE TABLE parents (id INTEGER PRIMARY KEY)")
+            late = "REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED"
+            connection.execute(f"CREATE TABLE children (parent INTEGER {late})")
+            connection.execute(
+                "CREATE TRIGGER break_commit AFTER INSERT ON status_log BEGIN INSERT INTO children VALUES (7); END"
+            )
+        refused = service.submit(id="c1", text="Hello")
+        with sqlite3.connect(service.settings.home / "moderation.db") as connection:
+            connection.execute("DROP TRIGGER break_commit")
+
+        assert error_of(refused) == (500, "internal")
+        assert error_of(service.client.get("/v1/comments/c1")) == (404, "not_found")
+        assert service.submit(id="c1", text="Hello").status_code == 201
 
 
 class TestOperation:

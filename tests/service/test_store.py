@@ -326,6 +326,17 @@ class TestErase:
         with pytest.raises(NotFound):
             store.erase_comment(site, "nothing", who="site")
 
+    def test_writers_that_read_first_wait_for_each_other(self, store, site):
+        """A SQLite transaction that begins as a read fails at its first write instead of waiting."""
+        for n in range(24):
+            record(store, site, full_comment(id=f"c{n}"))
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda n: store.erase_comment(site, f"c{n}", who="site"), range(24)))
+
+        assert {"erased"} == {
+            stored.status for stored in store.find_comments(site, [f"c{n}" for n in range(24)]).values()
+        }
+
     def test_erased_stays_erased(self, store, site):
         record(store, site, full_comment())
         store.erase_comment(site, "c1", who="site")
