@@ -33,7 +33,7 @@ _CODE = re.compile(
     r"```|^[ \t]{4,40}\S.*[;{}()=]|[{};][ \t]{0,40}$|\w\(\)|::|=>|->|</?\w{1,40}>|\$\w|^[ \t]{0,40}at \w+\.",
     re.MULTILINE,
 )
-_MONEY = re.compile(r"[$€£₹]\s?\d|\d+\s?(?:usd|eur|dollars|btc)\b|\d+\s?%", re.IGNORECASE)
+_MONEY = re.compile(r"[$€£₹]\s?\d|(?<!\d)\d{1,12}\s?(?:(?:usd|eur|dollars|btc)\b|%)", re.IGNORECASE)
 _PERSON = re.compile(r"[^\W\d_]{2,}(?:[ .'\u2019-]+[^\W\d_]+){0,3}\.?")
 
 

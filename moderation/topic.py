@@ -13,12 +13,15 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from nltk.stem.snowball import SnowballStemmer
 from numpy.typing import NDArray
 
 from moderation.comment import Comment, Post
+
+if TYPE_CHECKING:
+    from nltk.stem.api import StemmerI
 
 BITS = 16
 MIN_WORDS = 8
@@ -145,7 +148,10 @@ def _language(lang: str | None) -> str:
 
 
 @lru_cache(maxsize=32)
-def _stemmer(lang: str) -> SnowballStemmer:
+def _stemmer(lang: str) -> StemmerI:
+    # NLTK imports all of itself, and scikit-learn with it, which takes seconds: only where a comment has a post.
+    from nltk.stem.snowball import SnowballStemmer  # noqa: PLC0415
+
     return SnowballStemmer(lang)
 
 

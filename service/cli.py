@@ -21,6 +21,8 @@ from service.settings import Settings
 
 FIRST_SITE = "http://localhost"
 
+_BACKLOG = 2048
+
 _HELP = """Decide about comments: publish, hold for a moderator, or reject.
 
 Start the service, which needs no configuration and prints its address and a first API key:
@@ -86,6 +88,8 @@ def serve(
     if not parts.store.sites():
         site = parts.store.add_site(FIRST_SITE)
         typer.echo(f"First API key, for {site.url}, shown only now: {make_key(parts.store, site)}")
+    # From here on connections wait instead of being refused, so that the line below is true when it is read.
+    listener.listen(_BACKLOG)
     bundle = parts.live_model.current().bundle
     address = settings.public_url or _address(listener)
     model = bundle.name if bundle else "none, so every comment is held (see /readyz)"

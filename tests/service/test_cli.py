@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -135,9 +136,12 @@ class TestServe:
 
         def slow_body():
             yield b'{"text": '
+            # Long enough for the server to have begun with it.
+            time.sleep(0.5)
             served.process.send_signal(signal.SIGTERM)
             yield b'"Hello"}'
 
+        CLIENT.get(f"{served.url}/healthz")
         response = CLIENT.post(f"{served.url}/v1/comments", content=slow_body(), headers=headers)
 
         assert response.status_code in (201, 202)
