@@ -35,7 +35,7 @@ COLUMNS: tuple[str, ...] = (
 
 
 class UnreadableInput(ModerationError):
-    """The input as a whole cannot be read, so nothing was scored."""
+    """The input as a whole cannot be read, from the start or from some place on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,14 @@ class Outcome:
 
     scored: int
     bad: int
+
+
+def check(bundle: Path, policy: str) -> None:
+    """Load bundle and policy and throw them away, so that nothing is written where they are faulty.
+
+    Raises ``BundleError`` or ``InvalidPolicy``.
+    """
+    _load(bundle, policy)
 
 
 def score_lines(
@@ -77,7 +85,7 @@ def score_lines(
 def score_file(
     source: Path | None,
     target: IO[str],
-    aside: Callable[[], IO[str]],
+    aside: Callable[[], IO[str]] | None,
     bundle: Path,
     policy: str,
     *,
@@ -86,7 +94,7 @@ def score_file(
     jobs: int = 1,
     on_line: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
-    """Score ``source`` (``None``: standard input) into ``target``; bad lines also go to what ``aside()`` opens.
+    """Score ``source`` (``None``: standard input) into ``target``; bad lines also go to what ``aside`` opens, if any.
 
     Raises ``UnreadableInput`` when the file as a whole cannot be read. ``on_line`` hears how many lines are done.
     """
@@ -100,8 +108,9 @@ def score_file(
                 scored += 1
             else:
                 bad += 1
-                errors = errors or aside()
-                errors.write(json.dumps({"file": str(source or "-"), **result}, ensure_ascii=False) + "\n")
+                if aside is not None:
+                    errors = errors or aside()
+                    errors.write(json.dumps({"file": str(source or "-"), **result}, ensure_ascii=False) + "\n")
             on_line(scored + bad)
     finally:
         if errors is not None:
@@ -135,6 +144,7 @@ def _read_jsonl(file: IO[bytes], ignore_unknown: bool) -> Iterator[Line]:
     for number, raw in enumerate(file, 1):
         content = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
         if not content.strip():
+            yield Line(number, None, error="is empty")
             continue
         try:
             data = json.loads(content.decode())
@@ -185,8 +195,8 @@ def _read_cells(number: int, cells: dict[str, str]) -> Line:
                 data.setdefault(outer, {})[inner] = value
             else:
                 data[name] = value
-    except ValueError as error:
-        return Line(number, None, cells.get("id"), f"thread: is not JSON: {error}")
+    except (ValueError, RecursionError) as error:
+        return Line(number, None, cells.get("id"), f"thread: is not JSON: {error}"[:200])
     return _line(number, data)
 
 

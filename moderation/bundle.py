@@ -82,6 +82,7 @@ def write_bundle(
 ) -> Path:
     """Write a bundle into the folder ``models`` and return its path; an equal one that is there already is kept."""
     heads = model.heads
+    probes = [Comment.from_dict(_comment_dict(comment)) for comment in probes]  # as they will be read again
     files = {
         "arrays.safetensors": save_arrays(_arrays(model)),
         "operating_points.json": _json(operating_points),
@@ -206,7 +207,7 @@ def _check_probes(path: Path, scored: Sequence[Scores], expected: Sequence[Score
     for scores, wanted in zip(scored, expected, strict=True):
         for code in CODES:
             one, other = scores[code], wanted[code]
-            if (one is None) != (other is None) or abs((one or 0) - (other or 0)) > _PROBE_TOLERANCE:
+            if (one is None) != (other is None) or not abs((one or 0) - (other or 0)) <= _PROBE_TOLERANCE:
                 raise BundleUnsupported(
                     f"{path.name} gives other scores here than where it was made ({code}: {one} instead of {other})"
                 )

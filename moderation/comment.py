@@ -57,6 +57,10 @@ class Post:
         _check_text("post.title", self.title, MAX_TITLE_CHARS)
         _check_text("post.text", self.text, MAX_POST_CHARS)
         _check_text("post.url", self.url, MAX_URL_CHARS)
+        tags: object = self.tags
+        if isinstance(tags, str):
+            raise InvalidComment("post.tags", "must be a list")
+        object.__setattr__(self, "tags", tuple(self.tags))  # a list would be no key of a cache
         if len(self.tags) > MAX_TAGS:
             raise CommentTooLarge("post.tags", f"at most {MAX_TAGS} tags")
         for tag in self.tags:
@@ -104,11 +108,23 @@ class Comment:
         _check_text("id", self.id, MAX_ID_CHARS)
         _check_text("site", self.site, MAX_URL_CHARS)
         _check_text("kind", self.kind, MAX_ID_CHARS)
+        if not self.kind:
+            raise InvalidComment("kind", "is empty")
         _check_text("lang", self.lang, MAX_ID_CHARS)
         _check_text("url", self.url, MAX_URL_CHARS)
         _check_text("created_at", self.created_at, MAX_ID_CHARS)
-        if self.thread is not None and len(self.thread) > MAX_THREAD:
-            raise CommentTooLarge("thread", f"at most {MAX_THREAD} earlier comments")
+        if self.thread is not None:
+            object.__setattr__(self, "thread", tuple(self.thread))
+            if len(self.thread) > MAX_THREAD:
+                raise CommentTooLarge("thread", f"at most {MAX_THREAD} earlier comments")
+        for name, value, kind in (
+            ("author", self.author, Author),
+            ("post", self.post, Post),
+            ("parent", self.parent, Neighbour),
+            *(("thread", item, Neighbour) for item in self.thread or ()),
+        ):
+            if value is not None and not isinstance(value, kind):
+                raise InvalidComment(name, f"must be of type {kind.__name__}")
         for name in self.hints:
             _check_text("hints", name, MAX_ID_CHARS)
         object.__setattr__(self, "hints", dict(self.hints))  # a copy: the caller's may change

@@ -69,6 +69,10 @@ class Heads:
 
     def probabilities(self, features: Features) -> NDArray[np.float64]:
         """Calibrated probabilities, shape (comments, heads)."""
-        z = self.logits(features) * self.calibration[:, 0] + self.calibration[:, 1]
+        return self.calibrate(self.logits(features))
+
+    def calibrate(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Raw scores to probabilities, same shape."""
+        z = logits * self.calibration[:, 0] + self.calibration[:, 1]
         result: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(z, -30, 30)))
         return result

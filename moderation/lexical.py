@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CHUNK_CHARS = 1 << 16  # what fits a core's cache: larger runs were slower
+_RUN_ENTRIES = 1 << 18
 _BASE = 0x9E3779B97F4A7C15  # odd, hence invertible modulo 2**64, which is what lets a prefix sum be shifted back
 _BASE_INVERSE = pow(_BASE, -1, 1 << 64)
 _SPACE, _LETTER, _OTHER = 0, 1, 2
@@ -87,7 +88,18 @@ def weigh(ngrams: Ngrams, idf: NDArray[np.float32] | None = None) -> NDArray[np.
 
 def project(ngrams: Ngrams, values: NDArray[np.float32], weights: NDArray[np.floating]) -> NDArray[np.float64]:
     """The product of the sparse rows with ``weights`` (columns, heads), giving (texts, heads)."""
-    return _sum_rows(values[:, None] * weights[ngrams.indices].astype(np.float64), ngrams.indptr)
+    result = np.zeros((len(ngrams.indptr) - 1, weights.shape[1]))
+    start = 0
+    while start < len(result):
+        # Runs of rows with about a quarter of a million entries, so that memory does not grow with the texts.
+        end = int(np.searchsorted(ngrams.indptr, ngrams.indptr[start] + _RUN_ENTRIES, "right")) - 1
+        end = min(max(end, start + 1), len(result))
+        entries = slice(ngrams.indptr[start], ngrams.indptr[end])
+        gathered = weights[ngrams.indices[entries]].astype(np.float64)
+        gathered *= values[entries, None]
+        result[start:end] = _sum_rows(gathered, ngrams.indptr[start : end + 1] - ngrams.indptr[start])
+        start = end
+    return result
 
 
 def attribute(
@@ -115,7 +127,7 @@ def attribute(
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Runs of texts of about a million characters, so that memory stays bounded and arrays stay in cache."""
+    """Runs of texts of about ``_CHUNK_CHARS`` characters."""
     start = chars = 0
     for end, text in enumerate(texts, 1):
         chars += len(text)

@@ -27,6 +27,10 @@ _HIDING = re.compile(
     "(?<=[A-Za-z\u00c0-\u024f])[\u00ad\u034f\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]"
     "(?=[A-Za-z\u00c0-\u024f])"
 )
+_PILE = 8
+_PILED = re.compile(
+    "[\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed\u0900-\u0903\u093c\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\u302a-\u302f\u3099\u309a\ufe20-\ufe2f]{9,}"
+)
 _STACKED = re.compile("(?<=[A-Za-z\u00c0-\u024f\u0370-\u052f\u1e00-\u1eff])[\u0300-\u036f]+")
 _MIXED_WORD = re.compile("[A-Za-z\u00c0-\u024f\u0370-\u03ff\u0400-\u052f]+")
 _LATIN = re.compile("[A-Za-z]")
@@ -79,8 +83,10 @@ def normalise(text: str) -> Normalised:
     if not text.isascii():
         invisible = len(_HIDING.findall(draft.text))
         draft.replace((match.span(), "") for match in _INVISIBLE.finditer(draft.text))
+        # A pile of accents is a disguise, and putting a long one in order takes time that grows with its square.
+        stacked = draft.replace((match.span(), match.group()[:_PILE]) for match in _PILED.finditer(draft.text))
         draft.compose()
-        stacked = draft.replace((match.span(), "") for match in _STACKED.finditer(draft.text))
+        stacked += draft.replace((match.span(), "") for match in _STACKED.finditer(draft.text))
         look_alikes = draft.replace(_mixed_words(draft.text))
     spaced = draft.replace(
         (match.span(), match.group().replace(match.group(1), "")) for match in _SPACED.finditer(draft.text)

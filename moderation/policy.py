@@ -310,7 +310,9 @@ def _judge_blocked_domains(case: _Case) -> _Finding:
 
 def _is_blocked(domain: str, rules: Rules) -> bool:
     """The most specific entry decides, so that one list can make exceptions to the other at any depth."""
-    labels = domain.split(".")
+    if not rules.blocked_domains:
+        return False
+    labels = domain.split(".")[-127:]  # what a name can have (RFC 1035); longer ones are made to waste time
     for start in range(len(labels)):
         suffix = ".".join(labels[start:])
         if suffix in rules.allowed_domains:

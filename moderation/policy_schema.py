@@ -92,12 +92,19 @@ def read_settings(toml: str) -> PolicySettings:
     document = _read_document(toml)
     _refuse_unknown("", document, (*CODES, "audit", "rules", "stricter"))
     categories = {code: _read_category(code, document.get(code, {})) for code in CODES}
-    return PolicySettings(
+    settings = PolicySettings(
         categories=MappingProxyType(categories),
         audit=MappingProxyType(_take("audit", document.get("audit", {}), _AUDIT_KEYS)),
         rules=_read_rules(document.get("rules", {})),
         stricter=_read_stricter(document.get("stricter", []), categories),
     )
+    # An empty or half-saved file would otherwise let everything through.
+    if all(stated.hold is None and stated.reject is None for stated in categories.values()):
+        raise InvalidPolicy(
+            "the policy has no line for any category, so it says nothing; write a category with a line, such as "
+            "[spam] with hold = 0.5, or to let everything through set hold = 1"
+        )
+    return settings
 
 
 def _read_document(toml: str) -> dict[str, Any]:

@@ -17,13 +17,16 @@ from urllib.parse import urlsplit
 from moderation.comment import Comment
 from moderation.normalise import Normalised
 
+MAX_HOST_CHARS = 253  # RFC 1035
+
 # Every pattern is bounded where it could otherwise read on from each of 50,000 places to the end of the text.
 _LINK = re.compile(r"(?:https?|ftp)://[^\s<>\"'\])]+|\bwww\.[\w-]+\.[^\s<>\"'\])]+", re.IGNORECASE)
-# Bare host names count as links only under endings that are not also endings of files or of members in code.
+# Bare host names count as links under endings that are seldom anything else; under endings that are also words, or
+# begin the next sentence, only with a path. Upper case ends a sentence (".In") or is a product (".NET").
 _BARE_HOST = re.compile(
-    r"(?<![\w@./-])(?:[a-z0-9][a-z0-9-]*\.)+(?:com|net|org|info|biz|ru|cn|top|xyz|online|site|shop|store|club|live|"
-    r"website|space|icu|vip|casino|loan|link|click|ltd|us|uk|co|de|fr|pl|in|ua|br|example|test)\b(?:/[^\s<>\"')]*)?(?![\w(])",
-    re.IGNORECASE,
+    r"(?<![\w@./-])(?!(?:asp|ado|vb)\.net\b)(?:[a-zA-Z0-9][a-zA-Z0-9-]{0,62}\.){1,8}"
+    r"(?:(?:com|net|org|info|biz|ru|cn|xyz|icu|vip|casino|loan|ltd|uk|fr|pl|ua|br|example|test)\b(?:/[^\s<>\"')]*)?"
+    r"|(?:in|us|co|de|live|click|space|link|site|online|store|shop|club|website|top)/[^\s<>\"')]*)(?![\w(])"
 )
 _MARKUP_LINK = re.compile(r"<a\s[^>]{0,200}href|\[url[=\]]|\[link[=\]]|\]\(\s*https?:", re.IGNORECASE)
 _MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]+")
@@ -165,7 +168,7 @@ def link_facts(comment: Comment) -> tuple[int, tuple[str, ...]]:
     links = find_links(comment.text)
     urls = [*links, comment.author.url] if comment.author and comment.author.url else links
     hosts = [urlsplit_safe(url)[0] for url in urls]
-    return len(links), tuple(dict.fromkeys(host for host in hosts if host))
+    return len(links), tuple(dict.fromkeys(host for host in hosts if 0 < len(host) <= MAX_HOST_CHARS))
 
 
 def urlsplit_safe(url: str) -> tuple[str, str]:
@@ -174,7 +177,8 @@ def urlsplit_safe(url: str) -> tuple[str, str]:
         return "", ""
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
-        host = (parts.hostname or "").removeprefix("www.")
+        host = parts.hostname or ""
+        host = host.removeprefix("www.") if host.count(".") > 1 else host  # www.com is a name of its own
     except ValueError:  # such as a bracket that opens no IPv6 address
         return "", ""
     return host, parts.path

@@ -122,13 +122,13 @@ def stems(text: str, lang: str = "english") -> list[int]:
     return [_stem(word, lang) for word in _WORD.findall(text.lower())]
 
 
-def learn_idf(texts: Iterable[str]) -> NDArray[np.float32]:
-    """Weights by hashed stem, shape (2**16,): ``log((1 + n) / (1 + df))`` of ``n`` texts; common words count little."""
+def learn_idf(texts: Iterable[tuple[str, str | None]]) -> NDArray[np.float32]:
+    """Weights by hashed stem, shape (2**16,): ``log((1 + n) / (1 + df))`` of ``n`` texts (text, lang)."""
     documents = 0
     frequency = np.zeros(1 << BITS, np.int64)
-    for text in texts:
+    for text, lang in texts:
         documents += 1
-        frequency[list(set(stems(text)))] += 1
+        frequency[list(set(stems(text, _language(lang))))] += 1
     idf = np.log((1 + documents) / (1 + frequency))
     return idf.astype(np.float32)
 

@@ -22,7 +22,7 @@ from service.errors import ServiceError, UnknownHost, error_body
 from service.home import open_store, prepare_home
 from service.live_model import LiveModel
 from service.logs import describe_error
-from service.metrics import Metrics
+from service.metrics import Metrics, known_method
 from service.settings import Settings
 from service.workflow import Workflow
 
@@ -100,7 +100,7 @@ async def _answer_framework_error(request: Request, error: Exception) -> JSONRes
     code = _CODES.get(error.status_code, "invalid_request")
     sentences = {
         "not_found": "there is no such route; /docs lists them",
-        "method_not_allowed": f"this route does not take {request.method}",
+        "method_not_allowed": f"this route does not take the method {known_method(request.method)}",
     }
     message = sentences.get(code, str(error.detail))
     return JSONResponse(error_body(code, message), error.status_code, dict(error.headers or {}))
@@ -129,27 +129,38 @@ class _Edge:
             return
         started = time.perf_counter()
         status = 0
+        is_read = not _has_body(scope)
+
+        async def listen() -> Message:
+            nonlocal is_read
+            message = await receive()
+            is_read = is_read or not message.get("more_body", False)
+            return message
 
         async def watch(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if not is_read:
+                    # Otherwise the connection would stay open and swallow the rest, however long it is.
+                    message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
 
         try:
             if self._is_our_host(scope):
-                await self.app(scope, receive, watch)
+                await self.app(scope, listen, watch)
             else:
-                await _answer(UnknownHost("this service does not answer to that name"))(scope, receive, watch)
+                await _answer(UnknownHost("this service does not answer to that name"))(scope, listen, watch)
         except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets the one error body
             _log.error("fault", extra=describe_error(error))  # the traceback would quote its message
             if status == 0:
-                await _answer(ServiceError("a fault of the service; nothing was kept"))(scope, receive, watch)
+                await _answer(ServiceError("a fault of the service; nothing was kept"))(scope, listen, watch)
         finally:
             seconds = time.perf_counter() - started
             route = _route(scope)
-            self.metrics.time_request(scope["method"], route, status, seconds)
-            answered = {"method": scope["method"], "route": route, "status": status, "seconds": round(seconds, 4)}
+            method = known_method(scope["method"])
+            self.metrics.time_request(method, route, status, seconds)
+            answered = {"method": method, "route": route, "status": status, "seconds": round(seconds, 4)}
             _log.info("answered", extra=answered)
 
     def _is_our_host(self, scope: Scope) -> bool:
@@ -157,7 +168,14 @@ class _Edge:
             return True
         headers: dict[bytes, bytes] = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1").lower()
-        return host.rsplit(":", 1)[0] in self.allowed_hosts or host in self.allowed_hosts
+        # "[::1]:8000" and "blog.example:8000" name the same hosts as without the port.
+        name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+        return name in self.allowed_hosts
+
+
+def _has_body(scope: Scope) -> bool:
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
 
 
 def _route(scope: Scope) -> str:

@@ -36,7 +36,10 @@ def find_site(store: Store, headers: Mapping[str, str]) -> Site:
     Raises ``Unauthorized`` with the same words whether the key is unknown, wrong or revoked.
     """
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
-    key = credentials.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "").strip()
+    bearer = credentials.strip() if scheme.lower() == "bearer" else ""
+    header = headers.get("x-api-key", "").strip()
+    # A proxy or a plugin in front may have put a token of its own into Authorization.
+    key = bearer if _KEY.fullmatch(bearer) else header or bearer
     if not key:
         raise Unauthorized("send the site's API key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
     match = _KEY.fullmatch(key)

@@ -88,14 +88,13 @@ def serve(
     if not parts.store.sites():
         site = parts.store.add_site(FIRST_SITE)
         typer.echo(f"First API key, for {site.url}, shown only now: {make_key(parts.store, site)}")
-    # From here on connections wait instead of being refused, so that the line below is true when it is read.
-    listener.listen(_BACKLOG)
     bundle = parts.live_model.current().bundle
-    address = settings.public_url or _address(listener)
+    address = _address(listener)
+    public = f" | public {settings.public_url}" if settings.public_url else ""
     model = bundle.name if bundle else "none, so every comment is held (see /readyz)"
     typer.echo(
-        f"Serving {address} | home {settings.home} | database {settings.database_shown} | bundle {model} | "
-        f"API {address}/docs"
+        f"Serving {address}{public} | home {settings.home} | database {settings.database_shown} | bundle {model} | "
+        f"API {settings.public_url or address}/docs"
     )
     sys.stdout.flush()
     config = uvicorn.Config(
@@ -178,7 +177,7 @@ def _leave(_signal: int, _frame: object) -> Never:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    """A bound socket, so that a port in use is found before anything is made, and port 0 is known."""
+    """A listening socket, so that a port in use is found before anything is made, and port 0 is known."""
     try:
         ((family, kind, protocol, _, address), *_) = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -186,6 +185,8 @@ def _listen(settings: Settings) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        # Two can bind one port as long as none listens. From here on connections wait instead of being refused.
+        listener.listen(_BACKLOG)
     except OSError as error:
         raise InvalidSettings(
             f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); "

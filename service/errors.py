@@ -89,10 +89,13 @@ class NotFound(ServiceError):
 
 
 class CommentErased(ServiceError):
-    """A new version of a comment that was erased."""
+    """A comment that was erased and is sent again, changed or not."""
 
     status = 410
     code = "erased"
+
+    def __init__(self) -> None:
+        super().__init__("this comment was erased; a new one needs an id of its own")
 
 
 class UnknownHost(ServiceError):

@@ -1,17 +1,20 @@
 """The model and the policy in force, as one pair that is swapped as a whole.
 
 A request takes the pair once and uses it to the end, so that no answer mixes two bundles. Every second at most, the
-first request that comes by looks whether ``models/current`` or ``policy.toml`` names something else; it is loaded and
-checked aside, and only then swapped in. What cannot be loaded is logged and reported, and the old pair stays.
+first request that comes by looks whether ``models/current`` or ``policy.toml`` says something else; it is loaded and
+checked aside, and only then swapped in. What cannot be loaded is logged and reported, and the old pair stays. A changed
+``policy.toml`` has to read the same at two looks, because editors and copies write files piece by piece.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from moderation.bundle import Bundle, current_bundle, load_bundle
@@ -25,6 +28,17 @@ _log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.0
 RETRY_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The few bytes that say what is published.
+
+    ``policy`` is ``None`` where there is no such file, and a sentence where it cannot be read.
+    """
+
+    pointers: tuple[bytes | None, ...]
+    policy: bytes | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +70,27 @@ class Live:
         return self._others[digest]
 
     def assess(self, comments: Sequence[Comment]) -> list[tuple[Scores | None, Facts]]:
-        """Scores and facts for each comment, in order; ``None`` where there is no model or it failed. Never raises."""
+        """Scores and facts for each comment, in order. Never raises.
+
+        ``None`` where there is no model, where it failed, or where a score is no finite number.
+        """
         if self.bundle is None:
             return [_unscored(comment) for comment in comments]
         try:
-            return [(scores, facts) for scores, facts in self.bundle.assess(comments)]
+            assessed = self.bundle.assess(comments)
+            return [
+                (scores, facts) if _are_finite(scores) else self._not_finite(comment)
+                for comment, (scores, facts) in zip(comments, assessed, strict=True)
+            ]
         except Exception as error:  # noqa: BLE001  # whatever is wrong with the model, a person can still decide
             # The message of the error may quote a comment, its type does not.
             _log.error("scoring failed", extra={"bundle": self.bundle.name, "error": type(error).__name__})
         # One comment that the model cannot stand takes no others with it.
         return [_unscored(comments[0])] if len(comments) == 1 else [self.assess([comment])[0] for comment in comments]
+
+    def _not_finite(self, comment: Comment) -> tuple[None, Facts]:
+        _log.error("score is not finite", extra={"bundle": self.bundle.name if self.bundle else None})
+        return _unscored(comment)
 
 
 class LiveModel:
@@ -86,7 +111,7 @@ class LiveModel:
         self._shipped = shipped_models
         self._clock = clock
         self._check = threading.Lock()
-        self._seen = self._look()
+        self._last_look = self._seen = self._look()
         self._next_check = clock() + CHECK_SECONDS
         self._next_retry = clock() + RETRY_SECONDS
         self._live = self._load(None)
@@ -113,13 +138,18 @@ class LiveModel:
         return self._live
 
     def _reload(self) -> None:
-        seen = self._look()
+        look = self._look()
+        seen = look if look.policy == self._last_look.policy else replace(look, policy=self._seen.policy)
+        self._last_look = look
         is_retry = bool(self._live.faults) and self._clock() >= self._next_retry
         if seen == self._seen and not is_retry:
             return
         self._seen = seen
         self._next_retry = self._clock() + RETRY_SECONDS
-        self._live = self._load(self._live)
+        try:
+            self._live = self._load(self._live)
+        except Exception as error:  # noqa: BLE001  # the request that looked by chance has an old pair to go on with
+            self._live = replace(self._live, faults={"model": _report("model", error)})
 
     def _load(self, old: Live | None) -> Live:
         """A new pair, made of what can be loaded and, where that fails, of the old one."""
@@ -128,12 +158,15 @@ class LiveModel:
         try:
             path = current_bundle(self.models)
             if bundle is None or bundle.path != path:
-                bundle = load_bundle(path)
+                loaded = load_bundle(path)
+                # A policy known to be good, so that unusable measurements are blamed on the bundle, not on policy.toml.
+                Policy.parse(default_policy_toml(), loaded.operating_points)
+                bundle = loaded
         except Exception as error:  # noqa: BLE001  # a folder can be broken in ways that nobody has listed
             faults["model"] = _report("model", error)
         points = bundle.operating_points if bundle else None
         try:
-            policy = Policy.parse(self._policy_toml(), points)
+            policy = Policy.parse(_policy_toml(self._seen.policy), points)
         except (InvalidPolicy, OSError, UnicodeDecodeError) as error:
             if old is None:
                 raise InvalidSettings(f"{self.policy_file}: {error}") from error
@@ -142,13 +175,29 @@ class LiveModel:
         _log.info("in force", extra={"bundle": bundle.name if bundle else None, "policy": policy.digest})
         return Live(bundle, policy, faults)
 
-    def _policy_toml(self) -> str:
-        return self.policy_file.read_text(encoding="utf-8") if self.policy_file.exists() else default_policy_toml()
+    def _look(self) -> _Look:
+        pointers = tuple(_read(path) for path in (self._home / "models" / "current", self._shipped / "current"))
+        return _Look(pointers, _read_policy(self.policy_file))
 
-    def _look(self) -> tuple[bytes | None, ...]:
-        """The few bytes that say what is published."""
-        files = (self._home / "models" / "current", self._shipped / "current", self.policy_file)
-        return tuple(_read(path) for path in files)
+
+def _read_policy(path: Path) -> bytes | str | None:
+    try:
+        # A link that leads nowhere is an operator's mistake, not the wish for the default policy.
+        return path.read_bytes() if os.path.lexists(path) else None
+    except OSError as error:
+        return f"cannot be read ({error.strerror}); make it readable for the service"
+
+
+def _policy_toml(found: bytes | str | None) -> str:
+    if found is None:
+        return default_policy_toml()
+    if isinstance(found, str):
+        raise OSError(found)
+    return found.decode().replace("\r\n", "\n")
+
+
+def _are_finite(scores: Scores) -> bool:
+    return all(value is None or math.isfinite(value) for value in scores.to_dict().values())
 
 
 def _report(what: str, error: Exception) -> str:
@@ -164,5 +213,9 @@ def _read(path: Path) -> bytes | None:
 
 
 def _unscored(comment: Comment) -> tuple[None, Facts]:
-    links, domains = link_facts(comment)
+    try:
+        links, domains = link_facts(comment)
+    except Exception as error:  # noqa: BLE001  # without the links a person still decides
+        _log.error("links not found", extra={"error": type(error).__name__})
+        return None, Facts()
     return None, Facts(links=links, domains=domains)

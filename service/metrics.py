@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def known_method(method: str) -> str:
+    """The method of a request, or ``other``: strangers can make up any number of them, each kept for good as a label."""
+    return method if method in _METHODS else "other"
 
 
 class Metrics:
@@ -33,7 +40,7 @@ class Metrics:
 
     def time_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """An answer; ``route`` is the route's pattern, never the path that was asked for."""
-        self._requests.labels(method, route, str(status)).observe(seconds)
+        self._requests.labels(known_method(method), route, str(status)).observe(seconds)
 
     def render(self, *, model_available: bool) -> bytes:
         """The text that Prometheus reads."""

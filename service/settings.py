@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
+from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -114,9 +115,9 @@ class Settings(BaseSettings):
         names = value.split(",") if isinstance(value, str) else value
         if not isinstance(names, list | tuple):
             return value
-        hosts = tuple(str(name).strip().lower() for name in names if str(name).strip())
-        if any(sign in host for host in hosts for sign in "/ :"):
-            raise ValueError("must be host names only, as in blog.example.org,localhost")
+        hosts = tuple(_host(str(name).strip().lower()) for name in names if str(name).strip())
+        if None in hosts:
+            raise ValueError("must be host names only, as in blog.example.org,localhost,[::1]")
         return hosts
 
     @property
@@ -128,15 +129,35 @@ class Settings(BaseSettings):
 
     @property
     def database_shown(self) -> str:
-        """The URL of the database without user and password."""
+        """Scheme, host, port and name of the database; never user, password or the query, which may hold both."""
         scheme, _, rest = self.database.partition("://")
-        rest = rest.partition("?")[0] if scheme == "sqlite" else rest
-        return f"{scheme}://{rest.rpartition('@')[2]}"
+        if scheme == "sqlite":
+            return f"{scheme}://{rest.partition('?')[0]}"
+        from sqlalchemy import make_url
+        from sqlalchemy.exc import ArgumentError
+
+        try:
+            url = make_url(self.database)
+        except (ArgumentError, ValueError):
+            return f"{scheme}://..."
+        # What stands before an "@" that was not escaped is the end of a password.
+        host = (url.host or "").rpartition("@")[2]
+        host = f"[{host}]" if ":" in host else host
+        port = "" if url.port is None else f":{url.port}"
+        return f"{scheme}://{host}{port}/{url.database or ''}"
 
     @property
     def data(self) -> Path:
         """The folder of the public data sets."""
         return self.data_dir or self.home / "data"
+
+
+def _host(name: str) -> str | None:
+    """A host as requests name it, IPv6 in brackets; ``None`` for anything else, such as an address with a port."""
+    try:
+        return f"[{IPv6Address(name.removeprefix('[').removesuffix(']'))}]"
+    except AddressValueError:
+        return None if any(sign in name for sign in "/ :[]") else name
 
 
 def _files(environment: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What happens to a comment, from arrival to its stored decision.
 
-1. Seen before with the same digest: the stored decision is the answer.
+1. Erased before: refused. Seen before with the same digest: the stored decision is the answer.
 2. What the site left out (post, parent, thread) is filled in from the store.
 3. The model scores, the policy decides. Any fault on the way means that a person decides, never that it passes.
 4. Comment, decision, status and log row are committed together. Only then is there an answer.
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 
 from moderation.comment import Author, Comment, Decision, Neighbour, Post
+from moderation.errors import InvalidComment
 from moderation.normalise import normalise
 from moderation.policy import Facts
 from service.errors import CommentErased, NotFound
@@ -48,7 +49,12 @@ class Workflow:
         results: dict[int, Stored | CommentErased] = {}
         for index, comment in enumerate(sent):
             stored = None if comment.id is None else known.get(comment.id)
-            if stored is not None and stored.sent_digest == comment.digest():
+            if stored is None:
+                continue
+            if stored.status == "erased":
+                results[index] = CommentErased()
+            # With do_not_store the store has more to do: it empties what it kept of the comment before.
+            elif stored.sent_digest == comment.digest() and not comment.do_not_store:
                 results[index] = replace(stored, seen=True)
         new = [index for index in range(len(sent)) if index not in results]
         if new:
@@ -82,11 +88,13 @@ class Workflow:
 
     def find_decision(self, site: Site, decision_id: str) -> Stored:
         """A stored decision of this site. Raises ``NotFound``."""
+        if not _may_be_id(decision_id):
+            raise NotFound("this site has no such decision")
         return self._store.find_decision(site, decision_id)
 
     def find_comment(self, site: Site, comment_id: str) -> Stored:
         """A comment of this site with its latest decision. Raises ``NotFound``."""
-        found = self._store.find_comments(site, [comment_id]).get(comment_id)
+        found = self._store.find_comments(site, [comment_id]).get(comment_id) if _may_be_id(comment_id) else None
         if found is None:
             raise NotFound("this site has no such comment")
         return found
@@ -97,6 +105,8 @@ class Workflow:
 
     def erase(self, site: Site, comment_id: str) -> Stored:
         """Remove what was written and who wrote it, on the site's request. Twice is no error. Raises ``NotFound``."""
+        if not _may_be_id(comment_id):
+            raise NotFound("this site has no such comment")
         self._store.erase_comment(site, comment_id, who="site")
         return self.find_comment(site, comment_id)
 
@@ -106,7 +116,7 @@ class Workflow:
         Where that is the bundle of the stored decision, the result equals it. Raises ``NotFound`` where the text is
         not kept (any more).
         """
-        stored = self._store.find_decision(site, decision_id)
+        stored = self.find_decision(site, decision_id)
         kept = self._store.judged_comment(decision_id)
         if kept is None:
             raise NotFound("the text of this comment is not kept, so its decision cannot be made again")
@@ -122,6 +132,15 @@ class Workflow:
     def hash_text(self, text: str) -> str:
         """The keyed hash (hex) by which the same text is found again, also in a disguise that ``normalise`` undoes."""
         return hmac.new(self._text_key, normalise(text).text.encode(), hashlib.sha256).hexdigest()
+
+
+def _may_be_id(text: str) -> bool:
+    """Whether a comment can have that id at all. Databases choke on some that cannot, such as one with a NUL."""
+    try:
+        Neighbour(id=text)
+    except InvalidComment:
+        return False
+    return True
 
 
 def _fill(site: Site, comment: Comment, context: Context) -> Comment:

@@ -60,7 +60,8 @@ def write_card(sources: Sequence[Source], report: Report, evaluation: Mapping[st
                 ),
             ),
             "",
-            "Harmless texts that the default policy would not publish at once:",
+            "Share that the default policy would not publish at once, of sets of one kind (edos is harmful, the others",
+            "are not):",
             "",
             *_table(
                 ("set", "slice", "rows", "share"),
@@ -73,7 +74,7 @@ def write_card(sources: Sequence[Source], report: Report, evaluation: Mapping[st
             "Behaviour cases, written for this project, each with the reason it exists:",
             "",
             *_table(
-                ("slice", "cases", "passed", "of which need meaning"),
+                ("slice", "cases", "passed", "cases that need meaning"),
                 (
                     (name, str(item["cases"]), str(item["passed"]), str(item["needs_meaning"]))
                     for name, item in evaluation["behaviour"]["slices"].items()

@@ -236,12 +236,14 @@ def _is_validation(row: Row) -> bool:
 def _merge_equal(rows: Sequence[Row], tally: _Tally, letters: Callable[[str], str]) -> list[Row]:
     """One row for equal texts, keeping the first and every label on which all agree.
 
-    With and without an author URL counts as different: generic praise is spam by its link alone.
+    With and without an author URL counts as different: generic praise is spam by its link alone. So do rows that say
+    whether they are on topic, under different posts.
     """
-    equal: dict[tuple[str, bool], list[Row]] = {}
+    equal: dict[tuple[str, bool, str | None], list[Row]] = {}
     for row in rows:
-        author = row.comment.author
-        equal.setdefault((identity(row.comment.text, letters), bool(author and author.url)), []).append(row)
+        author, post = row.comment.author, row.comment.post
+        place = f"{post.id}\n{post.title}" if post is not None and "off_topic" in row.labels else None
+        equal.setdefault((identity(row.comment.text, letters), bool(author and author.url), place), []).append(row)
     kept = []
     for same in equal.values():
         first = same[0]

@@ -22,8 +22,8 @@ from moderation.training.rows import BehaviourCase, Row
 Assess = Callable[[Sequence[Comment]], Sequence[tuple[Scores, Facts]]]
 MIN_ROWS_OF_A_LABEL = 20
 RESAMPLES = 400
-# Sets in which nothing is hostile: what counts is how many are held all the same.
-HARMLESS = ("counsel-chat", "xstest")
+# Sets of one kind, where what counts is how many are stopped: the first two hold nothing harmful, edos nothing else.
+ONE_KIND = ("counsel-chat", "xstest", "edos")
 
 
 def evaluate(
@@ -36,20 +36,22 @@ def evaluate(
     """Everything measured of one model.
 
     Returns ``{"sets": [...], "held": [...], "behaviour": {...}}``: for each frozen set, slice and category the AUC with
-    its 95 % interval and the recall at 1 % false positives; for harmless sets the share held by the default policy;
+    its 95 % interval and the recall at 1 % false positives; for sets of one kind the share that is stopped;
     for each slice of the behaviour cases how many passed, and which failed.
     """
     policy = Policy.parse(default_policy_toml(), operating_points)
     sets: list[dict[str, Any]] = []
     held: list[dict[str, Any]] = []
     for name, rows in frozen.items():
+        if not any(row.labels for row in rows):
+            continue  # spans without labels, for what explains a score
         progress(name)
         assessed = assess([row.comment for row in rows])
         for part, code, chosen in _parts(name, rows):
             measured = _measure(code, [rows[index] for index in chosen], [assessed[index][0] for index in chosen])
             if measured:
                 sets.append({"set": name, "slice": part, "category": code, **measured})
-        if name in HARMLESS:
+        if name in ONE_KIND:
             held += _held(name, rows, assessed, policy)
     progress("behaviour cases")
     return {"sets": sets, "held": held, "behaviour": _behave(assess, behaviour, policy)}
@@ -97,8 +99,9 @@ def _parts(name: str, rows: Sequence[Row]) -> Iterator[tuple[str, str, list[int]
                 yield part, code, [index for index in known if index in by_slice[part]]
         else:
             yield "", code, known
-            if by_slice["unanimous"]:
-                yield "unanimous", code, [index for index in known if index in by_slice["unanimous"]]
+            for part in ("unanimous", "natural-rate"):
+                if part in by_slice:
+                    yield part, code, [index for index in known if index in by_slice[part]]
 
 
 def _measure(code: str, rows: Sequence[Row], scores: Sequence[Scores]) -> dict[str, Any] | None:
@@ -123,7 +126,7 @@ def _measure(code: str, rows: Sequence[Row], scores: Sequence[Scores]) -> dict[s
 def _held(
     name: str, rows: Sequence[Row], assessed: Sequence[tuple[Scores, Facts]], policy: Policy
 ) -> Iterator[dict[str, Any]]:
-    """The share of a harmless set that the default policy would not publish, per leading slice."""
+    """The share of a set that the default policy would not publish, per leading slice."""
     counts: dict[str, list[bool]] = defaultdict(list)
     for row, (scores, facts) in zip(rows, assessed, strict=True):
         stopped = policy.decide(row.comment, scores, facts).action != "publish"
@@ -143,7 +146,7 @@ def _held(
 def _behave(assess: Assess, cases: Sequence[BehaviourCase], policy: Policy) -> dict[str, Any]:
     """Pass or fail per case: ``low`` expects a score under the hold line of its category, ``high`` at or over it.
 
-    A category without a hold line in the default policy is judged at one half.
+    A category without a hold line in the default policy is judged at one half; abstaining is low.
     """
     slices: dict[str, dict[str, int]] = defaultdict(lambda: {"cases": 0, "passed": 0, "needs_meaning": 0})
     failed = []

@@ -10,8 +10,10 @@ operating points are measured on those too. What is measured is what is shipped:
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +21,13 @@ from joblib import Memory, Parallel, delayed
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.stats import beta
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
-from moderation import signals, topic
-from moderation.categories import CODES
+from moderation import model, normalise, signals, topic
+from moderation.categories import CODES, MAY_ABSTAIN
 from moderation.comment import Comment
+from moderation.errors import DataError
 from moderation.heads import FIELDS, Features, FieldWeights, Heads
 from moderation.model import DENSE, Model, extract
 from moderation.topic import TopicModel, learn_idf
@@ -39,7 +43,6 @@ TOPIC = ("has_topic", *topic.NAMES)
 # toxic-spans, whose raters disagree on most comments: good comments are not so doubtful.
 LIKE_A_BLOG = frozenset({"blog-threads", "blog-pr-moderation", "kaggle-insults", "jigsaw-predibase", "jigsaw-fastbert"})
 NEAR_A_BLOG = LIKE_A_BLOG | {"jigsaw-furkancaglayan", "toxic-spans", "ruddit", "seed"}
-POINTS = 200
 _CHUNK = 4_000
 
 
@@ -67,7 +70,7 @@ RECIPES: Mapping[str, Recipe] = {
     # The author's name and URL are read as words, but that they were given at all is not used: which blogs ask for
     # them differs more than who gives them. Sources are nearly all spam or all ham, so an intercept for each would
     # explain everything away, and so would what only some of them know.
-    "spam": Recipe(FIELDS, tuple(name for name in DENSE if not name.startswith(UNEVEN)), 0.1, 3.0, by_source=False),
+    "spam": Recipe(FIELDS, tuple(name for name in DENSE if not name.startswith(UNEVEN)), 0.1, 30.0, by_source=False),
     "off_topic": Recipe((), TOPIC, 1.0, 0.1, by_source=False),
     "insult": _PART_OF_HOSTILE,
     "threat": _PART_OF_HOSTILE,
@@ -104,13 +107,15 @@ class _Table:
 
     def known(self, code: str) -> NDArray[np.bool_]:
         known: NDArray[np.bool_] = ~np.isnan(self.labels[:, CODES.index(code)])
+        if code in MAY_ABSTAIN:
+            known &= self.features.dense[:, DENSE.index("has_topic")] > 0
         return known
 
 
 def fit_model(
     dataset: Dataset, *, memory: Memory | None = None, jobs: int = 1, progress: Progress = lambda _: None
 ) -> Fitted:
-    """Fit, calibrate and measure every head. Raises ``ValueError`` when a category lacks rows of either label."""
+    """Fit, calibrate and measure every head. Raises ``DataError`` when a category lacks rows of either label."""
     progress("learning how rare words are")
     topic_model = TopicModel(_topic_idf(dataset))
     progress("reading features of the training rows")
@@ -118,7 +123,7 @@ def fit_model(
     progress("reading features of the validation rows")
     validation = _table(dataset.validation, topic_model, memory, jobs)
 
-    vectorizers = dict(VECTORIZERS)
+    vectorizers = {name: clone(vectorizer) for name, vectorizer in VECTORIZERS.items()}
     matrices = {}
     for name in FIELDS:
         progress(f"counting n-grams of {name}")
@@ -149,7 +154,7 @@ def fit_model(
     progress("calibrating")
     logits = heads.logits(validation.features)
     heads = replace(heads, calibration=np.array([_calibrate(code, validation, logits) for code in CODES]))
-    probabilities = heads.probabilities(validation.features)
+    probabilities = heads.calibrate(logits)
     points = {code: _operating_points(code, validation, probabilities) for code in CODES}
     return Fitted(Model(heads, topic_model), {"format": 1, "tiers": {"lexical": points}})
 
@@ -159,8 +164,9 @@ def vary(rows: Sequence[Row]) -> list[Row]:
 
     The second has no author, the third no post either, so that the absence of either says nothing. None has a thread,
     which only sources of approved comments know. They carry the spam label alone; other labels stay with a row as it
-    was.
+    was. A spam campaign of ``n`` rows weighs as much as the root of ``n`` single ones: it says the same n times.
     """
+    campaigns = Counter(row.extra["cluster"] for row in rows if row.labels.get("spam") == 1 and "cluster" in row.extra)
     varied: list[Row] = []
     for row in rows:
         others = {code: label for code, label in row.labels.items() if code != "spam"}
@@ -170,9 +176,11 @@ def vary(rows: Sequence[Row]) -> list[Row]:
             alone = replace(row.comment, parent=None, thread=None)
             bare = replace(alone, author=None)
             comments = (alone, bare, replace(bare, post=None))
-            label = {"spam": row.labels["spam"]}
+            label = row.labels["spam"]
+            repeats = campaigns[row.extra.get("cluster", "")] if label else 0
+            weight = row.weight / len(comments) / max(repeats, 1) ** 0.5
             varied += [
-                replace(row, id=f"{row.id}~{number}", comment=comment, labels=label, weight=row.weight / len(comments))
+                replace(row, id=f"{row.id}~{number}", comment=comment, labels={"spam": label}, weight=weight)
                 for number, comment in enumerate(comments)
             ]
     return varied
@@ -194,7 +202,7 @@ def _fit_head(
     index = np.flatnonzero(train.known(code))
     target = train.labels[index, CODES.index(code)]
     if len(np.unique(target)) < 2:
-        raise ValueError(f"no head for {code}: the training rows hold only one of the labels 0 and 1")
+        raise DataError(f"no head for {code}: the training rows do not hold both labels; a source of them is missing")
     columns = [DENSE.index(name) for name in recipe.dense]
     sources = np.array([train.rows[row].source for row in index.tolist()])
     weights = train.weights[index] * np.where(np.isin(sources, list(NEAR_A_BLOG)), 1, recipe.elsewhere)
@@ -221,7 +229,7 @@ def _calibrate(code: str, validation: _Table, logits: NDArray[np.float64]) -> tu
     index = np.flatnonzero(validation.known(code) & _like_a_blog(validation))
     target = validation.labels[index, CODES.index(code)]
     if len(np.unique(target)) < 2:
-        raise ValueError(f"cannot calibrate {code}: the validation rows hold only one of the labels 0 and 1")
+        raise DataError(f"cannot calibrate {code}: the validation rows do not hold both labels; a source is missing")
     sigmoid = LogisticRegression(C=1e4).fit(logits[index, CODES.index(code)][:, None], target)
     return float(sigmoid.coef_[0, 0]), float(sigmoid.intercept_[0])
 
@@ -237,7 +245,7 @@ def _operating_points(code: str, validation: _Table, probabilities: NDArray[np.f
     thresholds = np.unique(np.concatenate([np.quantile(good, shares), np.quantile(bad, np.linspace(0, 1, 80))]))
     thresholds = np.unique(np.ceil(thresholds * 1e6) / 1e6)
     points = []
-    for threshold in thresholds[:: max(1, len(thresholds) // POINTS)]:
+    for threshold in thresholds:
         wrong = len(good) - int(np.searchsorted(good, threshold))
         found = len(bad) - int(np.searchsorted(bad, threshold))
         points.append(
@@ -251,9 +259,9 @@ def _operating_points(code: str, validation: _Table, probabilities: NDArray[np.f
     return {"positives": len(bad), "negatives": len(good), "points": points}
 
 
-def clopper_pearson_upper(events: int, trials: int, confidence: float = 0.95) -> float:
+def clopper_pearson_upper(events: int, trials: int, level: float = 0.95) -> float:
     """The one-sided upper bound of a share (Clopper and Pearson 1934)."""
-    return 1.0 if events >= trials else float(beta.ppf(confidence, events + 1, trials - events))
+    return 1.0 if events >= trials else float(beta.ppf(level, events + 1, trials - events))
 
 
 def _like_a_blog(table: _Table) -> NDArray[np.bool_]:
@@ -262,11 +270,11 @@ def _like_a_blog(table: _Table) -> NDArray[np.bool_]:
 
 def _topic_idf(dataset: Dataset) -> NDArray[np.float32]:
     """How rare stems are in the posts and comments of the training blogs, each text counted once."""
-    texts: dict[str, None] = {}
+    texts: dict[tuple[str, str | None], None] = {}
     for row in dataset.train:
         if row.labels.get("off_topic") == 0 and row.comment.post is not None:
-            texts[row.comment.text] = None
-            texts[f"{row.comment.post.title or ''}\n{row.comment.post.text or ''}"] = None
+            texts[row.comment.text, row.comment.lang] = None
+            texts[f"{row.comment.post.title or ''}\n{row.comment.post.text or ''}", row.comment.lang] = None
     return learn_idf(texts)
 
 
@@ -280,9 +288,13 @@ def _extract(comments: Sequence[Comment], idf: NDArray[np.float32], memory: Memo
     """:func:`moderation.model.extract` in several processes; what was read before comes from the cache."""
     read = memory.cache(_extract_chunk, ignore=["comments", "idf"], verbose=0) if memory else _extract_chunk
     chunks = [comments[start : start + _CHUNK] for start in range(0, len(comments), _CHUNK)]
-    # Hashing the digests is much quicker than hashing the comments, as the cache would.
-    weights = hashlib.sha256(idf.tobytes()).hexdigest()
-    keys = [[weights, *(comment.digest() for comment in chunk)] for chunk in chunks]
+    # Digests are hashed much quicker than comments. Features depend on the code that makes them, too.
+    code = hashlib.sha256(idf.tobytes())
+    for module in (model, normalise, signals, topic):
+        code.update(Path(module.__file__ or "").read_bytes())
+    keys = [
+        [code.hexdigest(), *(f"{item.digest()} {sorted(item.hints.items())}" for item in chunk)] for chunk in chunks
+    ]
     parts = Parallel(n_jobs=jobs)(delayed(read)(key, chunk, idf) for key, chunk in zip(keys, chunks, strict=True))
     return Features(
         {name: [text for part in parts for text in part.fields[name]] for name in FIELDS},

@@ -98,6 +98,8 @@ def read_behaviour(path: Path) -> Iterator[BehaviourCase]:
         needs = case.get("needs")
         if not isinstance(case["expect"], dict) or not case["expect"]:
             raise InvalidRow(str(path), line, "expect must be an object that says something")
+        if not all(code in CODES and side in ("low", "high") for code, side in case["expect"].items()):
+            raise InvalidRow(str(path), line, "expect must map categories to low or high")
         if needs is not None and not isinstance(needs, str):
             raise InvalidRow(str(path), line, "needs must be a string")
         yield BehaviourCase(case["id"], case["comment"], case["expect"], case["slice"], case["why"], needs)

@@ -40,7 +40,7 @@ class Ingredients:
 
 def gather(
     training_data: Path,
-    data_dir: Path | None,
+    data_dir: Path,
     *,
     only: Iterable[str] | None = None,
     allow_missing: bool = False,
@@ -50,7 +50,7 @@ def gather(
 
     Args:
         training_data: The folder with ``sources.toml``, ``exclude.txt``, ``seed`` and ``behaviour``.
-        data_dir: The folder with the public sets; ``None`` counts all of them as missing.
+        data_dir: The folder with the public sets.
         only: Names of sources to read; ``None`` reads all.
         allow_missing: Go on without the sources that are not there.
         progress: Hears what is being done.
@@ -63,19 +63,18 @@ def gather(
     catalogue = [
         source for source in load_catalogue(training_data / "sources.toml") if wanted is None or source.name in wanted
     ]
-    states = status(catalogue, data_dir or Path("/nonexistent"))
+    states = status(catalogue, data_dir)
     missing = sorted({state.source for state in states if state.state == "missing"})
     if missing and not allow_missing:
         raise SourceMissing(
-            f"these sources are not in {data_dir or 'any data folder (MODERATION_DATA_DIR is not set)'}: "
-            f"{', '.join(missing)}. See `moderation data status`; to go on without them say --allow-missing"
+            f"these sources are not in {data_dir} (MODERATION_DATA_DIR): {', '.join(missing)}. "
+            "See `moderation data status`; to go on without them say --allow-missing"
         )
     present = [source for source in catalogue if source.name not in missing]
     refused: Counter[str] = Counter()
     rows: list[Row] = []
     for source in present:
         progress(f"reading {source.name}")
-        assert data_dir is not None
         rows += read_rows(source, data_dir, refused)
     seed = [row for path in sorted((training_data / "seed").glob("*.jsonl")) for row in read_seed(path)]
     behaviour = tuple(
@@ -107,7 +106,7 @@ def train_bundle(
     evaluation = evaluate(fitted.model.assess, fitted.operating_points, dataset.frozen, ingredients.behaviour, progress)
     trained_on = {
         "rows": dataset.report.to_dict(),
-        "rows_sha256": rows_digest(dataset.train),
+        "rows_sha256": rows_digest([*dataset.train, *dataset.validation]),
         "sources": [
             {"name": source.name, "licence": source.licence, "files": [file.sha256 for file in source.files]}
             for source in ingredients.sources

@@ -42,8 +42,9 @@ def find_policy(home: Path | None, policy: Path | None) -> str:
     from moderation.policy import default_policy_toml
 
     if policy is None:
-        own = Settings.load(home=home).home / "policy.toml"
-        return own.read_text(encoding="utf-8") if own.is_file() else default_policy_toml()
+        policy = Settings.load(home=home).home / "policy.toml"
+        if not policy.is_file():
+            return default_policy_toml()
     try:
         return policy.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,18 +16,11 @@ from rich.table import Table
 
 from service.commands.places import BundleOption, HomeOption, PolicyOption, find_bundle, find_policy
 
-SHOWN_INPUT = {
-    "author": "author.name",
-    "author_url": "author.url",
-    "post_title": "post.title",
-    "post_text": "post.text",
-}
-
 
 def score(
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[INPUT]", help="JSON Lines, CSV (.csv) or Parquet (.parquet); - reads standard input."),
+        typer.Argument(metavar="INPUT", help="JSON Lines, CSV (.csv) or Parquet (.parquet); - reads standard input."),
     ] = None,
     output: Annotated[
         str, typer.Option("--output", "-o", help="Where results go, as JSON Lines; - writes standard output.")
@@ -53,7 +48,7 @@ def score(
     output, in the same order: action, scores (off_topic is null where nothing can be said), reasons, digest, versions.
 
     A bad line gives {"line", "error"} in its place, and again in OUTPUT.errors.jsonl; the others are scored and the
-    exit status is 1.
+    exit status is 1. OUTPUT appears when it is whole.
 
         moderation score comments.jsonl --output decisions.jsonl
 
@@ -65,6 +60,8 @@ def score(
         raise typer.BadParameter("give either INPUT (a file, or - for standard input) or --text")
     if file_format is not None and file_format not in FORMATS:
         raise typer.BadParameter(f"must be one of {', '.join(FORMATS)}", param_hint="--format")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8, whatever the terminal's locale says
     found, toml = find_bundle(home, bundle), find_policy(home, policy)
     if text is not None:
         data = {
@@ -115,43 +112,55 @@ def _score_one(data: dict[str, Any], bundle: Path, toml: str, *, as_json: bool) 
 def _score_file(
     source: Path | None, output: str, bundle: Path, toml: str, file_format: str | None, ignore_unknown: bool, jobs: int
 ) -> None:
-    from moderation.batch import score_file
+    from moderation.batch import check, score_file
 
     if source is not None and not source.is_file():
         raise typer.BadParameter(f"there is no file {source}", param_hint="INPUT")
-    aside_path = Path("errors.jsonl" if output == "-" else f"{output}.errors.jsonl")
+    target = None if output == "-" else Path(output)
+    if target is not None and source is not None and target.exists() and target.samefile(source):
+        raise typer.BadParameter("is the input itself; name another file", param_hint="--output")
+    check(bundle, toml)
+    part = target.with_name(f"{target.name}.part") if target else None
     errors = Console(stderr=True)
     total = _count_lines(source) if errors.is_terminal and source is not None and source.suffix != ".parquet" else None
-
-    def aside() -> IO[str]:
-        return aside_path.open("w", encoding="utf-8")
-
-    def run(target: IO[str]) -> None:
-        with Progress(
-            TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            console=errors, disable=not errors.is_terminal, transient=True,
-        ) as progress:  # fmt: skip
+    aside_path = target.with_name(f"{target.name}.errors.jsonl") if target else None
+    try:
+        with ExitStack() as opened:
+            results = opened.enter_context(part.open("w", encoding="utf-8")) if part else sys.stdout
+            progress = opened.enter_context(_progress(errors))
             task = progress.add_task("scoring", total=total)
+            if aside_path is not None:
+                aside_path.unlink(missing_ok=True)  # of an earlier run
             outcome = score_file(
-                source, target, aside, bundle, toml,
-                file_format=file_format, ignore_unknown=ignore_unknown, jobs=jobs,
+                source,
+                results,
+                (lambda: aside_path.open("w", encoding="utf-8")) if aside_path else None,
+                bundle,
+                toml,
+                file_format=file_format,
+                ignore_unknown=ignore_unknown,
+                jobs=jobs,
                 on_line=lambda done: progress.update(task, completed=done),
-            )  # fmt: skip
-        if outcome.bad:
-            errors.print(
-                f"{outcome.bad} of {outcome.scored + outcome.bad} lines of {source or 'standard input'} are bad: "
-                f"see {aside_path}, which names each",
-                highlight=False,
             )
-            raise typer.Exit(1)
-        if errors.is_terminal:
-            errors.print(f"{outcome.scored} comments scored", highlight=False)
+        if part is not None and target is not None:
+            part.replace(target)  # whole, or not there at all
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write {target or 'standard output'}: {error.strerror}") from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+    if outcome.bad:
+        where = f": see {aside_path}, which names each" if aside_path else ""
+        name = source or "standard input"
+        errors.print(f"{outcome.bad} of {outcome.scored + outcome.bad} lines of {name} are bad{where}", highlight=False)
+        raise typer.Exit(1)
+    if errors.is_terminal:
+        errors.print(f"{outcome.scored} comments scored", highlight=False)
 
-    if output == "-":
-        run(sys.stdout)
-    else:
-        with Path(output).open("w", encoding="utf-8") as target:
-            run(target)
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
 
 
 def _count_lines(path: Path) -> int:

@@ -41,7 +41,9 @@ def train(
     cache: Annotated[
         Path | None, typer.Option(help="Keep features here, so that a second run is quick.", show_default=False)
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Heads fitted at once; -1 is one per core.")] = -1,
+    jobs: Annotated[
+        int, typer.Option(help="Processes for features and heads fitted at once; -1 is one per core.")
+    ] = -1,
     training_data: TrainingDataOption = None,
     home: HomeOption = None,
 ) -> None:
@@ -70,7 +72,7 @@ def train(
         )
     if publish:
         publish_bundle(path, note="moderation train")
-    _show(Console(), json.loads((path / "evaluation.json").read_text(encoding="utf-8")))
+    _show(_console(), json.loads((path / "evaluation.json").read_text(encoding="utf-8")))
     print(path)
 
 
@@ -98,7 +100,7 @@ def evaluate(
     console = Console(stderr=True)
     settings = Settings.load(home=home)
     loaded = load_bundle(find_bundle(home, bundle))
-    ingredients = _gather(console, settings, training_data, allow_missing=allow_missing)
+    ingredients = _gather(console, settings, training_data, allow_missing=allow_missing, use="frozen")
     frozen = {name: rows for name, rows in ingredients.dataset.frozen.items() if not sets or name in sets}
     if sets and (unknown := sorted(set(sets) - set(frozen))):
         raise typer.BadParameter(
@@ -112,7 +114,7 @@ def evaluate(
     if as_json:
         print(json.dumps(figures))
     else:
-        _show(Console(), figures)
+        _show(_console(), figures)
 
 
 @data.command("status")
@@ -138,8 +140,14 @@ def data_fetch(training_data: TrainingDataOption = None, home: HomeOption = None
     _show_files(states, settings.data)
 
 
-def _show_files(states: Any, folder: Path) -> None:
+def _console() -> Console:
+    """Standard output; wide enough for whole tables where it is no terminal that knows better."""
     console = Console()
+    return console if console.is_terminal else Console(width=220)
+
+
+def _show_files(states: Any, folder: Path) -> None:
+    console = _console()
     table = Table("source", "file", "state", "", box=None, pad_edge=False)
     for state in states:
         color = {"present": "green", "missing": "yellow", "corrupt": "red"}[state.state]
@@ -159,11 +167,21 @@ def _training_data(folder: Path | None) -> Path:
     return folder or shipped_folder("training_data")
 
 
-def _gather(console: Console, settings: Settings, training_data: Path | None, *, allow_missing: bool) -> Ingredients:
+def _gather(
+    console: Console, settings: Settings, training_data: Path | None, *, allow_missing: bool, use: str = ""
+) -> Ingredients:
+    from moderation.training.sources import load_catalogue
     from moderation.training.train import gather
 
+    catalogue = load_catalogue(_training_data(training_data) / "sources.toml")
     with _progress(console) as progress:
-        return gather(_training_data(training_data), settings.data, allow_missing=allow_missing, progress=progress)
+        return gather(
+            _training_data(training_data),
+            settings.data,
+            only=[source.name for source in catalogue if use in source.use],
+            allow_missing=allow_missing,
+            progress=progress,
+        )
 
 
 @contextmanager

@@ -7,6 +7,6 @@ With ``service/migrations`` the only place that imports SQLAlchemy. All methods 
 from __future__ import annotations
 
 from service.store.queries import Store
-from service.store.records import Context, Judged, Known, Site, StatusChange, Stored, StoredKey
+from service.store.records import Context, Judged, KeyDates, Known, Site, StatusChange, Stored, StoredKey
 
-__all__ = ["Context", "Judged", "Known", "Site", "StatusChange", "Store", "Stored", "StoredKey"]
+__all__ = ["Context", "Judged", "KeyDates", "Known", "Site", "StatusChange", "Store", "Stored", "StoredKey"]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, Text, cast, insert, select, update
+from sqlalchemy import Connection, Row, Table, Text, cast, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from moderation.comment import Comment, Post, Scores
@@ -17,9 +17,10 @@ from service.errors import CommentErased, NotFound
 from service.statuses import MOVES, STATUS_AFTER, Status
 from service.store import engine as connections
 from service.store.context import find_context
-from service.store.records import Context, Judged, Site, StatusChange, Stored, StoredKey
+from service.store.records import Context, Judged, KeyDates, Site, StatusChange, Stored, StoredKey
 from service.store.rows import (
     ERASED,
+    NO_DIGESTS,
     has_content,
     is_current,
     read_comment,
@@ -95,6 +96,12 @@ class Store:
             return None
         return StoredKey(Site(row.id, row.url, row.policy_digest), row.hash, row.revoked_at is not None)
 
+    def keys(self, site: Site) -> list[KeyDates]:
+        """The keys of a site, revoked ones too, oldest first."""
+        query = select(api_keys).where(api_keys.c.site_id == site.row).order_by(api_keys.c.id)
+        with connections.reading(self._engine) as connection:
+            return [KeyDates(row.prefix, row.created_at, row.revoked_at) for row in connection.execute(query)]
+
     def revoke_key(self, prefix: str) -> bool:
         """End a key. False when there is no such key, or it has ended already."""
         query = update(api_keys).where(api_keys.c.prefix == prefix, api_keys.c.revoked_at.is_(None))
@@ -159,38 +166,58 @@ class Store:
         """Keep comments, decisions and statuses in one transaction; ``policy`` is (digest, TOML).
 
         A comment whose current version was sent with the same digest is not written again: its stored decision comes
-        back as ``seen``. So it does for the second of two that race. A comment that was erased is refused.
+        back as ``seen``. So it does for the second of two that race. A comment that was erased is refused. One with
+        ``do_not_store`` also empties what is kept of its earlier versions.
         """
         results: dict[int, Stored | CommentErased] = {}
-        # Everyone locks rows in the same order, so that two batches wait for each other instead of dying together.
-        order = sorted(range(len(judged)), key=lambda index: _lock_order(judged[index].comment))
+        unkept = [item.comment.id for item in judged if item.comment.do_not_store and item.comment.id is not None]
         with connections.writing(self._engine) as connection:
+            known = select(comments.c.id).where(comments.c.site_id == site.row, comments.c.external_id.in_(unkept))
+            forgets = bool(unkept) and connection.execute(known.limit(1)).first() is not None
+            if forgets:
+                _take_turn(connection, site)
             row = {"digest": policy[0], "toml": policy[1], "created_at": self._now()}
             _insert_new(connection, policies, row, ("digest",))
-            for index in order:
+            # Everyone locks first comments, then posts, each in the same order, so that two batches wait for each
+            # other instead of dying together.
+            for comment_id in sorted({item.comment.id for item in judged if item.comment.id is not None}):
+                self._claim(connection, site, comment_id)
+            for index in _order_by_post([item.comment for item in judged]):
                 results[index] = self._record_one(connection, site, judged[index])
+        if forgets:
+            connections.empty_journal(self._engine)
         return [results[index] for index in range(len(judged))]
+
+    def _claim(self, connection: Connection, site: Site, comment_id: str | None) -> Row[Any]:
+        """The locked row of a comment, made if there is none; a new one has version 0 until it has a decision."""
+        now = self._now()
+        row: dict[str, Any] = {"site_id": site.row, "external_id": comment_id, "status": "held", "version": 0}
+        made = _insert_new(
+            connection, comments, row | {"created_at": now, "updated_at": now}, ("site_id", "external_id")
+        )
+        is_it = (comments.c.site_id == site.row) & (comments.c.external_id == comment_id)
+        query = select(comments).where(is_it if made is None else comments.c.id == made)
+        return connection.execute(query.with_for_update()).one()
 
     def _record_one(self, connection: Connection, site: Site, judged: Judged) -> Stored | CommentErased:
         comment, now = judged.comment, self._now()
+        present = self._claim(connection, site, comment.id)
+        comment_row, number = present.id, present.version + 1
+        old: Status | None = present.status if present.version else None
+        if old == "erased":
+            return CommentErased()
+        if old is not None:
+            is_it = (comments.c.id == comment_row) & is_current()
+            stored = read_stored(connection.execute(select_stored().where(is_it)).one())
+            is_seen = stored.sent_digest == judged.sent_digest
+            if comment.do_not_store and comment.id is not None:
+                # By its digests the decision that stands is found again.
+                kept = present.version if is_seen else 0
+                _empty_versions(connection, site, present, comment.id, keep_digests_of=kept)
+            if is_seen:
+                return replace(stored, seen=True)
         post = None if comment.do_not_store else comment.post
         post_row, post_version = self._keep_post(connection, site, post) if post else (None, None)
-        row: dict[str, Any] = {"site_id": site.row, "external_id": comment.id, "status": "held", "version": 0}
-        row |= {"created_at": now, "updated_at": now}
-        comment_row = _insert_new(connection, comments, row, ("site_id", "external_id"))
-        old: Status | None = None
-        number = 1
-        if comment_row is None:
-            query = select(comments).where(comments.c.site_id == site.row, comments.c.external_id == comment.id)
-            present = connection.execute(query.with_for_update()).one()
-            stored = read_stored(
-                connection.execute(select_stored().where(comments.c.id == present.id, is_current())).one()
-            )
-            if stored.sent_digest == judged.sent_digest:
-                return replace(stored, seen=True)
-            if stored.status == "erased":
-                return CommentErased(f"comment {comment.id} was erased; a new comment needs an id of its own")
-            comment_row, old, number = present.id, stored.status, present.version + 1
         row = write_comment(judged) | {"comment_id": comment_row, "number": number, "created_at": now}
         version_row = _insert(
             connection, comment_versions, row | {"post_id": post_row, "post_version_id": post_version}
@@ -230,21 +257,15 @@ class Store:
     def erase_comment(self, site: Site, comment_id: str, who: str) -> None:
         """Empty a comment of text, author and context in every version, wherever it was copied. Twice is no error.
 
-        What stays: its id, statuses, digests, scores and reasons. Raises ``NotFound``.
+        What stays: its id, its statuses, and its decisions without digests and facts. Raises ``NotFound``.
         """
         is_it = (comments.c.site_id == site.row) & (comments.c.external_id == comment_id)
         with connections.writing(self._engine) as connection:
-            # One erasure of a site at a time: each also writes into the rows of others' neighbours.
-            turn = select(sites.c.id).where(sites.c.id == site.row).with_for_update(key_share=True)
-            connection.execute(turn)
+            _take_turn(connection, site)
             row = connection.execute(select(comments).where(is_it).with_for_update()).first()
             if row is None:
                 raise NotFound("this site has no such comment")
-            versions = select(comment_versions.c.id).where(comment_versions.c.comment_id == row.id)
-            connection.execute(update(comment_versions).where(comment_versions.c.comment_id == row.id).values(ERASED))
-            connection.execute(update(decisions).where(decisions.c.comment_version_id.in_(versions)).values(facts={}))
-            connection.execute(update(comments).where(comments.c.id == row.id).values(author_id=None))
-            _erase_copies(connection, site, comment_id)
+            _empty_versions(connection, site, row, comment_id)
             self._set_status(connection, row.id, row.status, "erased", who=who)
         connections.empty_journal(self._engine)
 
@@ -269,8 +290,19 @@ class Store:
         connection.execute(insert(status_log).values(row))
 
 
-def _lock_order(comment: Comment) -> tuple[str, str]:
-    return (comment.post.id if comment.post else None) or "", comment.id or ""
+def _order_by_post(batch: Sequence[Comment]) -> list[int]:
+    """Indices in the order of posts. Comments of one id keep their order, so that the last one sent counts."""
+    first: dict[str, tuple[str, str]] = {}
+    keys = []
+    for comment in batch:
+        key = (comment.post.id if comment.post else None) or "", comment.id or ""
+        keys.append(key if comment.id is None else first.setdefault(comment.id, key))
+    return sorted(range(len(batch)), key=keys.__getitem__)
+
+
+def _take_turn(connection: Connection, site: Site) -> None:
+    """One erasure of a site at a time: each also writes into the rows of others' neighbours."""
+    connection.execute(select(sites.c.id).where(sites.c.id == site.row).with_for_update(key_share=True))
 
 
 def _insert(connection: Connection, table: Table, row: dict[str, Any]) -> int:
@@ -286,6 +318,24 @@ def _insert_new(connection: Connection, table: Table, row: dict[str, Any], uniqu
     query = dialect.insert(table).values(row).on_conflict_do_nothing(index_elements=unique).returning(key)
     row_id: int | None = connection.execute(query).scalar()
     return row_id
+
+
+def _empty_versions(
+    connection: Connection, site: Site, comment: Row[Any], comment_id: str, *, keep_digests_of: int = 0
+) -> None:
+    """Empty all versions of a comment (a row of ``comments``) and its copies beside others.
+
+    The version numbered ``keep_digests_of`` keeps its digests, to be recognised by.
+    """
+    of_it = comment_versions.c.comment_id == comment.id
+    connection.execute(update(comment_versions).where(of_it).values(ERASED))
+    guessable = of_it & (comment_versions.c.number != keep_digests_of)
+    connection.execute(update(comment_versions).where(guessable).values(NO_DIGESTS))
+    connection.execute(update(comment_versions).where(of_it, ~guessable).values(do_not_store=True))
+    versions = select(comment_versions.c.id).where(of_it)
+    connection.execute(update(decisions).where(decisions.c.comment_version_id.in_(versions)).values(facts={}))
+    connection.execute(update(comments).where(comments.c.id == comment.id).values(author_id=None, post_id=None))
+    _erase_copies(connection, site, comment_id)
 
 
 def _erase_copies(connection: Connection, site: Site, comment_id: str) -> None:

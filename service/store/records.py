@@ -30,6 +30,15 @@ class StoredKey:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyDates:
+    """An API key as its owner may see it: the public part of it, when it was made, and when it ended if it did."""
+
+    prefix: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """A comment that the store can show as a neighbour; ``version`` is the row that holds its text."""
 

@@ -74,22 +74,29 @@ def write_decision(judged: Judged, decision: Decision) -> dict[str, Any]:
     }
 
 
-# What erasure empties: everything in a version that the author wrote or that says who wrote it.
-ERASED: Mapping[str, None] = dict.fromkeys(
+# What erasure empties: everything in a version that the author wrote, or that says who wrote it, where and how.
+ERASED: Mapping[str, str | None] = dict.fromkeys(
     (
         "text",
         "text_hash",
         "author_id",
         "author_name",
         "author_url",
+        "parent_id",
         "parent_text",
         "parent_version_id",
         "thread",
+        "lang",
         "url",
         "written_at",
         "hints",
+        "post_id",
+        "post_version_id",
     )
-)
+) | {"kind": "comment"}
+
+# Digests have no key: whoever has the database could try short texts until one fits.
+NO_DIGESTS: Mapping[str, str] = {"digest": "", "sent_digest": ""}
 
 
 def write_comment(judged: Judged) -> dict[str, Any]:

@@ -58,15 +58,15 @@ def test_bad_lines_are_named_in_their_place_and_aside(score):
         + lines({"id": "h", "text": "fine"}, [1], {"id": 5, "text": "x"}, {"text": "a" * 50_001}).encode()
     )
     results, outcome, bad = score("in.jsonl", content)
-    assert (outcome.scored, outcome.bad) == (2, 9)
+    assert (outcome.scored, outcome.bad) == (2, 10)
     assert [(result.get("line"), "error" in result) for result in results] == [
-        (None, False), (2, True), (3, True), (4, True), (5, True), (6, True), (7, True), (None, False),
-        (10, True), (11, True), (12, True),
+        (None, False), (2, True), (3, True), (4, True), (5, True), (6, True), (7, True), (8, True),
+        (None, False), (10, True), (11, True), (12, True),
     ]  # fmt: skip
     assert "UTF-8" in results[2]["error"]
     assert results[3] == {"id": "d", "line": 4, "error": "text: is empty"}
     assert "colour" in results[4]["error"]
-    assert [entry["line"] for entry in bad] == [2, 3, 4, 5, 6, 7, 10, 11, 12]
+    assert [entry["line"] for entry in bad] == [2, 3, 4, 5, 6, 7, 8, 10, 11, 12]
     assert all(entry["file"].endswith("in.jsonl") for entry in bad)
 
 

@@ -338,7 +338,7 @@ def test_seed_rows_are_read_with_their_slice_and_a_group_of_their_own(tmp_path):
 
 
 def test_behaviour_cases_keep_what_they_expect_and_need(tmp_path):
-    expect = {"hostile": {"below": 0.5}}
+    expect = {"hostile": "low"}
 
     first, second = read_behaviour(
         write(

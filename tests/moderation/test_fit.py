@@ -9,6 +9,7 @@ from joblib import Memory
 from moderation.bundle import load_bundle
 from moderation.categories import CODES
 from moderation.comment import Author, Comment, Neighbour, Post
+from moderation.errors import DataError
 from moderation.policy import Policy, default_policy_toml
 from moderation.training.fit import fit_model, vary
 from moderation.training.rows import Row
@@ -41,6 +42,11 @@ def test_other_labels_stay_with_the_row_as_it_was():
     assert first.labels == {"off_topic": 0, "hostile": 0}
     assert (first.comment, first.weight) == (WHOLE, 1.0)
     assert [copy.labels for copy in copies] == [{"spam": 0}] * 3
+
+
+def test_a_campaign_weighs_as_the_root_of_its_size():
+    rows = [Row("blog", str(n), WHOLE, {"spam": 1}, "blog:a", extra={"cluster": "7"}) for n in range(9)]
+    assert sum(row.weight for row in vary(rows)) == pytest.approx(3)
 
 
 def test_rows_without_a_spam_label_are_left_alone():
@@ -82,7 +88,7 @@ def test_scores_are_calibrated_on_the_rows_they_were_calibrated_on(tiny_bundle, 
 def test_a_category_without_both_labels_is_refused_by_name(tiny_ingredients):
     dataset = tiny_ingredients.dataset
     rows = tuple(replace(row, labels={**row.labels, "threat": 0}) for row in dataset.train)
-    with pytest.raises(ValueError, match="threat"):
+    with pytest.raises(DataError, match="threat"):
         fit_model(replace(dataset, train=rows))
 
 

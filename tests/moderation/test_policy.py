@@ -44,6 +44,8 @@ reject = 0.6
 """
 POLICY = Policy.parse(TOML)
 HOLDING = Policy.parse("""
+[spam]
+hold = 1
 [off_topic]
 when_abstained = "hold"
 [rules]
@@ -51,7 +53,7 @@ first_time = "hold"
 honeypot = "reject"
 trusted_authors = ["alice"]
 """)
-MINDLESS = Policy.parse('[rules]\nhoneypot = "publish"')
+MINDLESS = Policy.parse('[spam]\nhold = 1\n[rules]\nhoneypot = "publish"')
 
 
 def scores(**given):
@@ -243,7 +245,7 @@ def test_without_a_model_no_bundle_and_no_tier_are_named():
 
 
 def test_the_digest_is_that_of_the_text():
-    toml = '# "ü"\r\n'
+    toml = '# "ü"\r\n[spam]\r\nhold = 1\r\n'
     assert Policy.parse(toml).digest == hashlib.sha256(toml.encode()).hexdigest()
     assert Policy.parse(toml).toml == toml
 

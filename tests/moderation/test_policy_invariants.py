@@ -88,7 +88,7 @@ some_comments = st.builds(
     hints=st.dictionaries(st.sampled_from(["honeypot", "other"]), st.booleans()),
 )
 policies = st.sampled_from(
-    [EVERY_RULE, TRUSTING, GOALS, Policy.parse(""), Policy.parse(default_policy_toml(), OPERATING_POINTS)]
+    [EVERY_RULE, TRUSTING, GOALS, Policy.parse("[spam]\nhold = 1"), Policy.parse(default_policy_toml(), OPERATING_POINTS)]
 )
 
 
@@ -153,7 +153,7 @@ def toml_lines(pair):
 
 def parse_spam_lines(live_rate, base, *entries):
     """A policy with lines for spam and stricter ones for memorial posts; ``None`` where they contradict each other."""
-    text = f"[spam]\n{toml_lines(base)}live_rate = {live_rate}\n"
+    text = f"[hostile]\nhold = 1\n[spam]\n{toml_lines(base)}live_rate = {live_rate}\n"
     for entry in entries:
         if entry:
             text += f'[[stricter]]\ntags = ["memorial"]\n[stricter.spam]\n{toml_lines(entry)}'

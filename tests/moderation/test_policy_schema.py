@@ -50,10 +50,22 @@ def test_python_in_the_docs_runs(block, capsys):
     assert capsys.readouterr().out.startswith("hold\nThere are no measurements")
 
 
-def test_an_empty_policy_is_valid_and_has_the_documented_defaults():
-    settings = read_settings("")
+@pytest.mark.parametrize(
+    "toml",
+    ["", "# [spam]\n# hold = 0.5", "[spam]", "[spam]\nlive_rate = 0.1", '[[stricter]]\ntags = ["a"]\nspam.hold = 0.5'],
+    ids=["empty", "comments", "half a table", "no line", "lines for tags only"],
+)
+def test_a_policy_without_any_line_is_refused(toml):
+    """It would publish everything, and is what a file that is being written looks like."""
+    with pytest.raises(InvalidPolicy, match="says nothing.* let everything through set hold = 1"):
+        read_settings(toml)
+
+
+def test_what_is_left_out_has_the_documented_defaults():
+    settings = read_settings("[hostile]\nhold = 1")
     assert settings.audit == {"publish": 0.01, "reject": 0.05}
-    assert all((category.hold, category.reject) == (None, None) for category in settings.categories.values())
+    others = [category for code, category in settings.categories.items() if code != "hostile"]
+    assert all((category.hold, category.reject) == (None, None) for category in others)
     assert settings.categories["spam"].live_rate == 0.01
     assert settings.categories["off_topic"].when_abstained == "publish"
     assert settings.rules.honeypot == "hold"

@@ -77,7 +77,7 @@ POST = Post(
 @pytest.mark.parametrize(
     "text",
     [
-        "I was drunk most evenings of that year and nobody at work knew. The group was the first place I said it aloud.",
+        "I was drunk most evenings of that year and nobody at work knew. The group was where I first said it aloud.",
         "Typo in the second line, it should say Tuesdays.",
         "Thanks for answering, I would be glad to hear how it goes on. Is the library easy to reach by bus?",
         "The health service let us all down, and the people in charge should be ashamed of the waiting lists.",

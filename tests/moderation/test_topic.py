@@ -18,7 +18,7 @@ UNRELATED = Comment("The engine of my car makes a strange noise, should I change
 
 @pytest.fixture(scope="module")
 def model():
-    return TopicModel(learn_idf(TEXTS))
+    return TopicModel(learn_idf([(text, "en") for text in TEXTS]))
 
 
 def features(model, comment):
@@ -86,7 +86,7 @@ def test_markup_in_a_post_is_not_read_as_words(model):
 
 
 def test_words_in_every_text_weigh_nothing():
-    idf = learn_idf(["the tree", "the river", "the hill"])
+    idf = learn_idf([("the tree", None), ("the river", "en"), ("the hill", "en-GB")])
     assert idf.shape == (1 << BITS,)
     assert idf[stems("the")[0]] == 0
     assert idf[stems("tree")[0]] > 0

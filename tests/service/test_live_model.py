@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from moderation.bundle import FORMAT
+from moderation.bundle import FORMAT, load_bundle, write_bundle
 from moderation.comment import Comment
-from moderation.policy import default_policy_toml
+from moderation.policy import Facts, default_policy_toml
 from service.errors import InvalidSettings
-from service.live_model import CHECK_SECONDS, RETRY_SECONDS, LiveModel
+from service.live_model import CHECK_SECONDS, RETRY_SECONDS, Live, LiveModel
 
 
 class Clock:
@@ -36,6 +39,14 @@ def shipped(plain_bundle) -> Path:
 
 def open_model(home: Path, shipped: Path, clock: Clock) -> LiveModel:
     return LiveModel(home, shipped, clock=clock)
+
+
+def look_twice(model: LiveModel, clock: Clock) -> Live:
+    """The pair after a change of the policy has settled."""
+    for _ in range(2):
+        clock.now += CHECK_SECONDS
+        live = model.current()
+    return live
 
 
 def test_the_shipped_bundle_serves_until_one_is_published_at_home(home, shipped, plain_bundle, clock):
@@ -130,20 +141,145 @@ def test_a_policy_is_noticed_and_a_broken_one_is_not_taken(plain_home, shipped, 
     model = open_model(plain_home, shipped, clock)
     first = model.current().default
     (plain_home / "policy.toml").write_text("[spam]\nhold = 0.25\n")
-    clock.now += CHECK_SECONDS
-    second = model.current().default
+    second = look_twice(model, clock).default
     (plain_home / "policy.toml").write_text("[spam]\nhold = 'soon'\n")
-    clock.now += CHECK_SECONDS
-    live = model.current()
+    live = look_twice(model, clock)
 
     assert first.digest != second.digest == live.default.digest
     assert live.faults == {"policy": "InvalidPolicy"}
     (plain_home / "policy.toml").unlink()
+    live = look_twice(model, clock)
+    assert (default_policy_toml(), {}) == (live.default.toml, live.faults)
+
+
+def test_a_policy_is_taken_only_when_it_reads_the_same_twice(plain_home, shipped, clock):
+    """Half of a file can be a valid policy that lets more through than the whole."""
+    model = open_model(plain_home, shipped, clock)
+    old = model.current().default
+    for half in ("[spam]\nhold = 0.9", "[spam]\nhold = 0.9\nreject = 0.95\n"):
+        (plain_home / "policy.toml").write_text(half)
+        clock.now += CHECK_SECONDS
+        assert old is model.current().default
     clock.now += CHECK_SECONDS
-    assert (default_policy_toml(), {}) == (model.current().default.toml, model.current().faults)
+    assert model.current().default.toml == half
 
 
-@pytest.mark.parametrize("content", [b"[spam", b"[spam]\nholdd = 1", b"\xff\xfe"])
+@pytest.mark.parametrize("content", ["", "[spam]\n", "# [hostile]\n"], ids=["empty", "half", "comments only"])
+def test_an_emptied_policy_is_not_taken_and_hostile_comments_stay_held(plain_home, shipped, clock, content):
+    model = open_model(plain_home, shipped, clock)
+    (plain_home / "policy.toml").write_text(content)
+    live = look_twice(model, clock)
+    shout = Comment("You!!! Out!!!")
+    ((scores, facts),) = live.assess([shout])
+
+    assert live.faults == {"policy": "InvalidPolicy"}
+    assert live.default.decide(shout, scores, facts).action == "hold"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser reads everything")
+def test_a_policy_that_cannot_be_read_any_more_is_not_the_default_one(plain_home, shipped, clock):
+    model = open_model(plain_home, shipped, clock)
+    old = model.current().default
+    (plain_home / "policy.toml").chmod(0)
+    live = look_twice(model, clock)
+
+    assert (old.digest, {"policy": "OSError"}) == (live.default.digest, live.faults)
+
+
+def test_a_policy_that_is_a_link_to_nowhere_is_not_the_default_one(plain_home, shipped, clock):
+    model = open_model(plain_home, shipped, clock)
+    old = model.current().default
+    (plain_home / "policy.toml").unlink()
+    (plain_home / "policy.toml").symlink_to("gone.toml")
+    live = look_twice(model, clock)
+
+    assert (old.digest, {"policy": "OSError"}) == (live.default.digest, live.faults)
+
+
+class TestMeasurementsThatCannotBeUsed:
+    """Files whose hashes are right, from a version that measures in another way."""
+
+    @pytest.fixture
+    def odd_bundle(self, plain_bundle, tmp_path):
+        bundle = load_bundle(plain_bundle)
+        return write_bundle(
+            tmp_path / "odd",
+            bundle.model,
+            operating_points={"format": 99, "tiers": {}},
+            evaluation={},
+            probes=[Comment("Well said.")],
+            card="Made by hand for tests.",
+            made_with={},
+            trained_on={},
+        )
+
+    def test_the_old_pair_stays_in_force_and_the_bundle_is_blamed(self, plain_home, shipped, clock, odd_bundle):
+        model = open_model(plain_home, shipped, clock)
+        old = model.current()
+        put_bundle(odd_bundle, plain_home)
+        clock.now += CHECK_SECONDS
+        live = model.current()
+
+        assert (old.bundle, old.default.digest) == (live.bundle, live.default.digest)
+        assert live.faults == {"model": "InvalidPolicy"}
+        clock.now += RETRY_SECONDS
+        assert model.current().faults == {"model": "InvalidPolicy"}
+
+    def test_the_service_starts_without_it_and_does_not_blame_the_policy(self, home, shipped, clock, odd_bundle):
+        put_bundle(odd_bundle, home)
+        live = open_model(home, shipped, clock).current()
+
+        assert (None, {"model": "InvalidPolicy"}) == (live.bundle, live.faults)
+
+
+def test_a_fault_that_nobody_foresaw_leaves_the_old_pair(plain_home, shipped, clock, monkeypatch):
+    model = open_model(plain_home, shipped, clock)
+    old = model.current()
+
+    def fail(_old):
+        raise MemoryError
+
+    monkeypatch.setattr(model, "_load", fail)
+    (plain_home / "policy.toml").write_text("[spam]\nhold = 0.25\n")
+    live = look_twice(model, clock)
+
+    assert (old.bundle, old.default) == (live.bundle, live.default)
+    assert live.faults == {"model": "MemoryError"}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_no_number_counts_as_no_score(plain_home, shipped, clock, value):
+    live = open_model(plain_home, shipped, clock).current()
+
+    class Broken:
+        def assess(self, comments):
+            return [
+                (replace(scores, spam=value) if "odd" in comment.text else scores, facts)
+                for comment, (scores, facts) in zip(comments, live.bundle.model.assess(comments), strict=True)
+            ]
+
+    broken = replace(live, bundle=replace(live.bundle, model=Broken()))
+    (good, _), (odd, facts) = broken.assess([Comment("good"), Comment("odd https://shop.example")])
+
+    assert good is not None
+    assert (odd, facts.tier, facts.links) == (None, None, 1)
+    decision = live.default.decide(Comment("odd"), odd, facts)
+    assert decision.action == "hold"
+    assert "model_unavailable" in [reason.name for reason in decision.reasons if reason.fired]
+
+
+def test_links_that_cannot_be_found_do_not_lose_a_comment(home, tmp_path, clock, monkeypatch):
+    def fail(_comment):
+        raise RecursionError
+
+    monkeypatch.setattr("service.live_model.link_facts", fail)
+    home.mkdir()
+    live = open_model(home, tmp_path / "no models folder", clock).current()
+
+    assert live.assess([Comment("x")]) == [(None, Facts())]
+
+
+@pytest.mark.parametrize("content", [b"", b"[spam", b"[spam]\nholdd = 1", b"\xff\xfe"])
 def test_a_broken_policy_stops_the_start(plain_home, shipped, clock, content):
     (plain_home / "policy.toml").write_bytes(content)
     with pytest.raises(InvalidSettings, match=r"policy\.toml"):
@@ -180,6 +316,8 @@ def test_others_go_on_with_the_old_pair_while_one_loads_the_new(plain_home, ship
 
     monkeypatch.setattr(model, "_load", slow_load)
     (plain_home / "policy.toml").write_text("[spam]\nhold = 0.25\n")
+    clock.now += CHECK_SECONDS
+    model.current()  # the first of the two looks
     clock.now += CHECK_SECONDS
     thread = threading.Thread(target=model.current)
     thread.start()

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.pool import _ConnectionFairy
 
 from moderation.comment import Author, Comment, Decision, Neighbour, Post, Reason, Scores
 from service.errors import CommentErased, InvalidSettings, NotFound, StoreBusy, StoreUnavailable
@@ -70,6 +71,11 @@ class TestSitesAndKeys:
         assert (store.find_key("aaaaaaaa").revoked, store.find_key("aaaaaaaa").hash) == (True, "1" * 64)
         assert (False, site) == (store.find_key("bbbbbbbb").revoked, store.find_key("bbbbbbbb").site)
         assert store.find_key("cccccccc") is None
+        assert [(key.prefix, key.revoked_at is None) for key in store.keys(site)] == [
+            ("aaaaaaaa", False),
+            ("bbbbbbbb", True),
+        ]
+        assert store.keys(store.add_site("https://other.example")) == []
 
 
 class TestRecord:
@@ -163,6 +169,27 @@ class TestRecord:
         assert [result.seen for result in results] == [False, False, False, True]
         assert results[1].decision == results[3].decision
 
+    def test_of_one_id_in_a_batch_the_last_counts_whatever_the_post(self, store, site):
+        texts = {"first": Post("p9"), "second": Post("p1"), "third": Post("p5"), "fourth": None}
+        batch = [judge(Comment(text, id="c1", site=site.url, post=post)) for text, post in texts.items()]
+        results = store.record(site, [*batch, judge(Comment("other", id="c0", site=site.url))], POLICY)
+
+        assert results[3].decision == store.find_comments(site, ["c1"])["c1"].decision
+
+    @pytest.mark.parametrize("text", ["old", "new"])
+    def test_a_comment_that_is_not_taken_changes_no_post(self, store, site, text):
+        """Neither one that was erased nor one that was seen before says anything new of its post."""
+        is_erased = text == "new"
+        comment = Comment("old", id="c1", site=site.url, post=Post("p1", "First title"))
+        record(store, site, comment)
+        record(store, site, Comment("x", id="c2", site=site.url, post=Post("p1", "Second title")))
+        if is_erased:
+            store.erase_comment(site, "c1", who="site")
+        result = record(store, site, replace(comment, text=text))
+
+        assert isinstance(result, CommentErased) if is_erased else result.seen
+        assert store.context(site, [Comment("x", post=Post("p1"))])[0].post.title == "Second title"
+
     def test_a_batch_that_fails_keeps_nothing(self, store, site):
         good = judge(Comment("a", id="a", site=site.url))
         bad = replace(good, comment=Comment("b", id="b", site=site.url), text_hash=None, sent_digest=None)
@@ -196,7 +223,10 @@ class TestRecord:
     def test_batches_that_cross_each_other_both_get_through(self, store, site):
         def send(turn):
             names = [f"c{n}" for n in range(20)]
-            batch = [Comment(name, id=name, site=site.url) for name in (names if turn % 2 else reversed(names))]
+            # Every post is new to everyone, and both sides meet it from another end.
+            posts = {name: Post(f"p{int(name[1:]) * 7 % 5}", "Title") for name in names}
+            order = names if turn % 2 else reversed(names)
+            batch = [Comment(name, id=name, site=site.url, post=posts[name]) for name in order]
             return store.record(site, [judge(comment) for comment in batch], POLICY)
 
         with ThreadPoolExecutor(4) as pool:
@@ -305,7 +335,55 @@ class TestErase:
         assert all(b"Secret words" not in path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
         assert [(c.old, c.new, c.who) for c in store.status_changes(site, "c1")][-1] == ("published", "erased", "site")
         assert store.judged_comment(stored.decision.decision_id) is None
-        assert stored.decision == store.find_decision(site, stored.decision.decision_id).decision
+        assert replace(stored.decision, digest="") == store.find_decision(site, stored.decision.decision_id).decision
+
+    def test_nothing_is_left_by_which_a_short_text_could_be_guessed(self, store, site, database_url):
+        """The digests have no key: with the database in hand, one could try every short comment."""
+        comment = full_comment(text="Yes", kind="secret-kind", lang="xq", parent=Neighbour("secret-parent"))
+        stored = record(store, site, comment, sent=full_comment(text="Yes."))
+        store.erase_comment(site, "c1", who="site")
+        left = dump(database_url)
+
+        words = (comment.digest(), full_comment(text="Yes.").digest(), "h" * 64, "secret-kind", "xq", "secret-parent")
+        assert [word for word in words if word in left] == []
+        assert store.find_decision(site, stored.decision.decision_id).decision.scores == stored.decision.scores
+
+    @pytest.mark.parametrize("text", ["Nice secret", "An edit"], ids=["sent again", "edited"])
+    def test_do_not_store_also_forgets_what_was_kept_before(self, store, site, database_url, tmp_path, text):
+        author = Author("author-1", "Ann Öz", "https://ann.example")
+        secret = full_comment(text="Nice secret", author=author, thread=None, parent=None, post=None)
+        first = record(store, site, secret, "hold")
+        quoted = Neighbour("c1", "Nice secret")
+        record(store, site, Comment("x", id="c2", site=site.url, thread=(quoted,), parent=quoted))
+        again = record(store, site, replace(secret, text=text, do_not_store=True), "reject")
+        found = store.find_comments(site, ["c1"])["c1"]
+        assert store.context(site, [Comment("x", author=author)])[0].author_published == 0
+        store.close()
+        left = dump(database_url)
+
+        assert (again.seen, again.status) == ((True, "held") if text == secret.text else (False, "rejected"))
+        assert again.decision == found.decision
+        assert store.judged_comment(first.decision.decision_id) is None
+        assert [word for word in ("secret", "Ann", "ann.example", "author-1", "shop.example") if word in left] == []
+        assert all(b"Nice secret" not in path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+        assert record(store, site, replace(secret, text=text, do_not_store=True)).decision == again.decision
+
+    def test_an_erasure_that_is_committed_never_fails_after_all(self, store, site, monkeypatch, caplog):
+        """Only the journal of SQLite stays uncut, which is said in the log."""
+        record(store, site, full_comment())
+        if store._engine.dialect.name != "sqlite":
+            pytest.skip("there is no such journal")
+
+        class Failing:
+            def execute(self, _query):
+                raise sqlite3.OperationalError("database table is locked")
+
+        monkeypatch.setattr(_ConnectionFairy, "driver_connection", Failing())
+        store.erase_comment(site, "c1", who="site")
+        monkeypatch.undo()
+
+        assert store.find_comments(site, ["c1"])["c1"].status == "erased"
+        assert "journal" in caplog.text
 
     def test_a_comment_judged_beside_an_erased_one_cannot_be_replayed(self, store, site):
         record(store, site, full_comment(id="c1", thread=None, parent=None))
@@ -341,7 +419,7 @@ class TestErase:
         record(store, site, full_comment())
         store.erase_comment(site, "c1", who="site")
 
-        assert record(store, site, full_comment()).status == "erased"
+        assert isinstance(record(store, site, full_comment()), CommentErased)
         assert isinstance(record(store, site, full_comment(text="New")), CommentErased)
         assert "New" not in str(store.judged_comment(store.find_comments(site, ["c1"])["c1"].decision.decision_id))
 

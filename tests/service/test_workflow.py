@@ -148,13 +148,22 @@ class TestFaults:
     def test_an_erased_comment_is_refused(self, workflow, site):
         workflow.submit(site, Comment("x", id="c1"))
         assert workflow.erase(site, "c1").status == "erased"
-        with pytest.raises(CommentErased):
-            workflow.submit(site, Comment("y", id="c1"))
+        for text in ("x", "y"):
+            with pytest.raises(CommentErased):
+                workflow.submit(site, Comment(text, id="c1"))
 
-    def test_unknown_things_are_not_found(self, workflow, site):
+    @pytest.mark.parametrize("name", ["unknown", "", "a\x00b", "x" * 201, "\ud800"], ids=ascii)
+    def test_unknown_things_and_ids_that_cannot_be_are_not_found(self, workflow, site, name):
         for ask in (workflow.find_comment, workflow.find_decision, workflow.erase, workflow.replay):
             with pytest.raises(NotFound):
-                ask(site, "unknown")
+                ask(site, name)
+
+    def test_sent_again_with_do_not_store_what_was_kept_is_forgotten(self, workflow, store, site):
+        first = workflow.submit(site, Comment("x", id="c1"))
+        again = workflow.submit(site, Comment("x", id="c1", do_not_store=True))
+
+        assert (True, first.decision) == (again.seen, again.decision)
+        assert store.judged_comment(first.decision.decision_id) is None
 
 
 class TestReplay:

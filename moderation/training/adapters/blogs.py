@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from moderation.comment import MAX_NAME_CHARS, MAX_TITLE_CHARS, MAX_URL_CHARS, Author, Neighbour, Post
+from moderation.comment import MAX_NAME_CHARS, MAX_TEXT_CHARS, MAX_TITLE_CHARS, MAX_URL_CHARS, Author, Neighbour, Post
 from moderation.training.adapters.reading import (
     BENIGN,
     Draft,
@@ -75,7 +75,7 @@ def blog_threads(paths: Sequence[Path]) -> Iterator[Draft]:
     placed = []
     for post_id, lines in by_post.items():
         lines.sort(key=lambda line: line["date"])  # stable: comments of one day keep the order of the file
-        neighbours = [Neighbour(text=mend(line["text"])) for line in lines]
+        neighbours = [Neighbour(text=mend(line["text"])[:MAX_TEXT_CHARS]) for line in lines]
         for index, line in enumerate(lines):
             on_topic = post_id in posts and len(line["text"].split()) >= MIN_TOPIC_WORDS
             thread = tuple(neighbours[max(0, index - _THREAD_COMMENTS) : index])

@@ -70,7 +70,9 @@ def bias_madlibs(paths: Sequence[Path]) -> Iterator[Draft]:
     for line in sorted(lines, key=lambda line: spread(line["Text"]))[:_MADLIBS_ROWS]:
         text, template = line["Text"], line["Template"]
         mentioned = [name for name in identities if f" {name} " in f" {text} "]
-        slices = (template, f"identity-{max(mentioned, key=len)}") if mentioned else (template,)
+        slices = (
+            (template, f"identity-{max(mentioned, key=lambda name: (len(name), name))}") if mentioned else (template,)
+        )
         label = {"BAD": 1, "NOT_BAD": 0}.get(line["Label"])
         if label is None:
             raise line.error("is neither BAD nor NOT_BAD")
