@@ -85,6 +85,27 @@ def test_what_is_too_long_is_refused_not_cut(build):
         build()
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Post(tags="wood"),
+        lambda: Comment("a", kind=None),
+        lambda: Comment("a", kind=""),
+        lambda: Comment("a", author={"name": "Ada"}),
+        lambda: Comment("a", thread=("b",)),
+        lambda: Comment("a", parent="b"),
+    ],
+)
+def test_what_is_no_value_of_ours_is_refused_in_python_too(build):
+    with pytest.raises(InvalidComment):
+        build()
+
+
+def test_lists_become_tuples():
+    assert Post(tags=["wood"]).tags == ("wood",)
+    assert Comment("a", thread=[Neighbour(text="b")]).thread == (Neighbour(text="b"),)
+
+
 @pytest.mark.parametrize("text", ["a" * MAX_TEXT_CHARS, "\u200b", "😀", "\u202eabc", "שלום"])
 def test_odd_but_real_texts_are_comments(text):
     assert Comment(text).text == text

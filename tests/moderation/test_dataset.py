@@ -161,6 +161,21 @@ def test_texts_that_differ_in_emoji_or_in_having_an_author_url_are_not_equal():
     assert len(learning(build_dataset([replace(item, group="seed-like") for item in rows], ()))) == 6
 
 
+def test_the_same_text_under_two_posts_says_two_things_about_its_topic():
+    """Such pairs are written on purpose: only the post tells which of the two belongs."""
+    places = [Comment(text_of("twice"), post=Post(title=title)) for title in ("On bread", "On cars")]
+    rows = [
+        row(number, comment=comment, labels={"off_topic": number}, source="seed", group=f"seed:{number}")
+        for number, comment in enumerate(places)
+    ]
+    kept = [item for item in learning(build_dataset([], (), rows)) if "#" not in item.id]
+
+    assert [(item.comment.post.title, item.labels) for item in kept] == [
+        ("On bread", {"off_topic": 0}),
+        ("On cars", {"off_topic": 1}),
+    ]
+
+
 def test_rows_nearly_equal_to_a_frozen_row_are_not_trained_on():
     words = WORDS[:16]
     frozen = row("f", " ".join(words), frozen_set="a")

@@ -61,6 +61,12 @@ def test_honest_text_is_left_alone(text):
     assert result.tricks == 0
 
 
+def test_piles_of_accents_are_cut_before_they_are_sorted():
+    """On any base letter; a few accents, as languages use them, stay."""
+    assert len(normalise("क" + "\u0301\u0323" * 20_000).text) < 12
+    assert normalise("Việt Nam, e\u0302\u0301").tricks == 0
+
+
 def test_emoji_sequences_are_no_disguise():
     """Families and skin tones are spelled with invisible joiners; nobody hides a word that way."""
     assert normalise("well done 👩\u200d👩\u200d👧 👍🏽 ❤\ufe0f").tricks == 0

@@ -88,7 +88,13 @@ some_comments = st.builds(
     hints=st.dictionaries(st.sampled_from(["honeypot", "other"]), st.booleans()),
 )
 policies = st.sampled_from(
-    [EVERY_RULE, TRUSTING, GOALS, Policy.parse("[spam]\nhold = 1"), Policy.parse(default_policy_toml(), OPERATING_POINTS)]
+    [
+        EVERY_RULE,
+        TRUSTING,
+        GOALS,
+        Policy.parse("[spam]\nhold = 1"),
+        Policy.parse(default_policy_toml(), OPERATING_POINTS),
+    ]
 )
 
 
