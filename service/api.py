@@ -20,7 +20,7 @@ import moderation
 from moderation.comment import Comment
 from service import schemas
 from service.auth import find_site, site_url
-from service.errors import CommentErased, InvalidRequest, InvalidSettings, ServiceError, StoreError, TooLarge, WrongSite
+from service.errors import CommentErased, InvalidRequest, InvalidSettings, ServiceError, TooLarge, WrongSite
 from service.errors import error_body as make_error_body
 from service.live_model import LiveModel
 from service.metrics import CONTENT_TYPE, Metrics
@@ -175,6 +175,12 @@ def check_health() -> dict[str, str]:
     return {"status": "ok", "version": moderation.__version__}
 
 
+@router.head("/healthz", include_in_schema=False)
+def check_health_briefly() -> Response:
+    """For checks that ask with HEAD."""
+    return Response()
+
+
 @router.get("/readyz", tags=["operation"], summary="Can it do its work?", responses={503: {"description": "No."}})
 def check_readiness(parts: _Parts) -> Response:
     """503 when the database is away or there is no model. Without a model comments are still taken, and held."""
@@ -182,7 +188,7 @@ def check_readiness(parts: _Parts) -> Response:
     faults = dict(live.faults)
     try:
         parts.store.ping()
-    except StoreError as error:
+    except Exception as error:  # noqa: BLE001  # whoever asks whether it is ready gets an answer
         faults["database"] = type(error).__name__
     ready = live.bundle is not None and "database" not in faults
     name = live.bundle.name if live.bundle else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import moderation
 from moderation.shipped import shipped_folder
-from service import api
+from service import api, docs_page
 from service.errors import ServiceError, UnknownHost, error_body
 from service.home import open_store, prepare_home
 from service.live_model import LiveModel
@@ -38,6 +39,8 @@ _TAGS = [
     {"name": "decisions", "description": "Read what was decided, and why."},
     {"name": "operation", "description": "For the people and programs that run the service. No key needed."},
 ]
+
+_DRAIN_SECONDS = 1.0
 
 # Codes for what the framework itself refuses.
 _CODES = {404: "not_found", 405: "method_not_allowed"}
@@ -66,11 +69,14 @@ def create_app(settings: Settings) -> FastAPI:
         version=moderation.__version__,
         description=_DESCRIPTION,
         openapi_tags=_TAGS,
+        docs_url=None,  # FastAPI's own pages load scripts from elsewhere
+        redoc_url=None,
         redirect_slashes=False,
         lifespan=closing,
     )
     app.state.parts = api.Parts(settings, store, live_model, metrics, workflow)
     app.include_router(api.router)
+    app.include_router(docs_page.router)
     app.openapi = lambda: api.describe_api(app)  # type: ignore[method-assign]  # FastAPI's documented way
     app.add_exception_handler(ServiceError, _answer_service_error)
     app.add_exception_handler(HTTPException, _answer_framework_error)
@@ -95,12 +101,12 @@ async def _answer_service_error(_request: Request, error: Exception) -> JSONResp
     return _answer(error)
 
 
-async def _answer_framework_error(request: Request, error: Exception) -> JSONResponse:
+async def _answer_framework_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code, "invalid_request")
     sentences = {
         "not_found": "there is no such route; /docs lists them",
-        "method_not_allowed": f"this route does not take the method {known_method(request.method)}",
+        "method_not_allowed": f"this route does not take the method; it takes {(error.headers or {}).get('Allow')}",
     }
     message = sentences.get(code, str(error.detail))
     return JSONResponse(error_body(code, message), error.status_code, dict(error.headers or {}))
@@ -144,6 +150,10 @@ class _Edge:
                 if not is_read:
                     # Otherwise the connection would stay open and swallow the rest, however long it is.
                     message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            elif not is_read and not message.get("more_body", False):
+                await send({**message, "more_body": True})
+                await _drain(listen)
+                message = {"type": "http.response.body"}
             await send(message)
 
         try:
@@ -171,6 +181,16 @@ class _Edge:
         # "[::1]:8000" and "blog.example:8000" name the same hosts as without the port.
         name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
         return name in self.allowed_hosts
+
+
+async def _drain(receive: Receive) -> None:
+    """Throw away what is still being sent, for a moment: closing at once would take the answer away with it."""
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while (await receive()).get("more_body", False):
+                pass
+    except TimeoutError:
+        pass
 
 
 def _has_body(scope: Scope) -> bool:

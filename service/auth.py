@@ -11,7 +11,9 @@ import hmac
 import re
 import secrets
 import string
+import unicodedata
 from collections.abc import Mapping
+from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
 from service.errors import InvalidSettings, Unauthorized
@@ -20,6 +22,10 @@ from service.store import Site, Store
 _KEY = re.compile(r"mod_([a-z0-9]{8})_[A-Za-z0-9_-]{43}")
 _ID_LETTERS = string.ascii_lowercase + string.digits
 _NO_HASH = "0" * 64
+_USUAL_PORTS = {"http": 80, "https": 443}
+# The underscore is in no standard, and in some names of local networks.
+_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_NOT_IN_ADDRESS = re.compile(r"[<>\"'`{}|\\^]")
 
 
 def make_key(store: Store, site: Site) -> str:
@@ -51,19 +57,42 @@ def find_site(store: Store, headers: Mapping[str, str]) -> Site:
 
 
 def site_url(url: str) -> str:
-    """A site's address in the one form that is stored and compared: lower-case host, no slash at the end.
+    """A site's address in the one form that is stored and compared.
 
+    The host in lower case and ASCII, without a dot at its end; no port where it is the usual one; no slash at the end.
     Raises ``InvalidSettings`` for what is no web address.
     """
+    url = url.strip()
     try:
-        parts = urlsplit(url.strip())
-        host, port = parts.hostname, parts.port
+        # The parser would drop some of these silently.
+        parts = None if _NOT_IN_ADDRESS.search(url) or not _is_visible(url) else urlsplit(url)
+        host, port = (_ascii_host(parts.hostname or ""), parts.port) if parts else ("", None)
     except ValueError:
-        host, port = None, None
-    if not host or parts.scheme.lower() not in ("http", "https") or parts.query or parts.fragment or parts.username:
+        parts = None
+    if (
+        parts is None
+        or not host
+        or parts.scheme not in _USUAL_PORTS
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+    ):
         raise InvalidSettings(f"{url!r} is not the address of a site; write it like https://blog.example.org")
-    host = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme.lower()}://{host}{'' if port is None else f':{port}'}{parts.path.rstrip('/')}"
+    shown_port = "" if port is None or port == _USUAL_PORTS[parts.scheme] else f":{port}"
+    return f"{parts.scheme}://{host}{shown_port}{parts.path.rstrip('/')}"
+
+
+def _is_visible(text: str) -> bool:
+    return not any(unicodedata.category(sign)[0] in "CZ" for sign in text)
+
+
+def _ascii_host(host: str) -> str:
+    """A host name or address in lower-case ASCII; empty where it is neither. May raise ``ValueError``."""
+    if ":" in host:
+        return "" if "%" in host else f"[{IPv6Address(host)}]"  # a zone means something on one machine only
+    host = host if host.isascii() else host.encode("idna").decode("ascii")
+    host = host.lower().removesuffix(".")
+    return host if _HOST.fullmatch(host) and len(host) <= 253 else ""
 
 
 def _hash(key: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import sys
@@ -14,7 +15,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from moderation.errors import ModerationError
-from service.commands import score, training
+from service.commands import keys, score, training
 from service.commands.places import HomeOption
 from service.errors import InvalidSettings, ServiceError
 from service.settings import Settings
@@ -22,6 +23,8 @@ from service.settings import Settings
 FIRST_SITE = "http://localhost"
 
 _BACKLOG = 2048
+# The database with its journal, and whatever else is made, is nobody else's to read.
+_OWNER_ONLY = 0o077
 
 _HELP = """Decide about comments: publish, hold for a moderator, or reject.
 
@@ -83,9 +86,11 @@ def serve(
     from service.logs import configure_logs
 
     configure_logs(settings.log_format)
+    os.umask(_OWNER_ONLY)
     application = create_app(settings)
     parts = application.state.parts
-    if not parts.store.sites():
+    # Asked of keys and not of sites: a start that was cut off in between has made a site without a key.
+    if not any(key.revoked_at is None for site in parts.store.sites() for key in parts.store.keys(site)):
         site = parts.store.add_site(FIRST_SITE)
         typer.echo(f"First API key, for {site.url}, shown only now: {make_key(parts.store, site)}")
     bundle = parts.live_model.current().bundle
@@ -124,6 +129,7 @@ def add_site(
 
     url = site_url(url)
     settings = Settings.load(home=home)
+    os.umask(_OWNER_ONLY)
     prepare_home(settings)
     store = open_store(settings)
     try:
@@ -166,6 +172,8 @@ def version(
     typer.echo(f"moderation {found['version']}, bundle {found['bundle'] or 'none'}, bundle format {FORMAT}")
 
 
+app.command()(keys.keys)
+app.command()(keys.revoke_key)
 app.command()(score.score)
 app.command()(training.train)
 app.command()(training.evaluate)
@@ -184,9 +192,13 @@ def _listen(settings: Settings) -> socket.socket:
         )
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        # Two can bind one port as long as none listens. From here on connections wait instead of being refused.
-        listener.listen(_BACKLOG)
+        try:
+            listener.bind(address)
+            # Two can bind one port as long as none listens. From here on connections wait instead of being refused.
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
     except OSError as error:
         raise InvalidSettings(
             f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); "

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
+from pathlib import Path
 
 from service.errors import InvalidSettings
 from service.settings import Settings
 from service.store import Store
+
+_log = logging.getLogger(__name__)
 
 _MIN_SECRET_BYTES = 32
 
@@ -18,6 +22,8 @@ def prepare_home(settings: Settings) -> bytes:
         if not settings.home.is_dir():
             settings.home.mkdir(parents=True)
             settings.home.chmod(0o700)
+        elif settings.home.stat().st_mode & 0o077:
+            _log.warning("others can enter the home folder; chmod 700 it", extra={"home": str(settings.home)})
         if settings.secret is not None:
             return settings.secret.get_secret_value().encode()
         return _keep_secret(settings)
@@ -40,8 +46,11 @@ def _keep_secret(settings: Settings) -> bytes:
             os.link(aside, path)
         except FileExistsError:
             pass
+        except OSError:  # a file system without hard links
+            if not path.exists():
+                aside.replace(path)
         finally:
-            aside.unlink()
+            aside.unlink(missing_ok=True)
     secret = path.read_bytes().strip()
     if len(secret) < _MIN_SECRET_BYTES:
         raise InvalidSettings(f"{path} must hold at least {_MIN_SECRET_BYTES} characters; remove it to get a new one")
@@ -50,6 +59,9 @@ def _keep_secret(settings: Settings) -> bytes:
 
 def open_store(settings: Settings) -> Store:
     """The database at the newest schema, made if there is none. Raises ``InvalidSettings`` or ``StoreError``."""
+    if settings.database_url is None:
+        # Made before the engine does, so that its journal takes over the mode as well.
+        _close_to_others(settings.home / "moderation.db")
     store = Store(settings.database, timeout_seconds=settings.database_timeout_seconds)
     try:
         store.migrate()
@@ -57,3 +69,13 @@ def open_store(settings: Settings) -> Store:
         store.close()
         raise
     return store
+
+
+def _close_to_others(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+    except OSError as error:
+        # Whether the database can be used is for the store to find out and to say.
+        _log.warning("cannot close the database to others", extra={"error": error.strerror})

@@ -10,7 +10,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def known_method(method: str) -> str:
-    """The method of a request, or ``other``: strangers can make up any number of them, each kept for good as a label."""
+    """The method of a request, or ``other``: strangers can make up any number, and each would be kept as a label."""
     return method if method in _METHODS else "other"
 
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Annotated, Any, Literal, Never
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from moderation.categories import CODES, MAY_ABSTAIN
-from moderation.comment import MAX_ID_CHARS, Action, Comment, Tier
+from moderation.comment import MAX_ID_CHARS, MAX_TAGS, MAX_THREAD, Action, Comment, Tier
 from moderation.errors import CommentTooLarge, InvalidComment
 from service.errors import InvalidRequest, TooLarge
 from service.statuses import Status
 from service.store import Stored
 
 MAX_BATCH = 100
+MAX_HINTS = 100
 
 _MAX_DETAILS = 20
 
@@ -88,6 +90,15 @@ class CommentBody(_Body):
     hints: dict[str, bool] | None = Field(None, description='Facts only the site knows, such as {"honeypot": true}.')
 
 
+_MAX_ENTRIES = {"tags": MAX_TAGS, "thread": MAX_THREAD, "hints": MAX_HINTS}
+_INNER: dict[str, type[_Body]] = {
+    "author": AuthorBody,
+    "post": PostBody,
+    "parent": NeighbourBody,
+    "thread": NeighbourBody,
+}
+
+
 class BatchBody(_Body):
     """Up to 100 comments, judged in one go."""
 
@@ -117,7 +128,7 @@ class DecisionBody(BaseModel):
         "there is too little to compare with; scores is null when there was no model."
     )
     reasons: list[ReasonBody]
-    digest: str = Field(description="SHA-256 of exactly what was judged.")
+    digest: str = Field(description="SHA-256 of exactly what was judged; empty once that was erased.")
     bundle: str | None
     policy: str
     tier: Tier | None
@@ -199,6 +210,7 @@ def read_json(body: bytes) -> Any:
 
 def read_comment(data: Any, *, max_text_chars: int) -> Comment:
     """A comment from decoded JSON. Raises ``InvalidRequest`` or ``TooLarge``, naming the fields."""
+    _check_sizes(CommentBody, data)
     _check_shape(CommentBody, data)
     try:
         comment = Comment.from_dict(data)
@@ -226,6 +238,25 @@ def read_batch(data: Any) -> Sequence[Any]:
 def write_decision(stored: Stored) -> dict[str, Any]:
     """A :class:`DecisionBody`."""
     return {"id": stored.id, "site": stored.site, "status": stored.status, **stored.decision.to_dict()}
+
+
+def _check_sizes(body: type[_Body], data: Any, path: str = "") -> None:
+    """Refuse too many names and entries in no time; the full check makes an error of each, a hundred times its size."""
+    if not isinstance(data, dict):
+        return
+    unknown = list(islice((name for name in data if name not in body.model_fields), _MAX_DETAILS))
+    if len(data) > len(body.model_fields) and unknown:
+        details = [{"field": _short(path + name), "message": "is not a known field"} for name in unknown]
+        raise InvalidRequest(f"{details[0]['field']}: {details[0]['message']}", details)
+    for name, most in _MAX_ENTRIES.items():
+        if name in body.model_fields and isinstance(data.get(name), list | dict) and len(data[name]) > most:
+            message = f"has {len(data[name]):,} entries, at most {most:,} are accepted"
+            raise TooLarge(f"{path}{name} {message}", [{"field": path + name, "message": message}])
+    for name, inner in _INNER.items():
+        if name in body.model_fields:
+            items = data[name] if isinstance(data.get(name), list) else [data.get(name)]
+            for item in items:
+                _check_sizes(inner, item, f"{path}{name}.")
 
 
 def _check_shape(body: type[_Body], data: Any) -> None:

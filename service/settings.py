@@ -7,6 +7,7 @@ Everything has a default that works. Nonsense stops the start with a sentence th
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from ipaddress import AddressValueError, IPv6Address
@@ -22,6 +23,9 @@ from moderation.comment import MAX_TEXT_CHARS
 from service.errors import InvalidSettings
 
 PREFIX = "MODERATION_"
+_DATABASE_PLACE = re.compile(
+    r"(?:(?![^@]*\?[^@]*=).*@)?((?:\[[\da-f:.]+\]|[\w.-]*)(?::\d+)?(?:/[\w.-]*)?)(?:\?[^@#]*)?", re.IGNORECASE
+)
 MAY_COME_FROM_FILE = ("secret", "database_url")
 
 
@@ -133,18 +137,9 @@ class Settings(BaseSettings):
         scheme, _, rest = self.database.partition("://")
         if scheme == "sqlite":
             return f"{scheme}://{rest.partition('?')[0]}"
-        from sqlalchemy import make_url
-        from sqlalchemy.exc import ArgumentError
-
-        try:
-            url = make_url(self.database)
-        except (ArgumentError, ValueError):
-            return f"{scheme}://..."
-        # What stands before an "@" that was not escaped is the end of a password.
-        host = (url.host or "").rpartition("@")[2]
-        host = f"[{host}]" if ":" in host else host
-        port = "" if url.port is None else f":{url.port}"
-        return f"{scheme}://{host}{port}/{url.database or ''}"
+        # Whatever is not written quite as it should be may hold a piece of the password where the host should stand.
+        plain = _DATABASE_PLACE.fullmatch(rest)
+        return f"{scheme}://{plain[1]}" if plain else f"{scheme}://..."
 
     @property
     def data(self) -> Path:

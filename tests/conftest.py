@@ -96,10 +96,13 @@ def serve() -> Callable[[Path], AbstractContextManager[Served]]:
     @contextmanager
     def serving(home: Path) -> Iterator[Served]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MODERATION_")}
+        errors = home.parent / f"{home.name}.stderr"
+        errors_file = errors.open("w", encoding="utf-8")
         process = subprocess.Popen(
             [Path(sys.executable).with_name("moderation"), "serve", "--home", home, "--port", "0"],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            # Not a pipe: nobody would empty it.
+            stderr=errors_file,
             text=True,
             env=environment,
         )
@@ -112,12 +115,13 @@ def serve() -> Callable[[Path], AbstractContextManager[Served]]:
                     break
             key = re.search(r"mod_\S+", said)
             address = re.search(r"Serving (http://\S+)", said)
-            assert address, said
+            assert address, said + errors.read_text(encoding="utf-8")
             yield Served(address[1], key[0] if key else None)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
             process.stdout.close()
+            errors_file.close()
 
     return serving
 

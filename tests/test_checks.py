@@ -21,5 +21,7 @@ TOOLS = Path(sys.executable).parent
     ids=" ".join,
 )
 def test_check(command: list[str]) -> None:
-    result = subprocess.run([TOOLS / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [TOOLS / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
     assert result.returncode == 0, result.stdout + result.stderr

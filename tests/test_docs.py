@@ -56,7 +56,9 @@ def blocks(language: str) -> list[str]:
 
 def test_the_python_of_the_readme_runs_as_printed():
     [code] = blocks("python")
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT, timeout=120
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "publish"
 
@@ -67,7 +69,9 @@ def test_the_curl_lines_of_the_readme_work_as_printed(shipped_service):
     script = re.sub(r"^\$ ", "", console, flags=re.MULTILINE)
     script = script.replace("mod_...", shipped_service.key).replace("http://127.0.0.1:8000", shipped_service.url)
     script = "set -e\n" + script.replace("curl -s ", "curl -s -w '\\n%{http_code}\\n' ")
-    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, env={**os.environ})
+    result = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=False, env={**os.environ}, timeout=120
+    )
     assert result.returncode == 0, result.stderr
     assert re.findall(r"^\d{3}$", result.stdout, flags=re.MULTILINE) == ["202", "200", "200"], result.stdout
 
@@ -77,6 +81,6 @@ def test_the_score_line_of_the_readme_works_as_printed():
     arguments = shlex.split(
         line.removeprefix("$ ").replace(".venv/bin/moderation", str(Path(sys.executable).with_name("moderation")))
     )
-    result = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    result = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=120)
     assert result.returncode == 0, result.stderr
     assert "hold" in result.stdout

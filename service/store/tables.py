@@ -158,7 +158,7 @@ comment_versions = Table(
     _row_id(),
     _to("comments.id", "comment_id"),
     Column("number", Integer, nullable=False),
-    Column("digest", _DIGEST, nullable=False),  # of what was judged
+    Column("digest", _DIGEST, nullable=False),  # of what was judged; both are empty once erased
     Column("sent_digest", _DIGEST, nullable=False),  # of what was sent, before context was filled in
     Column("do_not_store", Boolean, nullable=False),
     Column("text", Text),

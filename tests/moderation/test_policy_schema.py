@@ -57,7 +57,7 @@ def test_python_in_the_docs_runs(block, capsys):
 )
 def test_a_policy_without_any_line_is_refused(toml):
     """It would publish everything, and is what a file that is being written looks like."""
-    with pytest.raises(InvalidPolicy, match="says nothing.* let everything through set hold = 1"):
+    with pytest.raises(InvalidPolicy, match=r"says nothing.* let everything through set hold = 1"):
         read_settings(toml)
 
 

@@ -7,6 +7,7 @@ import json
 import logging
 import socket
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
@@ -21,7 +22,7 @@ from service import api, schemas
 from service.app import create_app
 from service.auth import make_key
 from service.errors import CODES as ERROR_CODES
-from service.errors import ServiceError
+from service.errors import InvalidRequest, ServiceError, TooLarge
 from service.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -219,7 +220,7 @@ class TestRefusals:
     def test_a_smaller_limit_can_be_set(self, start):
         service = start(max_text_chars=10, max_body_bytes=2048)
 
-        assert service.submit(text="a" * 10).status_code == 202
+        assert service.submit(text="a" * 10).is_success
         assert error_of(service.submit(text="a" * 11)) == (413, "too_large")
         assert error_of(service.submit(text="x", url="u" * 2048)) == (413, "too_large")
 
@@ -252,8 +253,67 @@ class TestRefusals:
         assert set(ERROR_CODES) >= {kind.code for kind in classes}
         assert {kind.code for kind in classes} | {"method_not_allowed"} == set(ERROR_CODES)
 
+    def test_a_million_names_are_refused_without_being_looked_at_one_by_one(self):
+        """A full check takes seconds and a gigabyte for each of these."""
+        many = {f"f{n}": n for n in range(300_000)}
+        begun = time.perf_counter()
+        for data in (many, {"text": "x", "post": many}, {"text": "x", "thread": [many]}, {"text": "x", "author": many}):
+            with pytest.raises(InvalidRequest) as caught:
+                schemas.read_comment(data, max_text_chars=100)
+            assert 1 <= len(caught.value.details) <= 20
+        for data in ({"post": {"tags": [1] * 300_000}}, {"thread": [1] * 300_000}, {"hints": many}):
+            with pytest.raises(TooLarge):
+                schemas.read_comment({"text": "x", **data}, max_text_chars=100)
+
+        assert time.perf_counter() - begun < 1
+
+    @pytest.mark.parametrize("key", [True, False])
+    def test_a_connection_whose_body_was_not_read_is_closed(self, start, key):
+        """It would stay open and swallow what follows."""
+        service = start(max_body_bytes=2048)
+        headers = f"X-API-Key: {service.key}\r\n" if key else ""
+        host, port = service.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            head = f"POST /v1/comments HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: 5000\r\n\r\n"
+            connection.sendall(head.encode())
+            answer = b""
+            while part := connection.recv(4096):
+                answer += part
+
+        assert (b" 413 " if key else b" 401 ") in answer
+        assert b"connection: close" in answer.lower()
+
+    def test_a_connection_whose_body_was_read_is_kept(self, shared_service):
+        assert "connection" not in shared_service.submit(text="").headers
+        assert "connection" not in shared_service.client.get("/healthz").headers
+
+    def test_made_up_methods_are_neither_counted_nor_logged_nor_repeated(self, shared_service, caplog):
+        with caplog.at_level(logging.INFO):
+            response = shared_service.client.request("MADEUP", "/healthz")
+
+        assert error_of(response) == (405, "method_not_allowed")
+        written = " ".join(str(record.__dict__) for record in caplog.records if record.name.startswith("service"))
+        assert "MADEUP" not in written + response.text + shared_service.client.get("/metrics").text
+        assert 'method="other"' in shared_service.client.get("/metrics").text
+
+    def test_hosts_may_be_ipv6(self, start):
+        client = start(allowed_hosts="::1,127.0.0.1").client
+
+        for host, status in (("[::1]", 200), ("[::1]:8000", 200), ("[::2]:8000", 400), ("::1", 400), ("", 400)):
+            assert client.get("/healthz", headers={"Host": host}).status_code == status
+
+    def test_health_answers_head_and_no_id_is_not_found(self, shared_service):
+        assert shared_service.client.head("/healthz").status_code == 200
+        assert error_of(shared_service.client.get("/v1/comments/")) == (404, "not_found")
+
 
 class TestKeys:
+    def test_a_foreign_bearer_token_does_not_hide_the_key(self, shared_service):
+        headers = {"Authorization": "Bearer of-a-proxy", "X-API-Key": shared_service.key}
+        response = httpx.post(f"{shared_service.url}/v1/comments", json={"text": "x"}, headers=headers)
+
+        assert response.status_code == 201
+
     @pytest.mark.parametrize(
         "headers",
         [
@@ -342,7 +402,8 @@ class TestReading:
 
         assert (first.status_code, first.json()["status"]) == (200, "erased")
         assert first.json() == second.json()
-        assert {**sent, "status": "erased"} == service.client.get(f"/v1/decisions/{sent['decision_id']}").json()
+        decision = service.client.get(f"/v1/decisions/{sent['decision_id']}").json()
+        assert {**sent, "status": "erased", "digest": ""} == decision
         assert error_of(service.submit(id="c1", text="Other words")) == (410, "erased")
         assert error_of(service.client.delete("/v1/comments/unknown")) == (404, "not_found")
         assert "Secret words" not in "\n".join(sqlite3.connect(service.settings.home / "moderation.db").iterdump())
@@ -402,6 +463,15 @@ class TestBatch:
 
 
 class TestFaults:
+    def test_readiness_reports_any_fault_of_the_database(self, service, monkeypatch):
+        def fail():
+            raise RuntimeError("Secret words")
+
+        monkeypatch.setattr(service.parts.store, "ping", fail)
+        ready = service.client.get("/readyz")
+
+        assert (ready.status_code, ready.json()["faults"]) == (503, {"database": "RuntimeError"})
+
     def test_without_a_model_everything_is_held_and_readiness_says_so(self, start, home):
         (home / "models").mkdir(parents=True)
         (home / "models" / "current").write_text("no-such-bundle\n")
@@ -534,6 +604,25 @@ class TestOperation:
 
     def test_the_example_of_the_documentation_works(self, shared_service):
         assert shared_service.submit(**schemas.EXAMPLE).status_code == 201
+
+    def test_the_error_in_the_documentation_is_what_comes_back(self, shared_service):
+        page = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8")
+        (line,) = [line for line in page.splitlines() if line.startswith('    {"error": ')]
+
+        assert json.loads(line) == shared_service.submit(text="").json()
+
+    @pytest.mark.parametrize("name", ["a%00b", "x" * 201, "unknown"])
+    def test_an_id_that_cannot_be_is_not_found(self, shared_service, name):
+        for path in (f"/v1/comments/{name}", f"/v1/decisions/{name}"):
+            assert shared_service.client.get(path).status_code == 404
+        assert shared_service.client.delete(f"/v1/comments/{name}").status_code == 404
+
+    def test_an_erased_comment_is_gone_whatever_is_sent(self, shared_service):
+        shared_service.submit(id="to-be-erased", text="x")
+        erased = shared_service.client.delete("/v1/comments/to-be-erased").json()
+
+        assert erased["decision"]["digest"] == ""
+        assert [shared_service.submit(id="to-be-erased", text=text).status_code for text in ("x", "y")] == [410, 410]
 
     def test_every_route_and_error_code_is_documented(self):
         page = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8")

@@ -22,7 +22,10 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import moderation
-from service.cli import FIRST_SITE, app
+from service.cli import FIRST_SITE, _listen, app
+from service.errors import InvalidSettings
+from service.home import open_store
+from service.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
 # A busy machine may take its time to import everything.
@@ -101,7 +104,8 @@ class TestServe:
         for part in (served.url, str(home), f"sqlite:///{home}/moderation.db", "bundle ", f"{served.url}/docs"):
             assert part in served.lines[1]
         assert stat.S_IMODE(home.stat().st_mode) == 0o700
-        assert stat.S_IMODE((home / "secret").stat().st_mode) == 0o600
+        for file in home.iterdir():
+            assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file
 
     def test_a_second_start_keeps_everything_and_prints_no_key(self, serve):
         first = serve()
@@ -118,6 +122,21 @@ class TestServe:
         assert (200, answer.json()) == (again.status_code, again.json())
         for secret in (key, "Hello", "Ann"):
             assert secret not in errors
+
+    def test_a_key_is_printed_when_there_is_a_site_but_no_key_and_both_addresses_are(self, serve, home, monkeypatch):
+        """A start that was cut off in between leaves that behind."""
+        home.mkdir(mode=0o755)
+        home.chmod(0o755)
+        store = open_store(Settings.load(home=home))
+        store.add_site(FIRST_SITE)
+        store.close()
+        monkeypatch.setenv("MODERATION_PUBLIC_URL", "https://moderation.example")
+        served = serve()
+
+        assert "mod_" in served.lines[0]
+        assert served.url.startswith("http://127.0.0.1:")
+        assert "https://moderation.example/docs" in served.lines[1]
+        assert "chmod 700" in served.stop()
 
     def test_what_was_answered_survives_a_kill(self, serve):
         first = serve()
@@ -178,6 +197,20 @@ class TestRefusals:
 
         self.check(done, "already in use", "--port")
         assert not home.exists()
+
+    def test_a_second_service_on_one_port_makes_nothing(self, tmp_path, serve):
+        port = serve().url.rpartition(":")[2]
+        done = run("serve", "--home", tmp_path / "other", "--port", port)
+
+        self.check(done, "already in use", "--port")
+        assert not (tmp_path / "other").exists()
+
+    def test_two_that_start_on_one_port_at_once_do_not_both_listen(self):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        settings = Settings.load(port=port)
+        with _listen(settings), pytest.raises(InvalidSettings, match="already in use"):
+            _listen(settings)
 
     def test_a_home_that_is_a_file(self, tmp_path):
         (tmp_path / "file").write_text("x")

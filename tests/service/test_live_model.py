@@ -41,6 +41,11 @@ def open_model(home: Path, shipped: Path, clock: Clock) -> LiveModel:
     return LiveModel(home, shipped, clock=clock)
 
 
+def put_bundle(bundle: Path, home: Path) -> None:
+    shutil.copytree(bundle, home / "models" / bundle.name)
+    (home / "models" / "current").write_text(bundle.name)
+
+
 def look_twice(model: LiveModel, clock: Clock) -> Live:
     """The pair after a change of the policy has settled."""
     for _ in range(2):
@@ -229,7 +234,7 @@ class TestMeasurementsThatCannotBeUsed:
         put_bundle(odd_bundle, home)
         live = open_model(home, shipped, clock).current()
 
-        assert (None, {"model": "InvalidPolicy"}) == (live.bundle, live.faults)
+        assert (live.bundle, live.faults) == (None, {"model": "InvalidPolicy"})
 
 
 def test_a_fault_that_nobody_foresaw_leaves_the_old_pair(plain_home, shipped, clock, monkeypatch):

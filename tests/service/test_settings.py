@@ -40,6 +40,11 @@ def test_the_environment_counts_and_options_win_over_it(monkeypatch, tmp_path):
     assert settings.public_url == "https://moderation.example"
 
 
+@pytest.mark.parametrize(("given", "kept"), [("::1", "[::1]"), ("[0:0::1]", "[::1]"), ("A.example", "a.example")])
+def test_allowed_hosts_may_be_ipv6(given, kept):
+    assert Settings.load(allowed_hosts=given).allowed_hosts == (kept,)
+
+
 def test_an_empty_variable_is_not_set(monkeypatch):
     for name in Settings.model_fields:
         monkeypatch.setenv(PREFIX + name.upper(), "")
@@ -107,6 +112,20 @@ class TestSecrets:
 
         assert settings.database == "postgresql+psycopg://me:pa@ss@db.example/x"
         assert settings.database_shown == "postgresql+psycopg://db.example/x"
+
+    @pytest.mark.parametrize(
+        ("url", "shown"),
+        [
+            ("postgresql:///x?user=me&password=hidden", "postgresql+psycopg:///x"),
+            ("postgresql://db/x?password=hid@den", "postgresql+psycopg://..."),
+            ("postgresql://me:hid?den@db:5433/x", "postgresql+psycopg://db:5433/x"),
+            ("postgresql://me:hid/den@[::1]:5433/x", "postgresql+psycopg://[::1]:5433/x"),
+            ("postgresql://db:port/x", "postgresql+psycopg://..."),
+            ("sqlite:////srv/a@b/moderation.db?timeout=1", "sqlite:////srv/a@b/moderation.db"),
+        ],
+    )
+    def test_of_a_database_only_place_and_name_are_shown(self, url, shown):
+        assert shown == Settings.load(database_url=url).database_shown
 
     @pytest.mark.parametrize("content", [None, "", "\n", b"\xff\xff"])
     def test_a_file_that_cannot_be_used_stops_the_start(self, monkeypatch, tmp_path, content):

@@ -182,6 +182,8 @@ class TestReplay:
         stored = workflow.submit(site, Comment(LINK, id="c1"))
         (plain_home / "policy.toml").write_text("[spam]\nhold = 0.999999\n")
         live_model._next_check = 0.0
+        live_model.current()  # A change counts at its second look.
+        live_model._next_check = 0.0
         new = workflow.submit(site, Comment(LINK, id="c2"))
 
         assert stored.decision.policy != new.decision.policy

@@ -1,0 +1,76 @@
+"""``moderation keys`` and ``moderation revoke-key``: what keys there are, and the end of one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.commands.places import HomeOption
+from service.errors import NotFound
+from service.settings import Settings
+
+if TYPE_CHECKING:  # SQLAlchemy would slow --help down
+    from service.store import Store
+
+
+def keys(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The site's address, such as https://blog.example.org.")],
+    home: HomeOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
+) -> None:
+    """List the API keys of a site by the public part of each, with the dates on which it was made and revoked."""
+    from service.auth import site_url
+
+    url = site_url(url)
+    with _open_store(Settings.load(home=home)) as store:
+        site = next((site for site in store.sites() if site.url == url), None)
+        if site is None:
+            raise NotFound(f"there is no site {url}; 'moderation add-site {url}' makes it")
+        found = store.keys(site)
+    if as_json:
+        rows = [
+            {
+                "prefix": key.prefix,
+                "created_at": key.created_at.isoformat(),
+                "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
+            }
+            for key in found
+        ]
+        typer.echo(json.dumps(rows))
+        return
+    for key in found:
+        ended = f"revoked {key.revoked_at:%Y-%m-%d %H:%M} UTC" if key.revoked_at else "in use"
+        typer.echo(f"mod_{key.prefix}_...  made {key.created_at:%Y-%m-%d %H:%M} UTC  {ended}")
+
+
+def revoke_key(
+    prefix: Annotated[
+        str,
+        typer.Argument(metavar="PREFIX", help="The key's public part: the 8 signs after mod_, as 'keys' shows them."),
+    ],
+    home: HomeOption = None,
+) -> None:
+    """End an API key at once and for good. The site's other keys, and what was stored with this one, stay."""
+    # Whoever pastes more than the public part, even the whole key, is understood; none of it is printed.
+    match = re.fullmatch(r"(?:mod_)?([a-z0-9]{8})(?:_.*)?", prefix.strip())
+    with _open_store(Settings.load(home=home)) as store:
+        if match is None or not store.revoke_key(match[1]):
+            raise NotFound("there is no such key in use; 'moderation keys URL' lists those of a site")
+    typer.echo(f"Revoked: mod_{match[1]}_...")
+
+
+@contextmanager
+def _open_store(settings: Settings) -> Iterator[Store]:
+    from service.home import open_store, prepare_home
+
+    prepare_home(settings)
+    store = open_store(settings)
+    try:
+        yield store
+    finally:
+        store.close()
