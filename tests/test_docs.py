@@ -83,4 +83,4 @@ def test_the_score_line_of_the_readme_works_as_printed():
     )
     result = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=120)
     assert result.returncode == 0, result.stderr
-    assert "hold" in result.stdout
+    assert result.stdout.startswith("hold ")
