@@ -194,34 +194,16 @@ def _progress(console: Console) -> Iterator[Callable[[str], None]]:
         yield status.update
 
 
-def _show(console: Console, figures: dict[str, Any]) -> None:
-    table = Table(
-        "set",
-        "slice",
-        "category",
-        "rows",
-        "positive",
-        "ROC AUC",
-        "95 % interval",
-        "recall at 1 % FP",
-        box=None,
-        pad_edge=False,
-    )
-    for item in figures["sets"]:
-        table.add_row(
-            item["set"],
-            item["slice"],
-            item["category"],
-            str(item["rows"]),
-            str(item["positives"]),
-            f"{item['auc']:.4f}",
-            f"{item['auc_low']:.3f} to {item['auc_high']:.3f}",
-            f"{item['recall_at_1_percent']:.3f}",
-        )
+def _show(console: Console, evaluation: dict[str, Any]) -> None:
+    from moderation.training.card import FIGURES, figures
+
+    table = Table(*FIGURES, box=None, pad_edge=False)
+    for cells in figures(evaluation):
+        table.add_row(*cells)
     console.print(table)
-    for item in figures["held"]:
+    for item in evaluation["held"]:
         console.print(f"held of {item['set']} {item['slice']}: {item['share']:.1%} of {item['rows']}", highlight=False)
-    slices = figures["behaviour"]["slices"]
+    slices = evaluation["behaviour"]["slices"]
     passed, cases = (sum(item[key] for item in slices.values()) for key in ("passed", "cases"))
     console.print(f"behaviour cases: {passed} of {cases} pass", highlight=False)
     for name, item in slices.items():

@@ -77,4 +77,4 @@ def test_a_bundle_is_measured_on_sets_slices_and_cases(tiny_bundle):
     assert figures["behaviour"]["slices"]["made"] == {"cases": 2, "passed": 1, "needs_meaning": 1}
     assert [failed["id"] for failed in figures["behaviour"]["failed"]] == ["wrong"]
     card = write_card((), Report({}, {}, {}, {}, {}, {}, {}), figures)
-    assert f"{measured['auc']:.3f}" in card
+    assert f"{measured['auc']:.4f}" in card
