@@ -42,7 +42,7 @@ def full_comment(**changes) -> Comment:
         id="c1",
         site="https://blog.example",
         kind="reply",
-        author=Author("a1", "Ann Öz", "https://ann.example"),
+        author=Author("author-one", "Ann Öz", "https://ann.example"),
         post=Post("p1", "Title", "Text of the post", "https://blog.example/p1", ("tea", "milk")),
         parent=Neighbour("c0", "An earlier word"),
         thread=(Neighbour("c0", "An earlier word"), Neighbour(None, "Another")),
@@ -240,7 +240,16 @@ class TestRecord:
 
         assert store.judged_comment(first.decision.decision_id) is None
         assert first.decision == record(store, site, comment).decision
-        words = ["Nice", "Ann", "ann.example", "a1", "shop.example", "Text of the post", "earlier word", "Another"]
+        words = [
+            "Nice 👩",
+            "Ann Öz",
+            "ann.example",
+            "author-one",
+            "shop.example",
+            "Text of the post",
+            "earlier word",
+            "Another",
+        ]
         assert [word for word in words if word in dump(database_url)] == []
 
     def test_the_text_of_a_post_is_kept_once(self, store, site, database_url):
@@ -268,7 +277,7 @@ class TestContext:
     def test_another_site_sees_nothing_of_it(self, store, site):
         record(store, site, full_comment())
         other = store.add_site("https://other.example")
-        wanted = Comment("x", post=Post("p1"), parent=Neighbour("c1"), author=Author("a1"))
+        wanted = Comment("x", post=Post("p1"), parent=Neighbour("c1"), author=Author("author-one"))
         (context,) = store.context(other, [wanted])
 
         assert (context.post, context.parent, context.thread, context.author_published) == (None, None, (), 0)
@@ -304,9 +313,9 @@ class TestContext:
         record(store, site, full_comment(id="c2"), "reject")
         record(store, site, full_comment(id=None), "publish")
         record(store, site, full_comment(id="c3", do_not_store=True), "publish")
-        again = Comment("x", id="c1", author=Author("a1"))
+        again = Comment("x", id="c1", author=Author("author-one"))
         contexts = store.context(
-            site, [Comment("x", author=Author("a1")), again, Comment("x", author=Author(name="Ann Öz"))]
+            site, [Comment("x", author=Author("author-one")), again, Comment("x", author=Author(name="Ann Öz"))]
         )
 
         assert [context.author_published for context in contexts] == [2, 1, None]
@@ -329,7 +338,7 @@ class TestErase:
         left = dump(database_url)
 
         assert tuple(neighbour.text for neighbour in neighbours) == ("More of Secret words",)
-        for word in ("Secret words", "Ann Öz", "ann.example", "a1"):
+        for word in ("Secret words", "Ann Öz", "ann.example", "author-one"):
             assert word in before.encode().decode("unicode_escape") or word in before
             assert word not in left
         assert all(b"Secret words" not in path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
@@ -339,12 +348,21 @@ class TestErase:
 
     def test_nothing_is_left_by_which_a_short_text_could_be_guessed(self, store, site, database_url):
         """The digests have no key: with the database in hand, one could try every short comment."""
-        comment = full_comment(text="Yes", kind="secret-kind", lang="xq", parent=Neighbour("secret-parent"))
+        comment = full_comment(
+            text="Yes", kind="secret-kind", lang="secret-language", parent=Neighbour("secret-parent")
+        )
         stored = record(store, site, comment, sent=full_comment(text="Yes."))
         store.erase_comment(site, "c1", who="site")
         left = dump(database_url)
 
-        words = (comment.digest(), full_comment(text="Yes.").digest(), "h" * 64, "secret-kind", "xq", "secret-parent")
+        words = (
+            comment.digest(),
+            full_comment(text="Yes.").digest(),
+            "h" * 64,
+            "secret-kind",
+            "secret-language",
+            "secret-parent",
+        )
         assert [word for word in words if word in left] == []
         assert store.find_decision(site, stored.decision.decision_id).decision.scores == stored.decision.scores
 
@@ -364,7 +382,7 @@ class TestErase:
         assert (again.seen, again.status) == ((True, "held") if text == secret.text else (False, "rejected"))
         assert again.decision == found.decision
         assert store.judged_comment(first.decision.decision_id) is None
-        assert [word for word in ("secret", "Ann", "ann.example", "author-1") if word in left] == []
+        assert [word for word in ("secret", "Ann Öz", "ann.example", "author-1") if word in left] == []
         assert left.count("shop.example") == 1  # of the other comment
         assert all(b"Nice secret" not in path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
         assert record(store, site, replace(secret, text=text, do_not_store=True)).decision == again.decision
