@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Never
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -106,8 +106,12 @@ def serve(
         application, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10
     )
     server = uvicorn.Server(config)
-    # Once everything under way is answered, the server raises the signal again, for whoever was listening before.
-    signal.signal(signal.SIGTERM, _leave)
+
+    def leave(_signal: int, _frame: object) -> None:
+        # Also heard before the server listens for signals itself, and once more when it has answered everything.
+        server.should_exit = True
+
+    signal.signal(signal.SIGTERM, leave)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
@@ -178,10 +182,6 @@ app.command()(score.score)
 app.command()(training.train)
 app.command()(training.evaluate)
 app.add_typer(training.data, name="data")
-
-
-def _leave(_signal: int, _frame: object) -> Never:
-    raise SystemExit(0)
 
 
 def _listen(settings: Settings) -> socket.socket:
