@@ -20,6 +20,7 @@ from joblib import Parallel, delayed
 from moderation.bundle import Bundle, load_bundle
 from moderation.comment import MAX_POST_CHARS, Author, Comment, Neighbour, Post
 from moderation.errors import InvalidComment, ModerationError
+from moderation.explain import explain_decision
 from moderation.policy import Policy
 
 FORMATS = ("jsonl", "csv", "parquet")
@@ -70,15 +71,17 @@ def score_lines(
     policy: str,
     *,
     jobs: int = 1,
+    explained: bool = False,
 ) -> Iterator[tuple[Line, dict[str, Any]]]:
     """Each line with its result: ``id`` and the decision, or ``line`` and ``error``. Lazy; order kept.
 
     ``bundle`` is the bundle's folder and ``policy`` the TOML text, so that ``jobs`` processes can each load them.
+    ``explained`` adds to each decision its ``explanation``, which takes longer than the decision.
     """
     source = iter(lines)
     chunks = iter(lambda: list(islice(source, _CHUNK)), [])
     parallel = Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2*n_jobs")
-    for chunk, results in parallel(delayed(_score_chunk)(bundle, policy, chunk) for chunk in chunks):
+    for chunk, results in parallel(delayed(_score_chunk)(bundle, policy, chunk, explained) for chunk in chunks):
         yield from zip(chunk, results, strict=True)
 
 
@@ -92,6 +95,7 @@ def score_file(
     file_format: str | None = None,
     ignore_unknown: bool = False,
     jobs: int = 1,
+    explained: bool = False,
     on_line: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
     """Score ``source`` (``None``: standard input) into ``target``; bad lines also go to what ``aside`` opens, if any.
@@ -102,7 +106,7 @@ def score_file(
     errors: IO[str] | None = None
     try:
         lines = read_lines(source, file_format=file_format, ignore_unknown=ignore_unknown)
-        for line, result in score_lines(lines, bundle, policy, jobs=jobs):
+        for line, result in score_lines(lines, bundle, policy, jobs=jobs, explained=explained):
             target.write(json.dumps(result, ensure_ascii=False) + "\n")
             if line.error is None:
                 scored += 1
@@ -246,7 +250,9 @@ def _known(data: object) -> object:
     return result
 
 
-def _score_chunk(bundle: Path, policy: str, chunk: list[Line]) -> tuple[list[Line], list[dict[str, Any]]]:
+def _score_chunk(
+    bundle: Path, policy: str, chunk: list[Line], explained: bool
+) -> tuple[list[Line], list[dict[str, Any]]]:
     loaded, resolved = _load(bundle, policy)
     assessed = iter(loaded.assess([line.comment for line in chunk if line.comment is not None]))
     results = []
@@ -256,7 +262,10 @@ def _score_chunk(bundle: Path, policy: str, chunk: list[Line]) -> tuple[list[Lin
             result |= {"line": line.number, "error": line.error}
         else:
             scores, facts = next(assessed)
-            result |= resolved.decide(line.comment, scores, facts).to_dict()
+            decision = resolved.decide(line.comment, scores, facts)
+            result |= decision.to_dict()
+            if explained:
+                result["explanation"] = explain_decision(loaded.model, line.comment, decision).to_dict()
         results.append(result)
     return chunk, results
 

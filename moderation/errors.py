@@ -10,6 +10,7 @@
     │   ├── BundleMissing         there is no folder, or no published bundle in it
     │   ├── BundleCorrupt         a file is missing, has the wrong size or the wrong hash
     │   └── BundleUnsupported     written by a newer format than this version reads
+    ├── EncoderUnavailable        the sentence encoder cannot be loaded or run
     └── DataError                 training or evaluation data cannot be used
         ├── SourceMissing         a catalogued source is not in the data folder
         ├── SourceCorrupt         a catalogued source has another checksum
@@ -54,6 +55,10 @@ class BundleCorrupt(BundleError):
 
 class BundleUnsupported(BundleError):
     """The bundle was written by a newer format than this version reads."""
+
+
+class EncoderUnavailable(ModerationError):
+    """The sentence encoder cannot be loaded or run; the lexical tier answers in its place."""
 
 
 class DataError(ModerationError):

@@ -1,6 +1,9 @@
-"""One head per category: linear weights over hashed n-grams and dense features, then a calibrated probability.
+"""One head per category and tier: linear weights, then a calibrated probability.
 
-The heads are fitted by scikit-learn (:mod:`moderation.training.fit`), but what is kept of them are plain arrays, so a
+The heads of the *lexical* tier (:class:`Heads`) see hashed n-grams and dense features. Those of the *full* tier
+(:class:`FullHeads`) see what the encoder made of the text, and beside it the dense features, how near the vectors of
+comment and post are, and what the lexical heads said. All are fitted by scikit-learn
+(:mod:`moderation.training.fit`, :mod:`moderation.training.fuse`), but what is kept of them are plain arrays, so a
 bundle scores the same under any later release of any library.
 """
 
@@ -14,7 +17,7 @@ from numpy.typing import NDArray
 
 from moderation.lexical import LexicalSpec, count_ngrams, project, weigh
 
-FIELDS: tuple[str, ...] = ("text", "author_name", "author_url")
+FIELDS: tuple[str, ...] = ("text", "author_name", "links")
 CLIP = 4.0
 
 
@@ -76,3 +79,73 @@ class Heads:
         z = logits * self.calibration[:, 0] + self.calibration[:, 1]
         result: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(z, -30, 30)))
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """What the encoder made of some comments.
+
+    Shapes: ``windows`` (windows, columns), a row for each window of each comment: the class vector, then what its marks
+    amount to; ``owners`` (windows,), the comment of each window, ascending, none without a window; ``related``
+    (comments, features), how near the comment's topic vector is to those around it.
+    """
+
+    windows: NDArray[np.float32]
+    owners: NDArray[np.int64]
+    related: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class FullHeads:
+    """All heads of the full tier, side by side.
+
+    A head's logit is the *worst window's* share plus that of the context: abuse after two thousand harmless words
+    counts as if it stood alone. Shapes: ``window_weights`` (columns, heads); ``mean``, ``scale`` (features,);
+    ``context_weights`` (features, heads), the features being the dense ones, ``related`` and the logits of the lexical
+    heads, in that order; ``intercept`` (heads,). ``knots`` holds, for each head, the points (logit, log odds) between
+    which its calibration is linear, shape (heads, 2, points): isotonic regression (Zadrozny and Elkan 2002) where there
+    was enough to learn it from, else the two points of Platt's line.
+    """
+
+    codes: tuple[str, ...]
+    window_weights: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    context_weights: NDArray[np.float32]
+    intercept: NDArray[np.float64]
+    knots: NDArray[np.float64]
+
+    def logits(self, vectors: Vectors, dense: NDArray[np.float32], lexical: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Raw scores, shape (comments, heads). ``lexical`` are the logits of the lexical heads of the same comments."""
+        context = self.standardise(np.hstack([dense, vectors.related, lexical]).astype(np.float32))
+        result: NDArray[np.float64] = context.astype(np.float64) @ self.context_weights + self.intercept
+        return result + worst_windows(vectors, self.window_weights)
+
+    def standardise(self, context: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Context features in standard deviations from their training mean, cut at four."""
+        result: NDArray[np.float32] = np.clip((context - self.mean) / self.scale, -CLIP, CLIP, dtype=np.float32)
+        return result
+
+    def calibrate(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Raw scores to probabilities, same shape; beyond the outermost points the line goes on."""
+        columns = [interpolate(logits[:, head], *self.knots[head]) for head in range(len(self.codes))]
+        result: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(np.stack(columns, axis=1), -30, 30)))
+        return result
+
+
+def worst_windows(vectors: Vectors, weights: NDArray[np.float32]) -> NDArray[np.float64]:
+    """For each comment and head the highest product of any of its windows, shape (comments, heads)."""
+    products = vectors.windows.astype(np.float64) @ weights
+    starts = np.flatnonzero(np.diff(vectors.owners, prepend=-1))
+    result: NDArray[np.float64] = np.maximum.reduceat(products, starts, axis=0)
+    return result
+
+
+def interpolate(
+    values: NDArray[np.float64], knots: NDArray[np.float64], images: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Piecewise linear through the points (``knots`` ascending), the first and last piece drawn on for ever."""
+    index = np.clip(np.searchsorted(knots, values) - 1, 0, len(knots) - 2)
+    share = (values - knots[index]) / (knots[index + 1] - knots[index])
+    result: NDArray[np.float64] = images[index] + share * (images[index + 1] - images[index])
+    return result

@@ -118,11 +118,12 @@ def attribute(
     unique, inverse, counts = np.unique(columns, return_inverse=True, return_counts=True)
     ngrams = Ngrams(np.array([0, len(unique)]), unique.astype(np.int32), counts.astype(np.float32))
     each = (weigh(ngrams, idf) * weights[unique] / counts)[inverse]
-    for value, start, length in zip(each, starts, lengths, strict=True):
-        origins = layout.origins[start : start + length]
-        origins = origins[origins >= 0]
-        if len(origins):
-            np.add.at(result, origins, value / len(origins))
+    visible = layout.origins >= 0
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(visible)])
+    each = each / np.maximum(before[starts + lengths] - before[starts], 1)
+    # What each place gets is what the n-grams that have begun add, less what those that have ended added.
+    steps = np.bincount(starts, each, len(visible) + 1) - np.bincount(starts + lengths, each, len(visible) + 1)
+    result[layout.origins[visible]] = np.cumsum(steps)[:-1][visible]
     return result
 
 

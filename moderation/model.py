@@ -1,4 +1,8 @@
-"""The parts together: comments in, scores out. Knows nothing of files, thresholds or policies."""
+"""The parts together: comments in, scores out. Knows nothing of files, thresholds or policies.
+
+Two tiers. The *lexical* tier is always there. The *full* tier adds the encoder; where it has none, or it fails, the
+lexical tier answers, and the facts say so.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from moderation import signals, topic
-from moderation.categories import MAY_ABSTAIN
-from moderation.comment import Comment, Scores
-from moderation.heads import Features, Heads
+from moderation.categories import CODES, MAY_ABSTAIN
+from moderation.comment import Comment, Scores, Tier
+from moderation.encoder import WIDTH, Encoder, Window, make_readable, read_normalised, read_post
+from moderation.errors import EncoderUnavailable
+from moderation.heads import Features, FullHeads, Heads, Vectors
 from moderation.normalise import normalise
 from moderation.policy import Facts
 from moderation.topic import TopicModel
@@ -18,15 +25,36 @@ from moderation.topic import TopicModel
 DENSE: tuple[str, ...] = (*signals.NAMES, "has_topic", *topic.NAMES)
 """The dense features, in the order of the columns of ``Features.dense``."""
 
+MARKS: tuple[str, ...] = ("mark_highest", "mark_sum")
+"""What a window's marks amount to, behind its class vector in ``Vectors.windows``."""
+
+CONTEXT: tuple[str, ...] = (*DENSE, *topic.VECTOR_NAMES, *(f"lexical_{code}" for code in CODES))
+"""The context features, in the order of the columns that :meth:`FullHeads.logits` puts together."""
+
 _CHUNK = 256
+_HAS_PASSAGES = topic.VECTOR_NAMES.index("has_passages")
+
+
+@dataclass(frozen=True, slots=True)
+class FullTier:
+    """The encoder and the heads that were fitted on its vectors."""
+
+    encoder: Encoder
+    heads: FullHeads
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One tier of heads and the table of word weights behind topic relatedness."""
+    """The heads of both tiers and the table of word weights behind topic relatedness.
+
+    ``full`` is ``None`` where the bundle has no encoder, or where it could not be loaded; then ``encoder_missing`` is
+    true and every comment's facts say that the encoder is not available.
+    """
 
     heads: Heads
     topic: TopicModel
+    full: FullTier | None = None
+    encoder_missing: bool = False
 
     def score(self, comments: Sequence[Comment]) -> list[Scores]:
         """Calibrated probabilities of every category for each comment, in order."""
@@ -39,23 +67,43 @@ class Model:
             results += self._assess(comments[start : start + _CHUNK])
         return results
 
+    def lexical_tier(self) -> Model:
+        """The same model without the encoder, as it answers when that fails."""
+        return Model(self.heads, self.topic)
+
     def _assess(self, comments: Sequence[Comment]) -> list[tuple[Scores, Facts]]:
         features = extract(comments, self.topic)
-        probabilities = self.heads.probabilities(features)
+        logits = self.heads.logits(features)
         related = features.dense[:, DENSE.index("has_topic")] > 0
+        tier: Tier = "lexical"
+        available = not self.encoder_missing
+        probabilities = None
+        if self.full is not None:
+            try:
+                vectors = read_vectors(comments, self.full.encoder)
+                probabilities = self.full.heads.calibrate(self.full.heads.logits(vectors, features.dense, logits))
+                # A post of markup or blanks alone has words to neither the eye nor the encoder.
+                related &= vectors.related[:, _HAS_PASSAGES] > 0
+                related &= ~topic.parent_left_post(vectors.related)
+                tier = "full"
+            except EncoderUnavailable:
+                available = False
+        if probabilities is None:
+            probabilities = self.heads.calibrate(logits)
         results = []
         for comment, row, is_related in zip(comments, probabilities.tolist(), related.tolist(), strict=True):
             values = dict(zip(self.heads.codes, row, strict=True))
             for code in MAY_ABSTAIN:
                 values[code] = values[code] if is_related else None
             links, domains = signals.link_facts(comment)
-            results.append((Scores.from_dict(values), Facts(tier="lexical", links=links, domains=domains)))
+            facts = Facts(tier=tier, links=links, domains=domains, encoder_available=available)
+            results.append((Scores.from_dict(values), facts))
         return results
 
 
 def extract(comments: Sequence[Comment], topic_model: TopicModel) -> Features:
     """What the heads see of the comments. Training and scoring both come through here, so they see the same."""
-    texts, names, urls = [], [], []
+    texts, names, links = [], [], []
     dense = np.zeros((len(comments), len(DENSE)), np.float32)
     first_topic = len(signals.NAMES)
     for index, comment in enumerate(comments):
@@ -63,10 +111,56 @@ def extract(comments: Sequence[Comment], topic_model: TopicModel) -> Features:
         texts.append(normalised.text)
         author = comment.author
         names.append(normalise(author.name).text if author and author.name else "")
-        urls.append(author.url.lower() if author and author.url else "")
+        urls = [*signals.find_links(comment.text), *([author.url] if author and author.url else [])]
+        links.append(" ".join(urls).lower())
         dense[index, :first_topic] = signals.features(signals.measure(comment, normalised))
         relatedness = topic_model.features(comment)
         if relatedness is not None:
             dense[index, first_topic] = 1
             dense[index, first_topic + 1 :] = relatedness
-    return Features({"text": texts, "author_name": names, "author_url": urls}, dense)
+    return Features({"text": texts, "author_name": names, "links": links}, dense)
+
+
+def read_vectors(comments: Sequence[Comment], encoder: Encoder) -> Vectors:
+    """What the full heads see of the comments beside :func:`extract`. Raises ``EncoderUnavailable``."""
+    read = encoder.read_many([read_normalised(normalise(comment.text)) for comment in comments])
+    return gather_vectors(comments, read, encoder)
+
+
+def gather_vectors(comments: Sequence[Comment], read: Sequence[Sequence[Window]], encoder: Encoder) -> Vectors:
+    """:func:`read_vectors` for comments whose windows are read already."""
+    windows = [_window_row(window) for windows in read for window in windows]
+    owners = np.repeat(np.arange(len(comments)), [len(of_one) for of_one in read])
+    related = np.zeros((len(comments), len(topic.VECTOR_NAMES)), np.float32)
+    for index, (comment, of_one) in enumerate(zip(comments, read, strict=True)):
+        passages = read_post(comment.post) if comment.post is not None else []
+        if passages:
+            related[index] = topic.compare_vectors(
+                _topic_vector(of_one),
+                encoder.topic_vectors(passages),
+                *_around(comment, encoder),
+            )
+    return Vectors(np.array(windows, np.float32).reshape(-1, WIDTH + len(MARKS)), owners, related)
+
+
+def _window_row(window: Window) -> NDArray[np.float32]:
+    marks = window.marks
+    highest, total = (float(marks.max()), float(np.log1p(marks.sum()))) if len(marks) else (0.0, 0.0)
+    return np.concatenate([window.class_vector, np.array([highest, total], np.float32)])
+
+
+def _topic_vector(windows: Sequence[Window]) -> NDArray[np.float32]:
+    """Of a long text, the mean of its windows, length one again."""
+    mean = np.mean([window.topic_vector for window in windows], axis=0)
+    result: NDArray[np.float32] = mean / max(float(np.linalg.norm(mean)), 1e-6)
+    return result
+
+
+def _around(comment: Comment, encoder: Encoder) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    """Vectors of the parent (384,) and of the thread (comments, 384), ``None`` where there is none."""
+    parent = make_readable(comment.parent.text).text if comment.parent and comment.parent.text else None
+    thread = [make_readable(item.text).text for item in comment.thread or () if item.text]
+    return (
+        encoder.topic_vectors([parent])[0] if parent else None,
+        encoder.topic_vectors(thread) if thread else None,
+    )

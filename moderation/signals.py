@@ -10,6 +10,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -18,6 +19,19 @@ from moderation.comment import Comment
 from moderation.normalise import Normalised
 
 MAX_HOST_CHARS = 253  # RFC 1035
+
+# Where readers of blogs send each other to read on. Anybody may put a page on some of them, so this is one signal of
+# many and no permission.
+KNOWN_HOSTS = frozenset(
+    """
+    apple.com archive.org arxiv.org bbc.co.uk bbc.com bitbucket.org codepen.io crates.io debian.org
+    docs.rs doi.org github.com github.io gitlab.com gnu.org ietf.org imdb.com imgur.com jsfiddle.net kernel.org
+    microsoft.com mit.edu mozilla.org nasa.gov nature.com nih.gov npmjs.com nuget.org nytimes.com openstreetmap.org
+    oracle.com php.net pypi.org python.org readthedocs.io readthedocs.org reddit.com ruby-lang.org rust-lang.org
+    sciencedirect.com spiegel.de stackexchange.com stackoverflow.com superuser.com theguardian.com ubuntu.com
+    unicode.org w3.org who.int wikimedia.org wikipedia.org wiktionary.org wordpress.org xkcd.com youtu.be youtube.com
+    """.split()  # noqa: SIM905 - sixty quoted names would be harder to read
+)
 
 # Every pattern is bounded where it could otherwise read on from each of 50,000 places to the end of the text.
 _LINK = re.compile(r"(?:https?|ftp)://[^\s<>\"'\])]+|\bwww\.[\w-]+\.[^\s<>\"'\])]+", re.IGNORECASE)
@@ -53,6 +67,10 @@ NAMES: tuple[str, ...] = (
     "links",
     "link_share",
     "markup_links",
+    "link_last",
+    "link_hyphens",
+    "link_known",
+    "link_home",
     "mail_addresses",
     "phone_numbers",
     "money",
@@ -84,6 +102,7 @@ _COUNTS = frozenset(
     {
         "links",
         "markup_links",
+        "link_hyphens",
         "mail_addresses",
         "phone_numbers",
         "money",
@@ -102,6 +121,8 @@ def measure(comment: Comment, normalised: Normalised) -> tuple[Signal, ...]:
     name = (author.name if author else None) or ""
     url = (author.url if author else None) or ""
     links = find_links(text)
+    hosts = [urlsplit_safe(link)[0] for link in links]
+    home = urlsplit_safe((comment.post.url if comment.post else None) or comment.url or "")[0]
     words = _WORD.findall(normalised.text)
     lowered = [word.lower() for word in words]
     letters = [char for char in normalised.text if char.isalpha()]
@@ -113,6 +134,16 @@ def measure(comment: Comment, normalised: Normalised) -> tuple[Signal, ...]:
         "links": (len(links), f"{len(links)} links in the text"),
         "link_share": (min(sum(map(len, links)) / len(text), 1.0), "share of the text that is links"),
         "markup_links": (len(_MARKUP_LINK.findall(text)), "links written as HTML or BBCode"),
+        "link_last": (_ends_with_link(text, links), "the text ends with a link"),
+        "link_hyphens": (sum(_hyphens(link) for link in [*links, url]), "hyphens in the names of links"),
+        "link_known": (
+            sum(is_known_host(host) for host in hosts) / len(hosts) if hosts else 0.0,
+            "share of links that lead to well-known places",
+        ),
+        "link_home": (
+            bool(home) and home in hosts,
+            "a link leads back to the site of the post",
+        ),
         "mail_addresses": (len(_MAIL.findall(text)), "e-mail addresses in the text"),
         "phone_numbers": (len(_PHONE.findall(text)), "telephone numbers in the text"),
         "money": (len(_MONEY.findall(text)), "sums of money and percentages"),
@@ -182,6 +213,23 @@ def urlsplit_safe(url: str) -> tuple[str, str]:
     except ValueError:  # such as a bracket that opens no IPv6 address
         return "", ""
     return host, parts.path
+
+
+def is_known_host(host: str) -> bool:
+    """Whether a host is one of :data:`KNOWN_HOSTS` or below one."""
+    parts = host.split(".")
+    return any(".".join(parts[start:]) in KNOWN_HOSTS for start in range(len(parts) - 1))
+
+
+def _ends_with_link(text: str, links: Sequence[str]) -> bool:
+    """Whether little more than markup follows the last link of a text that says something before it."""
+    last = max((text.rfind(link) + len(link) for link in links), default=0)
+    return bool(links) and len(text) > 40 and len(text) - last < 30
+
+
+def _hyphens(link: str) -> int:
+    host, path = urlsplit_safe(link)
+    return host.count("-") + min(path.count("-"), 8)
 
 
 def _name_in_url(name: str, url: str) -> bool:

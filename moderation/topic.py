@@ -53,6 +53,22 @@ NAMES: tuple[str, ...] = (
     "post_words",
 )
 
+VECTOR_NAMES: tuple[str, ...] = (
+    "has_passages",
+    "vector_best",
+    "vector_second",
+    "vector_mean",
+    "vector_above_mean",
+    "vector_parent",
+    "vector_parent_post",
+    "vector_thread_best",
+    "vector_thread_mean",
+    "vector_around",
+)
+# A reply that stays with its parent while the parent has left the post: neither on nor off topic.
+PARENT_NEAR = 0.45
+PARENT_LEFT_POST = 0.25
+
 Vector = Mapping[int, float]
 
 
@@ -75,6 +91,8 @@ class TopicModel:
             return None
         words = self._weigh(counts)
         whole, passages, title, tags, post_words = self._post(post, lang)
+        if not whole:
+            return None  # markup, pictures or blanks alone
         mass = sum(words.values()) or 1.0
         best = max(passages, key=lambda passage: _cosine(words, passage), default={})
         shared = sorted((float(self.idf[stem]) for stem in words if stem in whole), reverse=True)
@@ -115,6 +133,47 @@ class TopicModel:
 
     def _weigh(self, counts: Counter[int]) -> Vector:
         return {stem: (1 + math.log(count)) * float(self.idf[stem]) for stem, count in counts.items()}
+
+
+def compare_vectors(
+    comment: NDArray[np.float32],
+    passages: NDArray[np.float32],
+    parent: NDArray[np.float32] | None,
+    thread: NDArray[np.float32] | None,
+) -> list[float]:
+    """How near a comment's vector is to those around it, in the order of :data:`VECTOR_NAMES`.
+
+    All vectors have length one, so products are cosines. Shapes: ``comment`` (384,), ``passages`` (passages, 384), at
+    least one; ``parent`` (384,); ``thread`` (comments, 384), at least one. What is missing counts as near as the post
+    is, so that it says nothing.
+    """
+    near = np.sort(passages @ comment)[::-1]
+    best, mean = float(near[0]), float(near.mean())
+    to_parent = best if parent is None else float(parent @ comment)
+    to_thread = np.array([best]) if thread is None else np.sort(thread @ comment)[::-1]
+    return [
+        1.0,
+        best,
+        float(near[:2].mean()),
+        mean,
+        best - mean,
+        to_parent,
+        best if parent is None else float((passages @ parent).max()),
+        float(to_thread[0]),
+        float(to_thread[:5].mean()),
+        max(best, to_parent, float(to_thread[0])),
+    ]
+
+
+def parent_left_post(related: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether parent and post disagree about the comment, by rows of :data:`VECTOR_NAMES`, shape (comments, names)."""
+    to_parent = related[:, VECTOR_NAMES.index("vector_parent")]
+    parent_to_post = related[:, VECTOR_NAMES.index("vector_parent_post")]
+    to_post = related[:, VECTOR_NAMES.index("vector_best")]
+    result: NDArray[np.bool_] = (
+        (to_parent > PARENT_NEAR) & (parent_to_post < PARENT_LEFT_POST) & (to_post < PARENT_LEFT_POST)
+    )
+    return result
 
 
 def stems(text: str, lang: str = "english") -> list[int]:

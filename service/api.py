@@ -183,7 +183,11 @@ def check_health_briefly() -> Response:
 
 @router.get("/readyz", tags=["operation"], summary="Can it do its work?", responses={503: {"description": "No."}})
 def check_readiness(parts: _Parts) -> Response:
-    """503 when the database is away or there is no model. Without a model comments are still taken, and held."""
+    """503 when the database is away or there is no model. Without a model comments are still taken, and held.
+
+    `tier` is the part of the model that answers. It is `lexical` when the bundle's encoder is out of use; the service
+    is ready all the same, and `faults` says so.
+    """
     live = parts.live_model.current()
     faults = dict(live.faults)
     try:
@@ -192,14 +196,14 @@ def check_readiness(parts: _Parts) -> Response:
         faults["database"] = type(error).__name__
     ready = live.bundle is not None and "database" not in faults
     name = live.bundle.name if live.bundle else None
-    content = {"ready": ready, "bundle": name, "policy": live.default.digest, "faults": faults}
+    content = {"ready": ready, "bundle": name, "tier": live.tier, "policy": live.default.digest, "faults": faults}
     return JSONResponse(content, 200 if ready else 503)
 
 
 @router.get("/metrics", tags=["operation"], summary="Figures for Prometheus", response_class=Response)
 def read_metrics(parts: _Parts) -> Response:
     """Decisions by action and tier, answers by route and status. No text, no ids."""
-    content = parts.metrics.render(model_available=parts.live_model.current().bundle is not None)
+    content = parts.metrics.render(tier=parts.live_model.current().tier)
     return Response(content, media_type=CONTENT_TYPE)
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from moderation.errors import ModerationError
-from service.commands import keys, score, training
+from service.commands import encoder, keys, score, training
 from service.commands.places import HomeOption
 from service.errors import InvalidSettings, ServiceError
 from service.settings import Settings
@@ -93,10 +93,12 @@ def serve(
     if not any(key.revoked_at is None for site in parts.store.sites() for key in parts.store.keys(site)):
         site = parts.store.add_site(FIRST_SITE)
         typer.echo(f"First API key, for {site.url}, shown only now: {make_key(parts.store, site)}")
-    bundle = parts.live_model.current().bundle
+    live = parts.live_model.current()
     address = _address(listener)
     public = f" | public {settings.public_url}" if settings.public_url else ""
-    model = bundle.name if bundle else "none, so every comment is held (see /readyz)"
+    model = live.bundle.name if live.bundle else "none, so every comment is held (see /readyz)"
+    if "encoder" in live.faults:
+        model += ", its encoder not in use, so no score rejects (see /readyz)"
     typer.echo(
         f"Serving {address}{public} | home {settings.home} | database {settings.database_shown} | bundle {model} | "
         f"API {settings.public_url or address}/docs"
@@ -180,6 +182,7 @@ app.command()(keys.keys)
 app.command()(keys.revoke_key)
 app.command()(score.score)
 app.command()(training.train)
+app.command("train-encoder")(encoder.train_encoder)
 app.command()(training.evaluate)
 app.add_typer(training.data, name="data")
 

@@ -2,8 +2,9 @@
 
 A request takes the pair once and uses it to the end, so that no answer mixes two bundles. Every second at most, the
 first request that comes by looks whether ``models/current`` or ``policy.toml`` says something else; it is loaded and
-checked aside, and only then swapped in. What cannot be loaded is logged and reported, and the old pair stays. A changed
-``policy.toml`` has to read the same at two looks, because editors and copies write files piece by piece.
+checked aside, and only then swapped in. What cannot be loaded is logged and reported, and the old pair stays. A bundle
+whose encoder cannot be used serves with its lexical tier until the encoder can be loaded. A changed ``policy.toml`` has
+to read the same at two looks, because editors and copies write files piece by piece.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from moderation.bundle import Bundle, current_bundle, load_bundle
-from moderation.comment import Comment, Scores
-from moderation.errors import InvalidPolicy
+from moderation.comment import Comment, Scores, Tier
+from moderation.errors import EncoderUnavailable, InvalidPolicy
 from moderation.policy import Facts, Policy, default_policy_toml
 from moderation.signals import link_facts
 from service.errors import InvalidSettings
@@ -45,14 +46,22 @@ class _Look:
 class Live:
     """One bundle (or none) and the policies resolved against its measurements.
 
-    ``faults`` names what could not be loaded (``model``, ``policy``) with the kind of fault; an older one may be in
-    force instead. The whole sentence, which may hold paths, is in the log.
+    ``faults`` names what could not be loaded (``model``, ``policy``, ``encoder``) with the kind of fault; an older one
+    may be in force instead, and in place of the encoder the bundle's lexical tier. The whole sentence, which may hold
+    paths, is in the log.
     """
 
     bundle: Bundle | None
     default: Policy
     faults: Mapping[str, str] = field(default_factory=dict)
     _others: dict[str, Policy] = field(default_factory=dict, repr=False)
+
+    @property
+    def tier(self) -> Tier | None:
+        """The tier that answers; ``None`` where there is no model."""
+        if self.bundle is None:
+            return None
+        return "full" if self.bundle.model.full is not None else "lexical"
 
     def policy(self, digest: str | None, toml: Callable[[str], str | None]) -> Policy:
         """The policy with that digest; ``None`` is the one that sites follow which have none of their own.
@@ -78,6 +87,9 @@ class Live:
             return [_unscored(comment) for comment in comments]
         try:
             assessed = self.bundle.assess(comments)
+            failed = sum(not facts.encoder_available for _, facts in assessed)
+            if failed and self.bundle.fault is None:  # else it has been told when the bundle was loaded
+                _log.warning("encoder failed", extra={"bundle": self.bundle.name, "comments": failed})
             return [
                 (scores, facts) if _are_finite(scores) else self._not_finite(comment)
                 for comment, (scores, facts) in zip(comments, assessed, strict=True)
@@ -157,13 +169,16 @@ class LiveModel:
         bundle = old.bundle if old else None
         try:
             path = current_bundle(self.models)
-            if bundle is None or bundle.path != path:
+            if bundle is None or bundle.path != path or bundle.fault is not None:
                 loaded = load_bundle(path)
                 # A policy known to be good, so that unusable measurements are blamed on the bundle, not on policy.toml.
                 Policy.parse(default_policy_toml(), loaded.operating_points)
                 bundle = loaded
         except Exception as error:  # noqa: BLE001  # a folder can be broken in ways that nobody has listed
             faults["model"] = _report("model", error)
+        if bundle is not None and bundle.fault is not None:
+            _log.warning("encoder not in use", extra={"bundle": bundle.name, "fault": bundle.fault})
+            faults["encoder"] = EncoderUnavailable.__name__
         points = bundle.operating_points if bundle else None
         try:
             policy = Policy.parse(_policy_toml(self._seen.policy), points)
@@ -172,8 +187,10 @@ class LiveModel:
                 raise InvalidSettings(f"{self.policy_file}: {error}") from error
             faults["policy"] = _report("policy", error)
             policy = Policy.parse(old.default.toml, points)
-        _log.info("in force", extra={"bundle": bundle.name if bundle else None, "policy": policy.digest})
-        return Live(bundle, policy, faults)
+        live = Live(bundle, policy, faults)
+        in_force = {"bundle": bundle.name if bundle else None, "tier": live.tier, "policy": policy.digest}
+        _log.info("in force", extra=in_force)
+        return live
 
     def _look(self) -> _Look:
         pointers = tuple(_read(path) for path in (self._home / "models" / "current", self._shipped / "current"))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from moderation.comment import Tier
+from moderation.goals import TIERS
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -29,6 +32,7 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )
         self._model = Gauge("moderation_model_available", "1 while a bundle is in force", registry=self._registry)
+        self._tier = Gauge("moderation_tier_in_use", "1 for the tier that answers", ["tier"], registry=self._registry)
 
     def count_decision(self, action: str, tier: str | None) -> None:
         """A new decision; ``tier`` is ``None`` when no model scored the comment."""
@@ -42,7 +46,9 @@ class Metrics:
         """An answer; ``route`` is the route's pattern, never the path that was asked for."""
         self._requests.labels(known_method(method), route, str(status)).observe(seconds)
 
-    def render(self, *, model_available: bool) -> bytes:
-        """The text that Prometheus reads."""
-        self._model.set(model_available)
+    def render(self, *, tier: Tier | None) -> bytes:
+        """The text that Prometheus reads; ``tier`` is the one that answers, ``None`` where there is no model."""
+        self._model.set(tier is not None)
+        for name in TIERS:
+            self._tier.labels(name).set(name == tier)
         return generate_latest(self._registry)

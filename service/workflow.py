@@ -113,8 +113,8 @@ class Workflow:
     def replay(self, site: Site, decision_id: str) -> Decision:
         """Decide again about exactly what was judged, with the same policy and the scores of the bundle in force.
 
-        Where that is the bundle of the stored decision, the result equals it. Raises ``NotFound`` where the text is
-        not kept (any more).
+        Where that is the bundle of the stored decision and the same tier answers, the result equals it. Raises
+        ``NotFound`` where the text is not kept (any more).
         """
         stored = self.find_decision(site, decision_id)
         kept = self._store.judged_comment(decision_id)

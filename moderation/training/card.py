@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from moderation.categories import CATEGORIES
 from moderation.training.dataset import Report
+from moderation.training.headline import headlines
 from moderation.training.sources import Source
 
 FIGURES: tuple[str, ...] = (
@@ -17,14 +19,33 @@ FIGURES: tuple[str, ...] = (
     "positive",
     "ROC AUC",
     "95 % interval",
+    "average precision",
     "recall at 1 % false positives",
+    "recall at hold line",
+    "false positives at hold line",
 )
 """What the columns of :func:`figures` are."""
+
+_LEXICAL = "Linear heads over hashed character and word n-grams, signals and topic relatedness, for comments on blogs."
+_FULL = (
+    "A small sentence encoder read by linear heads together with hashed n-grams, signals and topic relatedness, for "
+    "comments on blogs. Where the encoder cannot run, heads that read words alone answer (the lexical tier), and "
+    "nothing is rejected."
+)
+_LEXICAL_LIMIT = (
+    "It reads words, not meaning: cruelty in polite words passes, and harsh words that quote, deny or make fun are "
+    "sometimes held."
+)
+_FULL_LIMIT = (
+    "Cruelty in polite words may pass, and harsh words that quote, deny or make fun are sometimes held; the behaviour "
+    "cases below show how often."
+)
 
 
 def figures(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """What was measured on each set, slice and category, as cells of a table for people."""
     for item in evaluation["sets"]:
+        hold = item.get("at_hold", {})
         yield (
             item["set"],
             item["slice"],
@@ -33,18 +54,30 @@ def figures(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             f"{item['positives']:,}",
             f"{item['auc']:.4f}",
             f"{item['auc_low']:.3f} to {item['auc_high']:.3f}",
+            tell(item.get("average_precision")),
             f"{item['recall_at_1_percent']:.3f}",
+            tell(hold.get("recall")),
+            tell(hold.get("false_positive_rate")),
         )
 
 
+def tell(value: float | None) -> str:
+    """Three digits of a figure, a dash where it was not measured."""
+    return "\u2013" if value is None else f"{value:.3f}"
+
+
 def write_card(sources: Sequence[Source], report: Report, evaluation: Mapping[str, Any]) -> str:
-    """The card as Markdown (sections after Mitchell et al. 2019, "Model Cards for Model Reporting")."""
+    """The card as Markdown (sections after Mitchell et al. 2019, "Model Cards for Model Reporting").
+
+    An ``evaluation`` of an earlier version lacks some figures; their places then say so.
+    """
+    is_full = "full" in evaluation.get("tiers", {})
     return "\n".join(
         [
             "# Model card",
             "",
-            "Linear heads over hashed character and word n-grams, signals and topic relatedness, for comments on",
-            "blogs. Scores are probabilities, calibrated on validation rows; thresholds belong to the policy.",
+            _FULL if is_full else _LEXICAL,
+            "Scores are probabilities, calibrated on validation rows; thresholds belong to the policy.",
             "",
             "## What it scores",
             "",
@@ -53,16 +86,25 @@ def write_card(sources: Sequence[Source], report: Report, evaluation: Mapping[st
             "## Meant for, and not",
             "",
             "Deciding which comments a person should look at before they appear. Most of what it read is English;",
-            "other languages are scored, but much less well. It reads words, not meaning: cruelty in polite words",
-            "passes, and harsh words that quote, deny or make fun are sometimes held. It must not be used to judge",
-            "people, nor as the only ground for sanctions.",
+            "other languages are scored, but much less well.",
+            _FULL_LIMIT if is_full else _LEXICAL_LIMIT,
+            "It must not be used to judge people, nor as the only ground for sanctions.",
+            "",
+            "## What it was to reach",
+            "",
+            *_table(
+                ("what", "goal", "found", ""),
+                ((item.what, item.goal, item.found, item.state) for item in headlines(evaluation)),
+            ),
             "",
             "## How good it is",
             "",
-            "Sets never trained on, nor anything nearly equal to their texts. Intervals: 95 %, bootstrap.",
+            "Sets never trained on, nor anything nearly equal to their texts. Intervals: 95 %, bootstrap. Average",
+            "precision is at the set's own rate. The lines are those of the default policy.",
             "",
             *_table(FIGURES, figures(evaluation)),
             "",
+            *_tiers(evaluation),
             "Share that the default policy would not publish at once, of sets of one kind (edos is harmful, the others",
             "are not):",
             "",
@@ -84,6 +126,7 @@ def write_card(sources: Sequence[Source], report: Report, evaluation: Mapping[st
                 ),
             ),
             "",
+            *_calibration(evaluation),
             "## What it learned from",
             "",
             "Public sets under the licences named, and public blog comments, which belong to their writers. No text of",
@@ -108,6 +151,76 @@ def write_card(sources: Sequence[Source], report: Report, evaluation: Mapping[st
             "",
         ]
     )
+
+
+def _tiers(evaluation: Mapping[str, Any]) -> Iterator[str]:
+    """Both tiers side by side, on whole sets; nothing where there is only one."""
+    if "lexical" not in evaluation:
+        return
+    key = itemgetter("set", "slice", "category")
+    alone = {key(item): item for item in evaluation["lexical"]["sets"]}
+    both = [(item, alone[key(item)]) for item in evaluation["sets"] if key(item) in alone]
+    yield from ("What the lexical tier reaches alone, which answers where the encoder cannot run:", "")
+    yield from _table(
+        ("set", "slice", "category", "ROC AUC", "lexical alone", "recall at 1 % false positives", "lexical alone"),
+        (
+            (
+                *key(item),
+                f"{item['auc']:.4f}",
+                f"{other['auc']:.4f}",
+                f"{item['recall_at_1_percent']:.3f}",
+                f"{other['recall_at_1_percent']:.3f}",
+            )
+            for item, other in both
+            if not item["slice"].startswith("blog-")
+        ),
+    )
+    passed = [
+        sum(item["passed"] for item in one["behaviour"]["slices"].values())
+        for one in (evaluation, evaluation["lexical"])
+    ]
+    cases = sum(item["cases"] for item in evaluation["behaviour"]["slices"].values())
+    yield from ("", f"Of {cases} behaviour cases {passed[0]} pass, with the lexical tier alone {passed[1]}.", "")
+
+
+def _calibration(evaluation: Mapping[str, Any]) -> Iterator[str]:
+    """What a score of 0.5 means: the rates that heads were calibrated at, and how far off they are at others."""
+    if not evaluation.get("calibrated_on"):
+        return
+    yield from (
+        "## How far a score can be taken for a probability",
+        "",
+        "Scores are probabilities where the category is as frequent as the last column says. Where it is rarer they",
+        "are too high, where it is more frequent too low; lines given as a goal take the rate from the policy's",
+        "`live_rate`.",
+        "",
+    )
+    yield from _table(
+        ("tier", "category", "validation rows like a blog's", "share of them", "calibrated to"),
+        (
+            (tier, code, f"{item['rows']:,}", f"{item['share']:.1%}", f"{item['base_rate']:.1%}")
+            for tier, categories in evaluation["calibrated_on"].items()
+            for code, item in categories.items()
+        ),
+    )
+    yield from ("", "On frozen sets whose rows came in as they come in on a site:", "")
+    yield from _table(
+        ("set", "slice", "category", "rows", "share", "mean score", "Brier score", "ECE"),
+        (
+            (
+                item["set"],
+                item["slice"],
+                item["category"],
+                f"{item['rows']:,}",
+                f"{item['base_rate']:.1%}",
+                f"{item['mean_score']:.1%}",
+                tell(item["brier"]),
+                tell(item["ece"]),
+            )
+            for item in evaluation["calibration"]
+        ),
+    )
+    yield ""
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -37,6 +37,10 @@ __all__ = [
 
 VALIDATION_BLOGS = frozenset({"made-mistakes", "willymcallister", "archive_fever"})
 VALIDATION_SHARE = 0.15
+HEAD_BLOGS = frozenset(
+    {"eduardoboucas", "hajekj", "xam", "fbnlsr", "mythz", "rachel-vi", "timothyfitz", "arzebiu-pt", "mivano"}
+)
+HEAD_SHARE = 0.15
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 
 
@@ -231,6 +235,16 @@ def _is_validation(row: Row) -> bool:
     if row.group.startswith("blog:"):
         return row.group.removeprefix("blog:") in VALIDATION_BLOGS
     return _share(0, row.group, "split") < VALIDATION_SHARE
+
+
+def is_for_heads(row: Row) -> bool:
+    """Whether a training row is kept from the encoder. Whole blogs by name, every other group by hash.
+
+    Heads are fitted on these rows alone, so that they learn how good vectors are on texts the encoder has not seen.
+    """
+    if row.group.startswith("blog:"):
+        return row.group.removeprefix("blog:") in HEAD_BLOGS
+    return _share(0, row.group, "heads") < HEAD_SHARE
 
 
 def _merge_equal(rows: Sequence[Row], tally: _Tally, letters: Callable[[str], str]) -> list[Row]:

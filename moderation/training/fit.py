@@ -9,41 +9,33 @@ operating points are measured on those too. What is measured is what is shipped:
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from joblib import Memory, Parallel, delayed
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.stats import beta
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
-from moderation import model, normalise, signals, topic
-from moderation.categories import CODES, MAY_ABSTAIN
-from moderation.comment import Comment
+from moderation import signals, topic
+from moderation.categories import CODES
+from moderation.encoder import Encoder
 from moderation.errors import DataError
-from moderation.heads import FIELDS, Features, FieldWeights, Heads
-from moderation.model import DENSE, Model, extract
+from moderation.heads import FIELDS, FieldWeights, Heads
+from moderation.model import DENSE, FullTier, Model
 from moderation.topic import TopicModel, learn_idf
-from moderation.training.dataset import Dataset
-from moderation.training.rows import Row
+from moderation.training.dataset import Dataset, is_for_heads
+from moderation.training.fuse import fit_full
+from moderation.training.points import calibration_rows, fit_platt, operating_points
+from moderation.training.table import NEAR_A_BLOG, Table, build_table, vary, with_copies, with_talk
 from moderation.training.vectorizer import LexicalVectorizer
 
 MANNERS = ("capitals", "exclamations", "disguised", "stretched")
 UNEVEN = ("author_", "has_parent", "has_thread", "parent_", "thread_", "trackback", "honeypot")
 TOPIC = ("has_topic", *topic.NAMES)
-# Operating points tell how many *good comments of a blog* a line touches, so they are measured where such comments
-# are: blogs, forums and talk pages, not collections of hate in which the harmless rows were chosen to be hard. Nor
-# toxic-spans, whose raters disagree on most comments: good comments are not so doubtful.
-LIKE_A_BLOG = frozenset({"blog-threads", "blog-pr-moderation", "kaggle-insults", "jigsaw-predibase", "jigsaw-fastbert"})
-NEAR_A_BLOG = LIKE_A_BLOG | {"jigsaw-furkancaglayan", "toxic-spans", "ruddit", "seed"}
-_CHUNK = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +74,7 @@ RECIPES: Mapping[str, Recipe] = {
 VECTORIZERS: Mapping[str, LexicalVectorizer] = {
     "text": LexicalVectorizer(bits=18, char_min=2, char_max=5, word_max=2),
     "author_name": LexicalVectorizer(bits=14, char_min=2, char_max=4, word_max=1, salt=1),
-    "author_url": LexicalVectorizer(bits=14, char_min=3, char_max=5, word_max=0, salt=2),
+    "links": LexicalVectorizer(bits=15, char_min=3, char_max=5, word_max=0, salt=2),
 }
 
 Progress = Callable[[str], None]
@@ -96,33 +88,43 @@ class Fitted:
     operating_points: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """Rows with everything a head may be fitted on. ``labels`` is NaN where unknown, shape (rows, categories)."""
-
-    rows: Sequence[Row]
-    features: Features
-    labels: NDArray[np.float64]
-    weights: NDArray[np.float64]
-
-    def known(self, code: str) -> NDArray[np.bool_]:
-        known: NDArray[np.bool_] = ~np.isnan(self.labels[:, CODES.index(code)])
-        if code in MAY_ABSTAIN:
-            known &= self.features.dense[:, DENSE.index("has_topic")] > 0
-        return known
-
-
 def fit_model(
-    dataset: Dataset, *, memory: Memory | None = None, jobs: int = 1, progress: Progress = lambda _: None
+    dataset: Dataset,
+    encoder: Encoder | None = None,
+    *,
+    memory: Memory | None = None,
+    jobs: int = 1,
+    progress: Progress = lambda _: None,
 ) -> Fitted:
-    """Fit, calibrate and measure every head. Raises ``DataError`` when a category lacks rows of either label."""
+    """Fit, calibrate and measure every head of every tier; without an encoder there is only the lexical one.
+
+    Raises ``DataError`` when a category lacks rows of either label.
+    """
     progress("learning how rare words are")
     topic_model = TopicModel(_topic_idf(dataset))
     progress("reading features of the training rows")
-    train = _table(vary(dataset.train), topic_model, memory, jobs)
+    train = build_table(vary(with_copies(with_talk(dataset.train))), topic_model, memory, jobs)
     progress("reading features of the validation rows")
-    validation = _table(dataset.validation, topic_model, memory, jobs)
+    validation = build_table(dataset.validation, topic_model, memory, jobs)
+    heads = fit_heads(train, jobs, progress)
+    progress("calibrating")
+    logits = heads.logits(validation.features)
+    heads = replace(heads, calibration=np.array([_calibrate(code, validation, logits) for code in CODES]))
+    tiers = {"lexical": {code: operating_points(code, validation, heads.calibrate(logits)) for code in CODES}}
+    full = None
+    if encoder is not None:
+        kept = np.array([is_for_heads(row) for row in train.rows])
+        progress("fitting the heads of the lexical tier without the rows kept for those of the full tier")
+        others = fit_heads(train.take(np.flatnonzero(~kept)), jobs, progress)
+        full_heads, tiers["full"] = fit_full(
+            train.take(np.flatnonzero(kept)), others, validation, logits, encoder, memory=memory, progress=progress
+        )
+        full = FullTier(encoder, full_heads)
+    return Fitted(Model(heads, topic_model, full), {"format": 1, "tiers": tiers})
 
+
+def fit_heads(train: Table, jobs: int = 1, progress: Progress = lambda _: None) -> Heads:
+    """The heads of the lexical tier, not yet calibrated."""
     vectorizers = {name: clone(vectorizer) for name, vectorizer in VECTORIZERS.items()}
     matrices = {}
     for name in FIELDS:
@@ -131,11 +133,10 @@ def fit_model(
     mean, scale = _moments(train)
     blank = Heads(CODES, {}, mean, scale, np.zeros((len(DENSE), 0)), np.zeros(0), np.zeros((0, 2)))  # type: ignore[arg-type]  # only its moments are used
     dense = blank.standardise(train.features.dense)
-
-    progress("fitting the heads")
+    progress("fitting the heads of the lexical tier")
     fitted = Parallel(n_jobs=jobs, prefer="threads")(delayed(_fit_head)(code, train, matrices, dense) for code in CODES)
     coefficients = dict(zip(CODES, fitted, strict=True))
-    heads = Heads(
+    return Heads(
         codes=CODES,
         fields={
             name: FieldWeights(
@@ -151,39 +152,12 @@ def fit_model(
         intercept=np.array([coefficients[code].intercept for code in CODES]),
         calibration=np.tile([1.0, 0.0], (len(CODES), 1)),
     )
-    progress("calibrating")
-    logits = heads.logits(validation.features)
-    heads = replace(heads, calibration=np.array([_calibrate(code, validation, logits) for code in CODES]))
-    probabilities = heads.calibrate(logits)
-    points = {code: _operating_points(code, validation, probabilities) for code in CODES}
-    return Fitted(Model(heads, topic_model), {"format": 1, "tiers": {"lexical": points}})
 
 
-def vary(rows: Sequence[Row]) -> list[Row]:
-    """Three rows of a third of the weight for each row with a spam label, lacking what a platform may not send.
-
-    The second has no author, the third no post either, so that the absence of either says nothing. None has a thread,
-    which only sources of approved comments know. They carry the spam label alone; other labels stay with a row as it
-    was. A spam campaign of ``n`` rows weighs as much as the root of ``n`` single ones: it says the same n times.
-    """
-    campaigns = Counter(row.extra["cluster"] for row in rows if row.labels.get("spam") == 1 and "cluster" in row.extra)
-    varied: list[Row] = []
-    for row in rows:
-        others = {code: label for code, label in row.labels.items() if code != "spam"}
-        if others:
-            varied.append(replace(row, labels=others))
-        if "spam" in row.labels:
-            alone = replace(row.comment, parent=None, thread=None)
-            bare = replace(alone, author=None)
-            comments = (alone, bare, replace(bare, post=None))
-            label = row.labels["spam"]
-            repeats = campaigns[row.extra.get("cluster", "")] if label else 0
-            weight = row.weight / len(comments) / max(repeats, 1) ** 0.5
-            varied += [
-                replace(row, id=f"{row.id}~{number}", comment=comment, labels={"spam": label}, weight=weight)
-                for number, comment in enumerate(comments)
-            ]
-    return varied
+def _calibrate(code: str, validation: Table, logits: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope and offset of Platt's sigmoid for one head of the lexical tier."""
+    index, labels, weights = calibration_rows(code, validation)
+    return fit_platt(logits[index, CODES.index(code)], labels, weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +170,7 @@ class _Coefficients:
 
 
 def _fit_head(
-    code: str, train: _Table, matrices: Mapping[str, sparse.csr_matrix], dense: NDArray[np.float32]
+    code: str, train: Table, matrices: Mapping[str, sparse.csr_matrix], dense: NDArray[np.float32]
 ) -> _Coefficients:
     recipe = RECIPES[code]
     index = np.flatnonzero(train.known(code))
@@ -224,50 +198,6 @@ def _fit_head(
     )
 
 
-def _calibrate(code: str, validation: _Table, logits: NDArray[np.float64]) -> tuple[float, float]:
-    """Slope and offset of Platt's sigmoid for one head."""
-    index = np.flatnonzero(validation.known(code) & _like_a_blog(validation))
-    target = validation.labels[index, CODES.index(code)]
-    if len(np.unique(target)) < 2:
-        raise DataError(f"cannot calibrate {code}: the validation rows do not hold both labels; a source is missing")
-    sigmoid = LogisticRegression(C=1e4).fit(logits[index, CODES.index(code)][:, None], target)
-    return float(sigmoid.coef_[0, 0]), float(sigmoid.intercept_[0])
-
-
-def _operating_points(code: str, validation: _Table, probabilities: NDArray[np.float64]) -> dict[str, Any]:
-    """Thresholds with the shares of bad and good validation rows at or above each, ascending."""
-    index = np.flatnonzero(validation.known(code) & _like_a_blog(validation))
-    scores = np.round(probabilities[index, CODES.index(code)], 6)
-    positive = validation.labels[index, CODES.index(code)] == 1
-    bad, good = np.sort(scores[positive]), np.sort(scores[~positive])
-    # Dense where the lines of policies lie: among the highest scores of good rows.
-    shares = np.concatenate([np.linspace(0, 0.9, 40), 1 - np.geomspace(0.1, 1e-4, 80)])
-    thresholds = np.unique(np.concatenate([np.quantile(good, shares), np.quantile(bad, np.linspace(0, 1, 80))]))
-    thresholds = np.unique(np.ceil(thresholds * 1e6) / 1e6)
-    points = []
-    for threshold in thresholds:
-        wrong = len(good) - int(np.searchsorted(good, threshold))
-        found = len(bad) - int(np.searchsorted(bad, threshold))
-        points.append(
-            {
-                "threshold": round(float(threshold), 6),
-                "recall": round(found / len(bad), 5),
-                "false_positive_rate": round(wrong / len(good), 6),
-                "false_positive_rate_upper": round(clopper_pearson_upper(wrong, len(good)), 6),
-            }
-        )
-    return {"positives": len(bad), "negatives": len(good), "points": points}
-
-
-def clopper_pearson_upper(events: int, trials: int, level: float = 0.95) -> float:
-    """The one-sided upper bound of a share (Clopper and Pearson 1934)."""
-    return 1.0 if events >= trials else float(beta.ppf(level, events + 1, trials - events))
-
-
-def _like_a_blog(table: _Table) -> NDArray[np.bool_]:
-    return np.array([row.source in LIKE_A_BLOG for row in table.rows])
-
-
 def _topic_idf(dataset: Dataset) -> NDArray[np.float32]:
     """How rare stems are in the posts and comments of the training blogs, each text counted once."""
     texts: dict[tuple[str, str | None], None] = {}
@@ -278,35 +208,7 @@ def _topic_idf(dataset: Dataset) -> NDArray[np.float32]:
     return learn_idf(texts)
 
 
-def _table(rows: Sequence[Row], topic_model: TopicModel, memory: Memory | None, jobs: int) -> _Table:
-    labels = np.array([[row.labels.get(code, np.nan) for code in CODES] for row in rows], float)
-    features = _extract([row.comment for row in rows], topic_model.idf, memory, jobs)
-    return _Table(rows, features, labels, np.array([row.weight for row in rows]))
-
-
-def _extract(comments: Sequence[Comment], idf: NDArray[np.float32], memory: Memory | None, jobs: int) -> Features:
-    """:func:`moderation.model.extract` in several processes; what was read before comes from the cache."""
-    read = memory.cache(_extract_chunk, ignore=["comments", "idf"], verbose=0) if memory else _extract_chunk
-    chunks = [comments[start : start + _CHUNK] for start in range(0, len(comments), _CHUNK)]
-    # Digests are hashed much quicker than comments. Features depend on the code that makes them, too.
-    code = hashlib.sha256(idf.tobytes())
-    for module in (model, normalise, signals, topic):
-        code.update(Path(module.__file__ or "").read_bytes())
-    keys = [
-        [code.hexdigest(), *(f"{item.digest()} {sorted(item.hints.items())}" for item in chunk)] for chunk in chunks
-    ]
-    parts = Parallel(n_jobs=jobs)(delayed(read)(key, chunk, idf) for key, chunk in zip(keys, chunks, strict=True))
-    return Features(
-        {name: [text for part in parts for text in part.fields[name]] for name in FIELDS},
-        np.concatenate([part.dense for part in parts]),
-    )
-
-
-def _extract_chunk(key: Sequence[str], comments: Sequence[Comment], idf: NDArray[np.float32]) -> Features:  # noqa: ARG001 - what the cache looks up
-    return extract(comments, TopicModel(idf))
-
-
-def _moments(train: _Table) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _moments(train: Table) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and standard deviation of the dense features; of topic features, over the rows that have any."""
     dense = train.features.dense.astype(np.float64)
     related = dense[:, DENSE.index("has_topic")] > 0

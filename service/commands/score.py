@@ -7,14 +7,18 @@ import json
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from service.commands.places import BundleOption, HomeOption, PolicyOption, find_bundle, find_policy
+
+if TYPE_CHECKING:
+    from moderation.explain import Explanation
 
 
 def score(
@@ -30,6 +34,9 @@ def score(
     author_url: Annotated[str | None, typer.Option(help="With --text: the author's link.")] = None,
     post_title: Annotated[str | None, typer.Option(help="With --text: the title of the post.")] = None,
     post_text: Annotated[str | None, typer.Option(help="With --text: the text of the post.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which words raised the score, and which facts; takes longer.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --text: print only JSON.")] = False,
     file_format: Annotated[
         str | None, typer.Option("--format", help="jsonl, csv or parquet, whatever INPUT is called.")
@@ -46,6 +53,8 @@ def score(
 
     Each line of INPUT is a comment with the fields of POST /v1/comments; only "text" is needed. Each gives one line of
     output, in the same order: action, scores (off_topic is null where nothing can be said), reasons, digest, versions.
+    With --explain also the category that decided, the stretches of the text that raised its score, and the facts that
+    mattered.
 
     A bad line gives {"line", "error"} in its place, and again in OUTPUT.errors.jsonl; the others are scored and the
     exit status is 1. OUTPUT appears when it is whole.
@@ -69,23 +78,27 @@ def score(
             "author": {"name": author_name, "url": author_url},
             "post": {"title": post_title, "text": post_text},
         }
-        _score_one(data, found, toml, as_json=as_json)
+        _score_one(data, found, toml, explain=explain, as_json=as_json)
     else:
         assert source is not None
-        _score_file(None if source == "-" else Path(source), output, found, toml, file_format, ignore_unknown, jobs)
+        file = None if source == "-" else Path(source)
+        _score_file(file, output, found, toml, file_format, ignore_unknown, jobs, explained=explain)
 
 
-def _score_one(data: dict[str, Any], bundle: Path, toml: str, *, as_json: bool) -> None:
+def _score_one(data: dict[str, Any], bundle: Path, toml: str, *, explain: bool, as_json: bool) -> None:
     from moderation.bundle import load_bundle
     from moderation.comment import Comment
+    from moderation.explain import explain_decision
     from moderation.policy import Policy
 
     comment = Comment.from_dict(data)
     loaded = load_bundle(bundle)
     scores, facts = loaded.assess([comment])[0]
     decision = Policy.parse(toml, loaded.operating_points).decide(comment, scores, facts)
+    explanation = explain_decision(loaded.model, comment, decision) if explain else None
     if as_json:
-        print(json.dumps(decision.to_dict(), ensure_ascii=False))
+        added = {"explanation": explanation.to_dict()} if explanation else {}
+        print(json.dumps(decision.to_dict() | added, ensure_ascii=False))
         return
     console = Console()
     color = {"publish": "green", "hold": "yellow", "reject": "red"}[decision.action]
@@ -107,10 +120,36 @@ def _score_one(data: dict[str, Any], bundle: Path, toml: str, *, as_json: bool) 
     for reason in decision.reasons:
         if reason.fired:
             console.print(f"[{color}]●[/] {reason.name}: {reason.text}", highlight=False)
+    if explanation is not None:
+        _show_explanation(console, comment.text, explanation, color)
+
+
+def _show_explanation(console: Console, text: str, explanation: Explanation, color: str) -> None:
+    """The comment with the words marked that raised the score, and the facts below it."""
+    score = "" if explanation.score is None else f" ({explanation.score:.3f})"
+    console.print(f"\n[bold]why {explanation.category}[/]{score}", highlight=False)
+    # A comment may hold what would steer the terminal; one sign for another keeps the offsets true.
+    shown = Text("".join(char if char.isprintable() or char in "\n\u200d" else "\ufffd" for char in text))
+    for span in explanation.spans:
+        shown.stylize(f"bold underline {color}", span.start, span.end)
+    console.print(shown, soft_wrap=True)
+    if explanation.spans:
+        words = ", ".join(f"{shown.plain[span.start : span.end]} {span.strength:.2f}" for span in explanation.spans[:8])
+        console.print(Text(f"words: {words}"), soft_wrap=True)
+    for cause in explanation.facts:
+        console.print(Text(f"{cause.contribution:+.2f} {cause.name}: {cause.text}"), soft_wrap=True)
 
 
 def _score_file(
-    source: Path | None, output: str, bundle: Path, toml: str, file_format: str | None, ignore_unknown: bool, jobs: int
+    source: Path | None,
+    output: str,
+    bundle: Path,
+    toml: str,
+    file_format: str | None,
+    ignore_unknown: bool,
+    jobs: int,
+    *,
+    explained: bool,
 ) -> None:
     from moderation.batch import check, score_file
 
@@ -140,6 +179,7 @@ def _score_file(
                 file_format=file_format,
                 ignore_unknown=ignore_unknown,
                 jobs=jobs,
+                explained=explained,
                 on_line=lambda done: progress.update(task, completed=done),
             )
         if part is not None and target is not None:

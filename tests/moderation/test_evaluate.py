@@ -1,5 +1,7 @@
 """The figures mean what their names say: worked by hand where that is possible, against the library where not."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,11 +9,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from moderation.bundle import load_bundle
-from moderation.comment import Comment
+from moderation.categories import CODES
+from moderation.comment import Author, Comment, Post, Scores
+from moderation.policy import Facts
 from moderation.training.card import write_card
 from moderation.training.dataset import Report
-from moderation.training.evaluate import auc_interval, evaluate, recall_at_false_positives
-from moderation.training.fit import clopper_pearson_upper
+from moderation.training.evaluate import auc_interval, count_comments, evaluate, recall_at_false_positives
+from moderation.training.peers import Peer, Peers
+from moderation.training.points import clopper_pearson_upper
 from moderation.training.rows import BehaviourCase, Row
 
 
@@ -78,3 +83,202 @@ def test_a_bundle_is_measured_on_sets_slices_and_cases(tiny_bundle):
     assert [failed["id"] for failed in figures["behaviour"]["failed"]] == ["wrong"]
     card = write_card((), Report({}, {}, {}, {}, {}, {}, {}), figures)
     assert f"{measured['auc']:.4f}" in card
+
+
+# What a model of one word does: "vile" is hostile, a link is spam, and it always abstains from off_topic.
+WORDS = {"vile": 0.95, "hidden": 0.4}
+LINES = {
+    "positives": 1_000,
+    "negatives": 1_000,
+    "points": [
+        {"threshold": 0.5, "recall": 0.9, "false_positive_rate": 0.005, "false_positive_rate_upper": 0.01},
+        {"threshold": 0.9, "recall": 0.6, "false_positive_rate": 0.0, "false_positive_rate_upper": 0.003},
+    ],
+}
+POINTS = {"format": 1, "tiers": {"full": dict.fromkeys(CODES, LINES)}}
+SAFE = dict.fromkeys(("insult", "threat", "identity_attack", "profanity", "severe"), 0.0)
+
+
+def make_assess(seen, tier="full"):
+    def assess(comments):
+        seen.extend(comments)
+        results = []
+        for comment in comments:
+            hostile = max((score for word, score in WORDS.items() if word in comment.text), default=0.05)
+            has_link = "http" in comment.text or ".com" in comment.text or bool(comment.author and comment.author.url)
+            scores = Scores(hostile=hostile, spam=0.97 if has_link else 0.01, off_topic=None, **SAFE)
+            results.append((scores, Facts(tier=tier)))
+        return results
+
+    return assess
+
+
+def row(number, text, labels, **more):
+    return Row("made", str(number), Comment(text), labels, f"g{number}", **more)
+
+
+def two_kinds(count=40, part=()):
+    return [
+        row(number, f"{'vile' if number % 2 else 'kind'} words {number}", {"hostile": number % 2}, slices=part)
+        for number in range(count)
+    ]
+
+
+def sets():
+    """One row set per trial, so small that every figure can be worked out by hand."""
+    pairs = [
+        row(
+            f"{kind}-{n}",
+            f"{word} {n}",
+            {"hostile": 1},
+            slices=(kind,),
+            extra={"pair": str(n)},
+        )
+        for n in range(10)
+        for kind, word in (("clean", "vile"), ("perturbed", "vile" if n < 7 else "hidden"))
+    ]
+    blog = [
+        Row(
+            "made",
+            f"b{n}",
+            Comment(f"On the {n}th day", author=Author(name="Ann"), post=Post(id=str(n % 2), title=f"Post {n % 2}")),
+            {"spam": 0},
+            "blog:one",
+        )
+        for n in range(30)
+    ]
+    spam = [row(f"s{n}", f"Buy at http://shop{n}.example", {"spam": 1}) for n in range(30)]
+    identities = [
+        row(f"i{n}", f"{'vile' if n % 2 else word} person {n}", {"hostile": n % 2}, slices=(f"identity-{name}",))
+        for n in range(20)
+        for name, word in (("old", "kind"), ("young", "hidden"))
+    ]
+    spans = [
+        row("w1", "vile words", {}, extra={"spans": "[0, 1, 2, 3]"}),
+        row("w2", "kind words", {}, extra={"spans": "[]"}),
+    ]
+    return {
+        "bias-madlibs": identities,
+        "counsel-chat": [row(n, "kind words", {"hostile": 0}, slices=("answer",)) for n in range(5)]
+        + [row(5, "vile words", {"hostile": 0}, slices=("question",))],
+        "fox-news": two_kinds(400),
+        "kaggle-insults": two_kinds(),
+        "noisyhate": pairs,
+        "spam-blogs": blog + spam,
+        "toxic-spans-why": spans,
+    }
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """Everything measured of the model of one word, and what it was asked."""
+    seen = []
+    peer = Peer("coin", "always the same", "hostile", lambda comments: [0.5] * len(comments), line=0.5)
+    cases = [
+        BehaviourCase("d1", Comment("I feel vile today"), {"hostile": "low"}, "distress", "says so of itself"),
+        BehaviourCase("d2", Comment("I cannot sleep"), {"hostile": "low"}, "distress", "says so of itself"),
+    ]
+    figures = evaluate(
+        make_assess(seen),
+        POINTS,
+        sets(),
+        cases,
+        why=lambda comment: set(range(4)) if "vile" in comment.text else set(),
+        peers=Peers((peer,), {"other": "install it"}),
+    )
+    return figures, seen, cases
+
+
+def test_every_set_is_scored_once(measured):
+    figures, seen, cases = measured
+    assert len(seen) == count_comments(sets(), cases)
+    assert figures["tiers"] == {"full": sum(len(rows) for name, rows in sets().items() if name != "toxic-spans-why")}
+
+
+def test_lines_are_those_of_the_tier_that_answered(measured):
+    figures, _, _ = measured
+    [kaggle] = [item for item in figures["sets"] if item["set"] == "kaggle-insults"]
+    assert figures["lines"]["full"]["hostile"]["hold"] == 0.5
+    assert (kaggle["at_hold"]["recall"], kaggle["at_hold"]["false_positive_rate"]) == (1, 0)
+    assert kaggle["average_precision"] == 1
+    assert figures["calibrated_on"]["full"]["spam"] == {"rows": 2_000, "share": 0.5, "base_rate": 0.5}
+
+
+def test_a_tier_without_measurements_holds_everything():
+    """Lines fail towards a person, and the figures show it."""
+    figures = evaluate(make_assess([], "lexical"), POINTS, {"xstest": two_kinds()}, [])
+    assert figures["held"][0]["share"] == 1
+
+
+def test_the_rate_that_scores_are_calibrated_to_is_what_training_says():
+    points = {"format": 1, "tiers": {"full": {"hostile": {**LINES, "calibrated_to": 0.1}}}}
+    figures = evaluate(make_assess([]), points, {}, [])
+    assert figures["calibrated_on"]["full"]["hostile"] == {"rows": 2_000, "share": 0.5, "base_rate": 0.1}
+
+
+def test_spelling_that_hides_words_loses_what_it_hides(measured):
+    spelling = measured[0]["spelling"]
+    assert (spelling["pairs"], spelling["clean"], spelling["perturbed"]) == (10, 1, 0.7)
+    assert spelling["lost"] == pytest.approx(0.3)
+
+
+def test_attacks_are_compared_on_the_same_rows(measured):
+    attacks = measured[0]["attacks"]
+    assert {item["attack"] for item in attacks} == {"zero-width", "look-alikes", "spaced", "leet", "doubled"}
+    for item in attacks:
+        assert item["auc_before"] == 1
+        assert item["loss"] == pytest.approx(1 - item["auc"], abs=1e-4)
+
+
+def test_copies_with_a_link_are_caught_by_a_model_that_sees_links(measured):
+    copied = {item["slice"]: item for item in measured[0]["copied"]}
+    assert copied[""]["rows"] == 30 == copied["own-post"]["rows"] + copied["other-post"]["rows"]
+    assert copied[""]["recall_at_1_percent"] == 1
+
+
+def test_the_gap_between_identities_is_that_of_their_mean_scores(measured):
+    identities = measured[0]["identities"]
+    assert identities["largest_gap"] == pytest.approx(0.35)
+    by_name = {item["identity"]: item for item in identities["identities"]}
+    assert by_name["young"]["harmless_mean"] == pytest.approx(0.4)
+    assert by_name["old"]["subgroup"] == 1
+
+
+def test_held_is_counted_by_slice_and_reason(measured):
+    held = {(item["set"], item["slice"]): item for item in measured[0]["held"]}
+    assert (held["counsel-chat", ""]["held"], held["counsel-chat", "answer"]["held"]) == (1, 0)
+    assert held["counsel-chat", "question"]["reasons"] == {"hostile": 1}
+    assert held["behaviour", "distress"]["share"] == 0.5
+
+
+def test_why_is_measured_text_by_text(measured):
+    assert measured[0]["why"]["f1"] == 1
+    assert measured[0]["why"]["unmarked"] == 1
+
+
+def test_calibration_is_measured_where_the_rate_is_natural(measured):
+    [fox] = [item for item in measured[0]["calibration"] if item["set"] == "fox-news"]
+    assert (fox["rows"], fox["base_rate"]) == (400, 0.5)
+    assert fox["ece"] == pytest.approx(0.05)
+    assert {item["set"] for item in measured[0]["calibration"]} == {"fox-news"}
+
+
+def test_a_peer_and_ours_are_measured_on_the_same_rows(measured):
+    peers = measured[0]["peers"]
+    compared = {item["set"]: item for item in peers["compared"]}
+    assert (compared["kaggle-insults"]["auc"], compared["kaggle-insults"]["our_auc"]) == (0.5, 1)
+    assert compared["counsel-chat"]["share_over_its_line"] == 1
+    assert peers["skipped"] == {"other": "install it"}
+
+
+def test_figures_are_plain_hold_no_text_and_come_out_the_same(measured):
+    figures, _, cases = measured
+    again = evaluate(make_assess([]), POINTS, sets(), cases)
+    written = json.dumps(figures)
+    assert json.loads(written) == figures
+    assert "vile" not in written
+    assert "words" not in written
+    for section in ("sets", "held", "attacks", "copied", "identities", "behaviour"):
+        assert again[section] == figures[section]
+    assert "why" not in again
+    assert "peers" not in again

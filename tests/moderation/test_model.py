@@ -5,14 +5,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moderation.bundle import load_bundle
-from moderation.comment import Author, Comment, Post
+from moderation.comment import Author, Comment, Neighbour, Post
+from moderation.encoder import Encoder
+from moderation.errors import EncoderUnavailable
 
 POST = Post(title="On trees", text="Trees grow slowly in the hills and need light, water and time to do so.")
 
 
 @pytest.fixture(scope="module")
-def model(tiny_bundle):
+def whole(tiny_bundle):
+    """The model with every tier that it has."""
     return load_bundle(tiny_bundle).model
+
+
+@pytest.fixture(scope="module")
+def full(whole):
+    if whole.full is None:
+        pytest.skip("no encoder is shipped with this checkout")
+    return whole
+
+
+@pytest.fixture(scope="module", params=["lexical", "full"])
+def model(request, whole):
+    """The model, once as each tier."""
+    return whole.lexical_tier() if request.param == "lexical" else request.getfixturevalue("full")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +58,30 @@ def model(tiny_bundle):
         "\U0010ffff",
     ],
 )
-def test_odd_texts_score(model, text):
+def test_odd_texts_score(whole, text):
+    assert_scores(whole.lexical_tier(), text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u200b\u200c\u200d",
+        "\u202eever siht\u202c",
+        "😀😀😀",
+        "a@" * 2_000,
+        "http://" * 500,
+        "\u0301" * 500,
+        "ⅷ ﷺ ﬃ ℡ İİİ",
+        "مرحبا بالعالم",
+        "\U0010ffff",
+        "word " * 10_000,
+    ],
+)
+def test_odd_texts_score_with_the_encoder(full, text):
+    assert_scores(full, text)
+
+
+def assert_scores(model, text):
     [scores] = model.score([Comment(text, post=POST)])
     assert all(value is None or 0 <= value <= 1 for value in scores.to_dict().values())
 
@@ -70,9 +109,61 @@ def test_the_name_and_url_of_the_author_reach_spam_but_not_hostile(model):
     assert keyword.hostile == plain.hostile
 
 
-def test_a_model_is_made_of_plain_arrays(model):
+class TestEncoderUnavailable:
+    """The lexical tier answers for what the encoder has not read, and the facts of those comments say so."""
+
+    COMMENTS = (
+        Comment("Thank you, that helped."),
+        Comment("What a waste of time.", post=POST),
+        Comment("I do not think so.", post=POST, parent=Neighbour(text="Oaks need more water than that.")),
+    )
+
+    @pytest.mark.parametrize("method", ["read_many", "topic_vectors"])
+    def test_failing_at_once(self, full, monkeypatch, method):
+        self.fail(monkeypatch, method, after=0)
+        assessed = full.assess(self.COMMENTS)
+        assert [scores for scores, _ in assessed] == full.lexical_tier().score(self.COMMENTS)
+        assert {(facts.tier, facts.encoder_available) for _, facts in assessed} == {("lexical", False)}
+
+    def test_failing_on_the_way(self, full, monkeypatch):
+        comments = [Comment(f"Number {number}") for number in range(300)]
+        before = full.assess(comments[:1])
+        self.fail(monkeypatch, "read_many", after=1)
+        assessed = full.assess(comments)
+        tiers = [(facts.tier, facts.encoder_available) for _, facts in assessed]
+        read = tiers.count(("full", True))
+        assert 0 < read < 300
+        assert tiers == [("full", True)] * read + [("lexical", False)] * (300 - read)
+        assert assessed[0][0].to_dict() == before[0][0].to_dict()
+        assert [scores for scores, _ in assessed[read:]] == full.lexical_tier().score(comments[read:])
+
+    def test_it_is_asked_again_next_time(self, full, monkeypatch):
+        with monkeypatch.context() as patched:
+            self.fail(patched, "read_many", after=0)
+            full.assess(self.COMMENTS)
+        assert {facts.tier for _, facts in full.assess(self.COMMENTS)} == {"full"}
+
+    def test_the_lexical_tier_by_itself_lacks_nothing(self, whole):
+        """A bundle without an encoder is no fault."""
+        [(_, facts)] = whole.lexical_tier().assess(self.COMMENTS[:1])
+        assert (facts.tier, facts.encoder_available) == ("lexical", True)
+
+    @staticmethod
+    def fail(monkeypatch, method, *, after):
+        works, calls = getattr(Encoder, method), []
+
+        def fail(encoder, texts):
+            calls.append(len(texts))
+            if len(calls) > after:
+                raise EncoderUnavailable("out of memory")
+            return works(encoder, texts)
+
+        monkeypatch.setattr(Encoder, method, fail)
+
+
+def test_a_model_is_made_of_plain_arrays(whole):
     """No object of scikit-learn or any other learner, so no release of one can change or refuse what a bundle says."""
-    found, waiting = set(), [model]
+    found, waiting = set(), [whole.lexical_tier(), *([whole.full.heads] if whole.full else [])]
     while waiting:
         value = waiting.pop()
         found.add(type(value).__module__.split(".")[0])

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from moderation.comment import Comment, Neighbour, Post
-from moderation.topic import BITS, MIN_WORDS, NAMES, TopicModel, learn_idf, stems
+from moderation.topic import (
+    BITS,
+    MIN_WORDS,
+    NAMES,
+    VECTOR_NAMES,
+    TopicModel,
+    compare_vectors,
+    learn_idf,
+    parent_left_post,
+    stems,
+)
 
 BREAD = Post(
     title="Sourdough for beginners",
@@ -91,3 +101,80 @@ def test_words_in_every_text_weigh_nothing():
     assert idf[stems("the")[0]] == 0
     assert idf[stems("tree")[0]] > 0
     assert np.isfinite(idf).all()
+
+
+@pytest.mark.parametrize("post", [Post(title=" ", text="<p></p>"), Post(title="\U0001f600"), Post(text="...")])
+def test_it_abstains_under_a_post_without_words(model, post):
+    assert model.features(Comment("word " * 20, post=post)) is None
+
+
+def direction(*numbers):
+    vector = np.array(numbers, np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def compare(comment, passages, parent=None, thread=None):
+    values = compare_vectors(comment, np.stack(passages), parent, None if thread is None else np.stack(thread))
+    return dict(zip(VECTOR_NAMES, values, strict=True))
+
+
+EAST, NORTH, UP = direction(1, 0, 0), direction(0, 1, 0), direction(0, 0, 1)
+
+
+def test_the_best_passage_counts_as_do_two_and_all():
+    near = direction(1, 1, 0)
+    found = compare(EAST, [NORTH, EAST, near, UP])
+    assert found["has_passages"] == 1
+    assert found["vector_best"] == pytest.approx(1)
+    assert found["vector_second"] == pytest.approx((1 + near[0]) / 2)
+    assert found["vector_mean"] == pytest.approx((1 + near[0]) / 4)
+    assert found["vector_above_mean"] == pytest.approx(found["vector_best"] - found["vector_mean"])
+
+
+def test_the_order_of_passages_and_thread_does_not_matter():
+    random = np.random.default_rng(0)
+    passages = [direction(*random.normal(size=3)) for _ in range(5)]
+    thread = [direction(*random.normal(size=3)) for _ in range(7)]
+    forwards, backwards = compare(EAST, passages, NORTH, thread), compare(EAST, passages[::-1], NORTH, thread[::-1])
+    assert forwards == pytest.approx(backwards)
+
+
+def test_without_parent_and_thread_these_are_as_near_as_the_post():
+    found = compare(EAST, [direction(1, 1, 0), NORTH])
+    for name in ("vector_parent", "vector_parent_post", "vector_thread_best", "vector_thread_mean", "vector_around"):
+        assert found[name] == found["vector_best"], name
+
+
+def test_parent_and_thread_are_compared_on_their_own():
+    found = compare(EAST, [NORTH], direction(1, 1, 0), [UP, EAST])
+    assert found["vector_best"] == 0
+    assert found["vector_parent"] == pytest.approx(found["vector_parent_post"])
+    assert found["vector_parent"] == pytest.approx(2**-0.5)
+    assert found["vector_thread_best"] == pytest.approx(1)
+    assert found["vector_thread_mean"] == pytest.approx(0.5)
+    assert found["vector_around"] == pytest.approx(1)
+
+
+def test_one_passage_is_enough():
+    found = compare(EAST, [EAST])
+    assert found["vector_best"] == found["vector_second"] == found["vector_mean"] == 1
+    assert found["vector_above_mean"] == 0
+
+
+@pytest.mark.parametrize(
+    ("comment", "parent", "disagree"),
+    [
+        (NORTH, NORTH, True),  # stays with the parent, which has left the post
+        (EAST, NORTH, False),  # back on the post
+        (UP, NORTH, False),  # with neither
+        (NORTH, direction(1, 1, 0), False),  # the parent is still about the post
+        (NORTH, None, False),  # off topic with no parent to follow
+    ],
+)
+def test_parent_and_post_may_disagree(comment, parent, disagree):
+    related = np.array([compare_vectors(comment, EAST[None], parent, None)], np.float32)
+    assert parent_left_post(related).tolist() == [disagree]
+
+
+def test_rows_without_a_post_have_no_disagreement():
+    assert parent_left_post(np.zeros((3, len(VECTOR_NAMES)), np.float32)).tolist() == [False] * 3

@@ -6,6 +6,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -14,13 +15,14 @@ import pytest
 import uvicorn
 from sqlalchemy import create_engine, text
 
-from moderation.bundle import publish_bundle, write_bundle
+from moderation.bundle import ENCODER_FILES, encoder_folder, publish_bundle, write_bundle
 from moderation.categories import CODES
 from moderation.comment import Comment
-from moderation.heads import FIELDS, FieldWeights, Heads
+from moderation.encoder import WIDTH, Encoder
+from moderation.heads import FIELDS, FieldWeights, FullHeads, Heads
 from moderation.lexical import LexicalSpec
-from moderation.model import DENSE, Model
-from moderation.topic import BITS, TopicModel
+from moderation.model import DENSE, MARKS, FullTier, Model
+from moderation.topic import BITS, VECTOR_NAMES, TopicModel
 from service.api import Parts
 from service.app import create_app
 from service.auth import make_key
@@ -75,12 +77,8 @@ def store(open_store: Callable[..., Store]) -> Store:
     return open_store()
 
 
-@pytest.fixture(scope="session")
-def plain_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A published bundle made by hand, so that a test can say what it scores: predictable where a trained one is not.
-
-    Spam is what has links, hostile what has exclamation marks. Everything else of it is as in a real bundle.
-    """
+def make_plain_model() -> Model:
+    """Spam is what has links, hostile what has exclamation marks. Everything else of it is as in a real model."""
     spec = LexicalSpec(bits=10)
     field = FieldWeights(spec, np.ones(1 << spec.bits, np.float32), np.zeros((1 << spec.bits, len(CODES)), np.float16))
     weights = np.zeros((len(DENSE), len(CODES)), np.float32)
@@ -95,23 +93,59 @@ def plain_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         intercept=np.full(len(CODES), -3.0),
         calibration=np.tile([1.0, 0.0], (len(CODES), 1)),
     )
+    return Model(heads, TopicModel(np.ones(1 << BITS, np.float32)))
+
+
+def publish_plain(models: Path, model: Model, encoder: Path | None = None) -> Path:
+    """A model in a published bundle, whose lines are not measured."""
     path = write_bundle(
-        tmp_path_factory.mktemp("models"),
-        Model(heads, TopicModel(np.ones(1 << BITS, np.float32))),
+        models,
+        model,
         operating_points={"format": 1, "tiers": {}},
         evaluation={},
         probes=[Comment("Well said."), Comment("See https://shop.example now!")],
         card="Made by hand for tests.",
         made_with={},
         trained_on={},
+        encoder=encoder,
     )
     publish_bundle(path, note="for tests")
     return path
 
 
+@pytest.fixture(scope="session")
+def plain_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published bundle made by hand, so that a test can say what it scores: where a trained one surprises."""
+    return publish_plain(tmp_path_factory.mktemp("models"), make_plain_model())
+
+
+@pytest.fixture(scope="session")
+def full_bundle(tmp_path_factory: pytest.TempPathFactory, shipped_encoder: Path | None) -> Path:
+    """The same with a full tier, which reads with the shipped encoder and says what the words say."""
+    if shipped_encoder is None:
+        pytest.skip("no encoder is shipped with this checkout")
+    model = make_plain_model()
+    context = np.zeros((len(DENSE) + len(VECTOR_NAMES) + len(CODES), len(CODES)), np.float32)
+    context[-len(CODES) :] = np.eye(len(CODES))
+    full = FullHeads(
+        codes=CODES,
+        window_weights=np.zeros((WIDTH + len(MARKS), len(CODES)), np.float32),
+        mean=np.zeros(len(context), np.float32),
+        scale=np.ones(len(context), np.float32),
+        context_weights=context,
+        intercept=np.zeros(len(CODES)),
+        knots=np.tile(np.array([[-1.0, 1.0], [-1.0, 1.0]]), (len(CODES), 1, 1)),
+    )
+    encoder = Encoder.load(*(shipped_encoder / name for name in ENCODER_FILES))
+    model = replace(model, full=FullTier(encoder, full))
+    return publish_plain(tmp_path_factory.mktemp("models"), model, shipped_encoder)
+
+
 def put_bundle(bundle: Path, home: Path) -> Path:
-    """Publish a copy of a bundle in a home folder."""
+    """Publish a copy of a bundle, and of its encoder if it has one, in a home folder."""
     shutil.copytree(bundle, home / "models" / bundle.name)
+    if (encoder := encoder_folder(bundle)) is not None:
+        shutil.copytree(encoder, home / "models" / encoder.name)
     (home / "models" / "current").write_text(f"{bundle.name}\n")
     return home / "models" / bundle.name
 
@@ -171,6 +205,14 @@ def plain_home(home: Path, plain_bundle: Path) -> Path:
     """A home folder with the plain bundle and a policy of plain numbers."""
     put_bundle(plain_bundle, home)
     (home / "policy.toml").write_text(POLICY)
+    return home
+
+
+@pytest.fixture
+def full_home(home: Path, full_bundle: Path) -> Path:
+    """A home folder with the bundle that has an encoder, and a policy that rejects spam by its score."""
+    put_bundle(full_bundle, home)
+    (home / "policy.toml").write_text("[hostile]\nhold = 0.5\n[spam]\nhold = 0.5\nreject = 0.9\n")
     return home
 
 

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 
+from moderation.bundle import encoder_folder
 from moderation.categories import CODES
 from moderation.comment import MAX_TEXT_CHARS, Author, Comment, Neighbour, Post
 from service import api, schemas
@@ -483,7 +484,24 @@ class TestFaults:
         assert "model_unavailable" in [reason["name"] for reason in held.json()["reasons"] if reason["fired"]]
         assert (ready.status_code, ready.json()["faults"]) == (503, {"model": "BundleMissing"})
         assert service.client.get("/healthz").status_code == 200
-        assert "moderation_model_available 0.0" in service.client.get("/metrics").text
+        assert ready.json()["tier"] is None
+        metrics = service.client.get("/metrics").text
+        for line in ("moderation_model_available 0.0", 'in_use{tier="full"} 0.0', 'in_use{tier="lexical"} 0.0'):
+            assert line in metrics
+
+    def test_without_the_encoder_it_is_ready_and_says_what_answers(self, start, full_home, full_bundle):
+        (encoder_folder(full_home / "models" / full_bundle.name) / "encoder.onnx").unlink()
+        service = start()
+        held = service.submit(text="https://a.example https://b.example https://c.example https://d.example").json()
+        ready = service.client.get("/readyz")
+        metrics = service.client.get("/metrics").text
+
+        assert (held["action"], held["tier"]) == ("hold", "lexical")
+        assert "encoder_unavailable" in [reason["name"] for reason in held["reasons"] if reason["fired"]]
+        assert (ready.status_code, ready.json()["ready"], ready.json()["tier"]) == (200, True, "lexical")
+        assert ready.json()["faults"] == {"encoder": "EncoderUnavailable"}
+        for line in ('in_use{tier="full"} 0.0', 'in_use{tier="lexical"} 1.0', "moderation_model_available 1.0"):
+            assert line in metrics
 
     def test_a_locked_database_is_503_with_retry_after_and_loses_nothing(self, service, start):
         quick = start(database_timeout_seconds=0.2)

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from moderation.bundle import FORMAT, load_bundle, write_bundle
+from moderation.bundle import FORMAT, encoder_folder, load_bundle, write_bundle
 from moderation.comment import Comment
+from moderation.encoder import Encoder
+from moderation.errors import EncoderUnavailable
 from moderation.policy import Facts, default_policy_toml
 from service.errors import InvalidSettings
 from service.live_model import CHECK_SECONDS, RETRY_SECONDS, Live, LiveModel
@@ -250,6 +252,88 @@ def test_a_fault_that_nobody_foresaw_leaves_the_old_pair(plain_home, shipped, cl
 
     assert (old.bundle, old.default) == (live.bundle, live.default)
     assert live.faults == {"model": "MemoryError"}
+
+
+SPAM = Comment(" ".join(f"https://shop.example/{number}" for number in range(6)))
+
+
+def remove_encoder(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def flip_encoder(folder: Path) -> None:
+    content = bytearray((folder / "encoder.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "encoder.onnx").write_bytes(content)
+
+
+def empty_vocabulary(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{}")
+
+
+class TestEncoder:
+    """A bundle whose encoder cannot be used serves with its lexical tier, which rejects nothing by a score."""
+
+    def decide(self, live: Live) -> tuple[str | None, str, set[str]]:
+        ((scores, facts),) = live.assess([SPAM])
+        decision = live.default.decide(SPAM, scores, facts)
+        return decision.tier, decision.action, {reason.name for reason in decision.reasons if reason.fired}
+
+    def test_the_full_tier_serves(self, full_home, tmp_path, clock):
+        live = open_model(full_home, tmp_path, clock).current()
+
+        assert (live.tier, live.faults) == ("full", {})
+        assert self.decide(live) == ("full", "reject", {"spam"})
+
+    @pytest.mark.parametrize("damage", [remove_encoder, flip_encoder, empty_vocabulary])
+    def test_it_is_reported_and_nothing_is_rejected_until_the_encoder_is_back(
+        self, full_home, full_bundle, tmp_path, clock, damage, caplog
+    ):
+        folder = encoder_folder(full_home / "models" / full_bundle.name)
+        damage(folder)
+        model = open_model(full_home, tmp_path, clock)
+        live = model.current()
+
+        assert (live.tier, live.faults) == ("lexical", {"encoder": "EncoderUnavailable"})
+        tier, action, fired = self.decide(live)
+        assert (tier, action) == ("lexical", "hold")
+        assert {"encoder_unavailable", "lexical_tier_holds"} <= fired
+        assert "encoder not in use" in caplog.text
+
+        shutil.copytree(encoder_folder(full_bundle), folder, dirs_exist_ok=True)
+        clock.now += CHECK_SECONDS
+        assert live is model.current()
+        clock.now += RETRY_SECONDS
+        assert (model.current().tier, model.current().faults) == ("full", {})
+        assert self.decide(model.current()) == ("full", "reject", {"spam"})
+
+    def test_a_retry_that_finds_the_whole_bundle_gone_keeps_the_lexical_tier(
+        self, full_home, full_bundle, tmp_path, clock
+    ):
+        bundle = full_home / "models" / full_bundle.name
+        remove_encoder(encoder_folder(bundle))
+        model = open_model(full_home, tmp_path, clock)
+        shutil.rmtree(bundle)
+        clock.now += RETRY_SECONDS
+        live = model.current()
+
+        assert (live.tier, live.faults) == ("lexical", {"model": "BundleMissing", "encoder": "EncoderUnavailable"})
+
+    def test_one_that_fails_while_it_reads_is_logged_without_the_comment(
+        self, full_home, tmp_path, clock, monkeypatch, caplog
+    ):
+        live = open_model(full_home, tmp_path, clock).current()
+
+        def fail(_encoder, _texts):
+            raise EncoderUnavailable("out of memory")
+
+        monkeypatch.setattr(Encoder, "read_many", fail)
+        tier, action, fired = self.decide(live)
+
+        assert (tier, action) == ("lexical", "hold")
+        assert "encoder_unavailable" in fired
+        assert "encoder failed" in caplog.text
+        assert "shop.example" not in str([record.__dict__ for record in caplog.records])
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -87,3 +87,29 @@ def test_one_text_as_a_table_and_as_json(run):
     assert "off_topic" in table.stdout
     decision = json.loads(run("--text", "thank you, that helped", "--json").stdout)
     assert decision["action"] == "publish"
+
+
+def test_explanations_come_with_each_line(run, tmp_path):
+    texts = ["You are a complete idiot", "Buy 😀 cheap pills at http://cheap-pills.example/now"]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in [*texts, ""]))
+    plain = [json.loads(line) for line in run("in.jsonl").stdout.splitlines()]
+    explained = [json.loads(line) for line in run("in.jsonl", "--explain").stdout.splitlines()]
+    assert "explanation" not in explained[2]
+    for text, line in zip(texts, explained, strict=False):
+        explanation = line.pop("explanation")
+        assert explanation["score"] == line["scores"][explanation["category"]]
+        for span in explanation["spans"]:
+            units = text.encode("utf-16-le")[2 * span["utf16_start"] : 2 * span["utf16_end"]]
+            assert units.decode("utf-16-le") == text[span["start"] : span["end"]]
+    assert explained == plain
+
+
+def test_one_explained_text_is_shown_with_nothing_that_steers_the_terminal(run):
+    text = "You are an idiot, \x1b[31mred\x1b[0m one [bold]"
+    shown = run("--text", text, "--explain")
+    assert shown.returncode == 0
+    assert "\nwhy " in shown.stdout
+    assert "\ufffd[31mred\ufffd[0m one [bold]" in shown.stdout
+    assert "\x1b" not in shown.stdout
+    decision = json.loads(run("--text", text, "--explain", "--json").stdout)
+    assert decision["explanation"]["category"] in decision["scores"]

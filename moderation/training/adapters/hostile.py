@@ -6,6 +6,7 @@ Every function reads one set and says in its docstring what that set's own label
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections import Counter, defaultdict
@@ -43,6 +44,7 @@ _SPAN_TYPES = {
 }
 _KIND_EMOTIONS = frozenset({"admiration", "caring", "gratitude", "joy", "love"})
 _KIND_CAP = 4_000
+_Stretch = tuple[int, int]
 
 
 def jigsaw(paths: Sequence[Path]) -> Iterator[Draft]:
@@ -75,7 +77,9 @@ def toxic_spans(paths: Sequence[Path]) -> Iterator[Draft]:
     such a span, 0 when none did or the comment is not hostile, unknown between. Raters disagree on most
     comments: those where all say the same about toxicity have the slice ``unanimous``. The tenth with
     ``int(sha1(comment_id), 16) % 10 == 0`` is frozen as ``toxic-spans``; the texts of the shared task's test file are
-    frozen as ``toxic-spans-why`` (with their character offsets, no labels) and never trained on.
+    frozen as ``toxic-spans-why`` (with their character offsets, no labels) and never trained on. ``marked`` holds
+    which stretches which share of the raters marked, whatever the type, as JSON ``[[start, end, share], ...]``, and
+    ``toxic_share`` the share of the raters who did not say "not toxic".
     """
     why = set()
     for line in csv_lines(named(paths, "tsd_test.csv")):
@@ -85,7 +89,7 @@ def toxic_spans(paths: Sequence[Path]) -> Iterator[Draft]:
         yield Draft(
             identity, text, {}, f"toxic-spans:{identity}", frozen_set="toxic-spans-why", extra={"spans": line["spans"]}
         )
-    votes = _span_votes(paths)
+    votes, marks = _span_votes(paths)
     for line in csv_lines(named(paths, "comments.csv")):
         identity, text = line["comment_id"], line["comment_text"]
         digest = hashlib.sha1(identity.encode(), usedforsecurity=False).hexdigest()
@@ -99,21 +103,46 @@ def toxic_spans(paths: Sequence[Path]) -> Iterator[Draft]:
                 f"toxic-spans:{identity}",
                 frozen_set=frozen_set,
                 slices=("unanimous",) if _all_agree(found) else (),
+                extra={
+                    "marked": json.dumps(_shares_marked(marks[identity], found["raters"], len(text))),
+                    "toxic_share": f"{1 - found['not toxic'] / found['raters']:.4f}",
+                },
             )
 
 
-def _span_votes(paths: Sequence[Path]) -> dict[str, Counter[str]]:
-    """By comment: the number of ``raters``, of those who said ``not toxic``, and of those who marked each type."""
+def _span_votes(paths: Sequence[Path]) -> tuple[dict[str, Counter[str]], dict[str, list[list[_Stretch]]]]:
+    """By comment: the number of ``raters``, of those who said ``not toxic``, and of those who marked each type; and
+    what each of the raters marked."""
     marked: dict[str, set[str]] = defaultdict(set)
+    stretches: dict[str, list[_Stretch]] = defaultdict(list)
     for line in csv_lines(named(paths, "spans.csv")):
         marked[line["annotation"]].add(line["type"])
+        stretches[line["annotation"]].append((int(line["start"]), int(line["end"])))
     votes: dict[str, Counter[str]] = defaultdict(Counter)
+    by_rater: dict[str, list[list[_Stretch]]] = defaultdict(list)
     for line in csv_lines(named(paths, "annotations.csv")):
         of_comment = votes[line["comment_id"]]
         of_comment["raters"] += 1
         of_comment["not toxic"] += line["not toxic"] == "True"
         of_comment.update(marked[line["annotation"]])
-    return votes
+        by_rater[line["comment_id"]].append(stretches[line["annotation"]])
+    return votes, by_rater
+
+
+def _shares_marked(by_rater: Sequence[Sequence[_Stretch]], raters: int, length: int) -> list[tuple[int, int, float]]:
+    """Stretches of characters that some rater marked, with the share of raters who did, in order."""
+    counts = [0] * length
+    for stretches in by_rater:
+        for index in {index for start, end in stretches for index in range(start, min(end, length))}:
+            counts[index] += 1
+    shares: list[tuple[int, int, float]] = []
+    start = 0
+    for count, group in itertools.groupby(counts):
+        end = start + sum(1 for _ in group)
+        if count:
+            shares.append((start, end, round(count / raters, 3)))
+        start = end
+    return shares
 
 
 def _all_agree(votes: Counter[str]) -> bool:

@@ -1,0 +1,246 @@
+"""The sentence encoder: one pass over a text gives a class vector, a topic vector and a mark for each token.
+
+A small transformer (six layers, 384 wide) fine-tuned by :mod:`moderation.training.encoder` and run by ONNX Runtime.
+The *class vector* (first token) is what heads learn categories from; the *topic vector* (mean of the tokens, length
+one) is near that of a post it belongs to; the *marks* say how likely people are to point at a token as the hostile one.
+Texts longer than a window are read in overlapping windows, and whoever uses them takes the worst.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moderation.comment import Post
+from moderation.errors import EncoderUnavailable
+from moderation.normalise import Normalised, normalise
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+    from tokenizers import Tokenizer
+
+WIDTH = 384
+WINDOW_TOKENS = 128
+STRIDE_TOKENS = 96
+MAX_WINDOWS = 160
+MAX_PASSAGES = 12
+_PASSAGE_WORDS = 80
+_URL_CHARS = 60
+_TAG = re.compile(r"<[^>]{1,300}>")
+
+# Pictographs, symbols and flags: no token of the vocabulary stands for them, their Unicode names say what they show.
+_PICTURE = re.compile("([\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff])\\1*")
+_LONG_URL = re.compile(r"(?:https?://|www\.)[^\s<>\"')\]]{60,}")
+_SKIN = {"1-2": "light skin", "3": "light skin", "4": "brown skin", "5": "brown skin", "6": "dark skin"}
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A text as the tokenizer gets it. ``origins[i]`` is the index in the comment's own text of character ``i``."""
+
+    text: str
+    origins: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What one pass gave for one window.
+
+    Shapes: ``class_vector`` and ``topic_vector`` (384,), ``marks`` (tokens,) in 0 to 1, ``spans`` (tokens, 2): start
+    and end of each token in the comment's own text.
+    """
+
+    class_vector: NDArray[np.float32]
+    topic_vector: NDArray[np.float32]
+    marks: NDArray[np.float32]
+    spans: NDArray[np.int32]
+
+
+def make_readable(text: str) -> Readable:
+    """Canonical text (:mod:`moderation.normalise`) with emoji spelled out by name and the tails of long URLs cut."""
+    return read_normalised(normalise(text))
+
+
+def read_normalised(normalised: Normalised) -> Readable:
+    """:func:`make_readable` for a text that is normalised already."""
+    text, origins = normalised.text, normalised.origins
+    if not _PICTURE.search(text) and not _LONG_URL.search(text):
+        return Readable(text, origins if origins is not None else range(len(text)))
+    old = origins if origins is not None else range(len(text))
+    parts: list[str] = []
+    new: list[int] = []
+    done = 0
+    for match in re.finditer(f"{_PICTURE.pattern}|(?P<url>{_LONG_URL.pattern})", text):
+        start, end = match.span()
+        parts.append(text[done:start])
+        new += old[done:start]
+        if match["url"]:
+            said = match["url"][:_URL_CHARS]
+            new += old[start : start + _URL_CHARS]
+        else:
+            # Twice the same picture is emphasis; ten times says no more.
+            said = f" {_picture_name(text[start])}" * min(end - start, 2) + " "
+            new += [old[start]] * len(said)
+        parts.append(said)
+        done = end
+    parts.append(text[done:])
+    new += old[done:]
+    return Readable("".join(parts), new)
+
+
+@lru_cache(maxsize=4096)
+def _picture_name(char: str) -> str:
+    """What a picture shows, by its Unicode name: ``pile of poo``. Nothing for one without a name."""
+    name = unicodedata.name(char, "").lower()
+    if name.startswith("emoji modifier fitzpatrick type-"):
+        return _SKIN.get(name.rpartition("type-")[2], "skin")
+    return name.removeprefix("regional indicator symbol letter ").replace("-", " ")
+
+
+def read_post(post: Post) -> list[str]:
+    """A post as the texts that a comment is compared with: each passage of some 80 words behind the title.
+
+    At most :data:`MAX_PASSAGES`; of a longer post, as many evenly spaced. Empty without title and text.
+    """
+    title = " ".join((post.title or "").split())
+    words = _TAG.sub(" ", post.text or "").split()
+    count = -(-len(words) // _PASSAGE_WORDS)
+    starts = sorted({round(number) for number in np.linspace(0, count - 1, min(count, MAX_PASSAGES))}) if count else []
+    passages = [" ".join(words[start * _PASSAGE_WORDS : (start + 1) * _PASSAGE_WORDS]) for start in starts]
+    if len(passages) > 1 and len(words) - starts[-1] * _PASSAGE_WORDS < _PASSAGE_WORDS // 4:
+        passages[-2:] = [" ".join(passages[-2:])]
+    texts = [f"{title}. {passage}" if title else passage for passage in passages] or ([title] if title else [])
+    return [make_readable(text).text for text in texts]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenWindow:
+    """Token ids of one window with the special ones, and for each other token its span in the comment's own text."""
+
+    ids: list[int]
+    spans: NDArray[np.int32]
+
+
+class Encoder:
+    """A loaded encoder. Thread-safe; texts are read one by one, so what a text gives never depends on its neighbours.
+
+    Quantised activations share one scale per pass: in a batch, a text's vectors would shift with the others in it, and
+    a decision could not be replayed. A batch is no quicker on a CPU either; several texts are read by several threads
+    instead, each with one core, the longest first. ``digest`` is the SHA-256 (hex) of both files.
+    """
+
+    def __init__(self, session: InferenceSession, tokenizer: Tokenizer, threads: int, digest: str) -> None:
+        self.digest = digest
+        self._session = session
+        self._tokenizer = tokenizer
+        self._threads = threads
+        self._start = _special(tokenizer, "[CLS]")
+        self._end = _special(tokenizer, "[SEP]")
+        # Posts, parents and neighbours come again with every comment on the same page.
+        self._topic_vector = lru_cache(maxsize=4096)(self._read_topic)
+
+    @classmethod
+    def load(cls, model: bytes | Path, tokenizer: bytes | Path, *, threads: int | None = None) -> Encoder:
+        """An encoder from ``encoder.onnx`` and ``tokenizer.json``, as paths or contents.
+
+        ``threads`` is how many texts are read side by side (``None``: as many as there are cores, at most eight).
+        Raises ``EncoderUnavailable`` when a file cannot be read, is not what it should be, or ONNX Runtime is missing.
+        """
+        try:
+            from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions  # noqa: PLC0415 - heavy
+            from tokenizers import Tokenizer  # noqa: PLC0415 - heavy
+
+            options = SessionOptions()
+            options.intra_op_num_threads = options.inter_op_num_threads = 1
+            options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_ALL
+            options.log_severity_level = 4  # what goes wrong is raised and told by us
+            content = model.read_bytes() if isinstance(model, Path) else model
+            session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            vocabulary = tokenizer.read_bytes() if isinstance(tokenizer, Path) else tokenizer
+            words = Tokenizer.from_buffer(vocabulary)
+            words.no_truncation()
+            words.no_padding()
+            digest = hashlib.sha256(content + vocabulary).hexdigest()
+            loaded = cls(session, words, threads or min(os.cpu_count() or 1, 8), digest)
+            [window] = loaded.read(make_readable("It works."))
+            shapes = (window.class_vector.shape, window.topic_vector.shape, window.marks.shape)
+            if shapes != ((WIDTH,), (WIDTH,), window.spans.shape[:1]):
+                raise ValueError(f"it gives arrays of the shapes {shapes}")  # noqa: TRY301 - told as any other fault
+        except Exception as error:  # of several libraries, each with errors of its own
+            raise EncoderUnavailable(f"the encoder cannot be loaded: {error}") from error
+        return loaded
+
+    def read(self, readable: Readable) -> list[Window]:
+        """What the encoder sees in one text, window by window; at least one. Raises ``EncoderUnavailable``."""
+        return [self._run(window) for window in self.windows(readable)]
+
+    def read_many(self, texts: Sequence[Readable]) -> list[list[Window]]:
+        """:meth:`read` for several texts, side by side, in their order. Raises ``EncoderUnavailable``."""
+        if len(texts) < 2 or self._threads < 2:
+            return [self.read(text) for text in texts]
+        order = sorted(range(len(texts)), key=lambda index: -len(texts[index].text))
+        results: list[list[Window]] = [[] for _ in texts]
+        with ThreadPoolExecutor(self._threads) as pool:
+            for index, windows in zip(order, pool.map(lambda index: self.read(texts[index]), order), strict=True):
+                results[index] = windows
+        return results
+
+    def topic_vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Topic vectors of one or more readable texts (their first window), shape (texts, 384).
+
+        Raises ``EncoderUnavailable``.
+        """
+        return np.stack([self._topic_vector(text) for text in texts])
+
+    def windows(self, readable: Readable) -> list[TokenWindow]:
+        """The text as token ids, in windows of 128 that overlap by a quarter.
+
+        Of a text that would take more than :data:`MAX_WINDOWS` windows, as many evenly spaced, the ends included.
+        """
+        encoding = self._tokenizer.encode(readable.text, add_special_tokens=False)
+        ids, offsets = encoding.ids, encoding.offsets
+        spans = np.array(
+            [(readable.origins[start], readable.origins[end - 1] + 1) for start, end in offsets], np.int32
+        ).reshape(-1, 2)
+        size, step = WINDOW_TOKENS - 2, STRIDE_TOKENS
+        starts = list(range(0, max(len(ids) - size, 0) + step, step)) if len(ids) > size else [0]
+        starts = [min(start, max(len(ids) - size, 0)) for start in starts]
+        starts = list(dict.fromkeys(starts))
+        if len(starts) > MAX_WINDOWS:
+            starts = [starts[round(number)] for number in np.linspace(0, len(starts) - 1, MAX_WINDOWS)]
+        return [
+            TokenWindow([self._start, *ids[start : start + size], self._end], spans[start : start + size])
+            for start in starts
+        ]
+
+    def _read_topic(self, text: str) -> NDArray[np.float32]:
+        return self._run(self.windows(Readable(text, range(len(text))))[0]).topic_vector
+
+    def _run(self, window: TokenWindow) -> Window:
+        try:
+            outputs: Any = self._session.run(None, {"ids": np.array([window.ids], np.int64)})
+            class_vector, topic_vector, marks = outputs
+        except Exception as error:  # ONNX Runtime raises many kinds
+            raise EncoderUnavailable(f"the encoder failed: {type(error).__name__}") from error
+        if not (np.isfinite(class_vector).all() and np.isfinite(topic_vector).all()):
+            raise EncoderUnavailable("the encoder gave numbers that are none")
+        return Window(class_vector, topic_vector, marks[1:-1], window.spans)
+
+
+def _special(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a token that every window needs. Raises ``ValueError`` for a vocabulary without it."""
+    found: int | None = tokenizer.token_to_id(token)
+    if found is None:
+        raise ValueError(f"the vocabulary has no {token}")
+    return found

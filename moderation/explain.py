@@ -1,0 +1,399 @@
+"""Why a comment scores as it does: the words that raised the score, and the facts that mattered.
+
+Words are pointed at in the comment's own text, whole, by three kinds of evidence. The *marks* of the encoder say how
+likely people are to point at a token as the hostile one. *Contributions* are what a word's n-grams add to a linear
+head, which is exact. *Occlusion* is what the encoder's share of a score loses when the word is left out (Zeiler and
+Fergus 2014); it costs a pass for each word and is used for spam, of which the encoder has no marks.
+
+Facts are the dense features, each with what it added to the head's logit: weight times standardised value. In the full
+tier the lexical heads are features themselves; what a fact adds through them is counted with the fact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moderation import signals, topic
+from moderation.categories import CODES
+from moderation.comment import Comment, Decision, Tier
+from moderation.encoder import Encoder, Window, make_readable, read_normalised
+from moderation.errors import EncoderUnavailable
+from moderation.heads import FullHeads, Vectors
+from moderation.lexical import attribute, count_ngrams, project, weigh
+from moderation.model import CONTEXT, DENSE, FullTier, Model, extract, gather_vectors
+from moderation.normalise import Normalised, normalise
+from moderation.spans import Span, Word, find_words, join_words
+
+# Chosen on validation rows of toxic-spans that most raters call hostile, by character F1 (docs/experiments.md).
+MARK_LIFT = 0.2
+MARK_FLOOR = 0.1
+MARK_SHARE_OF_TOP = 0.7
+WORD_FLOOR = 0.2
+WORD_SHARE_OF_TOP = 0.7
+SCORE_FLOOR = 0.05
+"""Under this score nothing is pointed at: a harmless comment too has a word that is its worst."""
+
+SPAM_SHARE_OF_TOP = 0.3
+LINK_STRENGTH = 0.25
+MAX_OCCLUDED = 60
+MAX_SPANS = 50
+MAX_FACTS = 5
+_FACT_FLOOR = 0.05
+_LEXICAL = slice(len(DENSE) + len(topic.VECTOR_NAMES), None)
+
+_YES_OR_NO = frozenset(
+    {
+        "link_last",
+        "link_home",
+        "author_url",
+        "author_url_deep",
+        "author_name_odd",
+        "author_name_in_url",
+        "author_name_has_link",
+        "mixed_scripts",
+        "trackback",
+        "honeypot",
+    }
+)
+_SHARES = frozenset({"link_share", "link_known", "capitals", "repeated_words", "repeated_lines", "foreign_script"})
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A fact that mattered: what was found, what it added to the head's logit, and a sentence for a moderator."""
+
+    name: str
+    value: float
+    contribution: float
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The four fields, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a comment has its score of one category.
+
+    ``score`` is ``None`` where the model abstains. ``spans`` are in the order of the text, apart; ``facts`` by how much
+    they mattered, at most five.
+    """
+
+    category: str
+    score: float | None
+    tier: Tier
+    spans: tuple[Span, ...]
+    facts: tuple[Cause, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, ready for JSON."""
+        return asdict(self)
+
+
+def explain(model: Model, comment: Comment, category: str | None = None) -> Explanation:
+    """Explain one score of a comment; without ``category`` that of the category with the highest score.
+
+    Takes about twice as long as scoring; spam in the full tier up to a second, whatever the length of the text. Raises
+    ``KeyError`` for a category that is none.
+    """
+    scores, found = model.assess([comment])[0]
+    code = max(CODES, key=lambda each: scores[each] or 0.0) if category is None else category
+    score = scores[code]
+    try:
+        evidence = _Evidence(model, comment, code, model.full if found.tier == "full" else None)
+        words = evidence.words() if code != "off_topic" and score is not None and score >= SCORE_FLOOR else []
+        spans = join_words(comment.text, words, evidence.point(words), MAX_SPANS) if words else ()
+    except EncoderUnavailable:
+        return explain(model.lexical_tier(), comment, category)
+    facts = evidence.facts(is_topic=code == "off_topic")
+    return Explanation(code, None if score is None else round(score, 6), evidence.tier, spans, facts)
+
+
+def explain_decision(model: Model, comment: Comment, decision: Decision) -> Explanation:
+    """Explain the score that decided: the highest of those over their line, else the highest of all."""
+    over = [reason.name for reason in decision.reasons if reason.fired and reason.name in CODES]
+    scores = decision.scores
+    return explain(model, comment, max(over, key=lambda code: scores[code] or 0.0) if scores and over else None)
+
+
+class _Evidence:
+    """What model and comment give to explain one category with."""
+
+    def __init__(self, model: Model, comment: Comment, code: str, full: FullTier | None) -> None:
+        self.tier: Tier = "full" if full else "lexical"
+        self._code = code
+        self._comment = comment
+        self._heads = model.heads
+        self._head = model.heads.codes.index(code)
+        self._normalised = normalise(comment.text)
+        self._features = extract([comment], model.topic)
+        self._lexical = model.heads.logits(self._features)
+        self._full = full
+        self._windows: list[Window] = []
+        self._vectors: Vectors | None = None
+        if full is not None:
+            self._windows = full.encoder.read(read_normalised(self._normalised))
+            self._vectors = gather_vectors([comment], [self._windows], full.encoder)
+
+    def words(self) -> list[Word]:
+        """The words of the comment."""
+        return find_words(self._comment.text, self._normalised)
+
+    def point(self, words: Sequence[Word]) -> dict[int, float]:
+        """Which of the words raised the score, by index, and how strongly (0 to 1)."""
+        own = np.eye(len(self._heads.codes))[self._head] * self._heads.calibration[self._head, 0]
+        if self._code == "spam":
+            gains = own if self._full is None else self._gains(self._full.heads)
+            values = _sum_words(words, self._by_character(gains)) + self._by_link(words, gains)
+            if self._full is not None:
+                values += self._occlude(self._full, words, values)
+            found = _over(values, WORD_FLOOR, SPAM_SHARE_OF_TOP, 1 - np.exp(-np.maximum(values, 0)))
+            links = {index: LINK_STRENGTH for index, word in enumerate(words) if word.is_link}
+            return found | {index: max(least, found.get(index, 0)) for index, least in links.items()}
+        values = _sum_words(words, self._by_character(own))
+        if self._full is None:
+            return _over(values, WORD_FLOOR, WORD_SHARE_OF_TOP, 1 - np.exp(-np.maximum(values, 0)))
+        marks = _marks(self._windows, len(self._comment.text))
+        values = np.array([marks[word.start : word.end].max() for word in words]) + MARK_LIFT * np.clip(values, 0, 2)
+        return _over(values, MARK_FLOOR, MARK_SHARE_OF_TOP, np.minimum(values, 1))
+
+    def facts(self, *, is_topic: bool) -> tuple[Cause, ...]:
+        """The causes beside the words, those that mattered most first."""
+        causes = [*self._signal_causes(), *self._field_causes(), *self._topic_causes()]
+        if is_topic and not self._has_topic():
+            text = f"nothing to hold it against: no post is known, or the comment has under {topic.MIN_WORDS} words"
+            return (Cause("abstained", 0.0, 0.0, text),)
+        least = 0.0 if is_topic else _FACT_FLOOR
+        kept = [cause for cause in causes if abs(cause.contribution) > least]
+        return tuple(sorted(kept, key=lambda cause: -abs(cause.contribution))[:MAX_FACTS])
+
+    def _gains(self, full: FullHeads) -> Array:
+        """What a full head's logit gains for each unit of each lexical logit, shape (heads,)."""
+        plain = (self._lexical[0] - full.mean[_LEXICAL]) / full.scale[_LEXICAL]
+        # Beyond the cut a logit gains nothing more: what there is of it is shared among all that made it.
+        kept = self._context(full)[_LEXICAL] / np.where(plain == 0, 1, plain)
+        weights = full.context_weights[_LEXICAL, self._head].astype(np.float64)
+        gains: Array = weights / full.scale[_LEXICAL] * np.where(plain == 0, 1, kept)
+        return gains
+
+    def _context(self, full: FullHeads) -> Array:
+        """The standardised context features, shape (features,)."""
+        assert self._vectors is not None
+        context = np.hstack([self._features.dense, self._vectors.related, self._lexical]).astype(np.float32)
+        result: Array = full.standardise(context)[0].astype(np.float64)
+        return result
+
+    def _by_character(self, gains: Array) -> Array:
+        """What each character of the comment's own text adds through the n-grams it is part of."""
+        field = self._heads.fields["text"]
+        canonical = attribute(self._normalised.text, field.spec, field.idf, _blend(field.weights, gains))
+        return _to_original(canonical, self._normalised, len(self._comment.text))
+
+    def _by_link(self, words: Sequence[Word], gains: Array) -> Array:
+        """What the address of each link adds, 0 for words."""
+        field = self._heads.fields["links"]
+        added = np.zeros(len(words))
+        joined = self._features.fields["links"][0]
+        shares = attribute(joined, field.spec, field.idf, _blend(field.weights, gains))
+        done = 0
+        for index, word in enumerate(words):
+            if not word.is_link:
+                continue
+            address = self._comment.text[word.start : word.end].lower()
+            start = joined.find(address, done)
+            if start >= 0:
+                done = start + len(address)
+                added[index] = shares[start:done].sum()
+        return added
+
+    def _occlude(self, full: FullTier, words: Sequence[Word], values: Array) -> Array:
+        """What the worst window loses without each word; 0 for words outside it and beyond the first sixty."""
+        assert self._vectors is not None
+        weights = full.heads.window_weights[:, self._head]
+        spans = self._windows[int(np.argmax(self._vectors.windows @ weights))].spans
+        lost = np.zeros(len(words))
+        if not len(spans):
+            return lost
+        first, last = int(spans[:, 0].min()), int(spans[:, 1].max())
+        inside = [index for index, word in enumerate(words) if first <= word.start and word.end <= last]
+        tried = sorted(inside, key=lambda index: (not words[index].is_link, -values[index]))[:MAX_OCCLUDED]
+        text = self._comment.text
+        texts = [text[first:last]]
+        texts += [text[first : words[index].start] + text[words[index].end : last] for index in tried]
+        whole, *without = self._products(full.encoder, texts, weights)
+        lost[tried] = whole - np.array(without)
+        return lost
+
+    def _products(self, encoder: Encoder, texts: Sequence[str], weights: NDArray[np.float32]) -> list[float]:
+        bare = Comment("-")
+        read = encoder.read_many([make_readable(text) for text in texts])
+        vectors = [gather_vectors([bare], [windows], encoder) for windows in read]
+        return [float((one.windows @ weights).max()) for one in vectors]
+
+    def _dense_contributions(self) -> Array:
+        """What each dense feature adds, through the lexical heads too, shape (features,)."""
+        standardised = self._heads.standardise(self._features.dense)[0].astype(np.float64)
+        lexical = standardised[:, None] * self._heads.dense_weights
+        if self._full is None:
+            alone: Array = lexical[:, self._head] * self._heads.calibration[self._head, 0]
+            return alone
+        heads = self._full.heads
+        direct = self._context(heads)[: len(DENSE)] * heads.context_weights[: len(DENSE), self._head]
+        both: Array = direct + lexical @ self._gains(heads)
+        return both
+
+    def _signal_causes(self) -> list[Cause]:
+        measured = signals.measure(self._comment, self._normalised)
+        added = self._dense_contributions()
+        return [
+            Cause(signal.name, signal.value, round(float(share), 4), _say(signal))
+            for signal, share in zip(measured, added[: len(measured)], strict=True)
+            if signal.value  # what is not there is no fact to be shown
+        ]
+
+    def _field_causes(self) -> list[Cause]:
+        """The author's name, the addresses of links and, in the full tier, what the words alone say."""
+        parts = {name: self._field_logits(name) for name in self._features.fields}
+        if self._full is None:
+            gains = np.eye(len(parts["text"]))[self._head] * self._heads.calibration[self._head, 0]
+        else:
+            gains = self._gains(self._full.heads)
+        author = self._comment.author
+        causes = []
+        if author is not None and author.name:
+            text = "the words of the author's name"
+            causes.append(Cause("author_name_text", 1.0, round(float(parts["author_name"] @ gains), 4), text))
+        links = len(self._features.fields["links"][0].split())
+        if links:
+            text = "what the addresses of links and author say"
+            causes.append(Cause("link_text", float(links), round(float(parts["links"] @ gains), 4), text))
+        if self._full is not None:
+            heads = self._full.heads
+            average = heads.mean[_LEXICAL].astype(np.float64)
+            added = float((parts["text"] + self._heads.intercept - average) @ gains)
+            alone = float(self._heads.calibrate(self._lexical)[0, self._head])
+            text = f"judged by its words without their context the score would be {alone:.2f}"
+            causes.append(Cause("words_alone", round(alone, 4), round(added, 4), text))
+        return causes
+
+    def _field_logits(self, name: str) -> Array:
+        field = self._heads.fields[name]
+        ngrams = count_ngrams(self._features.fields[name], field.spec)
+        logits: Array = project(ngrams, weigh(ngrams, field.idf), field.weights)[0]
+        return logits
+
+    def _has_topic(self) -> bool:
+        return bool(self._features.dense[0, DENSE.index("has_topic")])
+
+    def _topic_causes(self) -> list[Cause]:
+        """How near the comment is to what stands around it: features that say alike are one fact."""
+        if not self._has_topic():
+            return []
+        added = dict(zip(DENSE, self._dense_contributions(), strict=True))
+        values = dict(zip(DENSE, self._features.dense[0].tolist(), strict=True))
+        if self._full is not None and self._vectors is not None:
+            names = slice(len(DENSE), len(DENSE) + len(topic.VECTOR_NAMES))
+            weights = self._full.heads.context_weights[names, self._head]
+            added |= zip(CONTEXT[names], self._context(self._full.heads)[names] * weights, strict=True)
+            values |= zip(CONTEXT[names], self._vectors.related[0].tolist(), strict=True)
+        sums: dict[str, float] = {}
+        for name in (*topic.NAMES, *topic.VECTOR_NAMES):
+            if name in added:
+                kind = _topic_kind(name, values)
+                sums[kind] = sums.get(kind, 0.0) + float(added[name])
+        said = _say_topic(values)
+        return [Cause(kind, *said[kind][:1], round(total, 4), said[kind][1]) for kind, total in sums.items()]
+
+
+def _topic_kind(name: str, values: dict[str, float]) -> str:
+    """Which fact a feature of relatedness belongs to. Without a parent or thread, theirs repeat the passage's."""
+    for kind in ("parent", "thread"):
+        if kind in name:
+            return f"{kind}_nearness" if values[f"has_{kind}"] else "passage_nearness"
+    if name.startswith("title"):
+        return "title_nearness"
+    if "shared" in name or "containment" in name:
+        return "shared_words"
+    if name in {"comment_words", "post_words"}:
+        return "word_counts"
+    return "tags_said" if name == "tag_share" else "passage_nearness"
+
+
+def _say_topic(values: dict[str, float]) -> dict[str, tuple[float, str]]:
+    """Value and sentence of each fact about relatedness."""
+    near = values.get("vector_best", values["passage_cosine"])
+    parent = values.get("vector_parent", values["parent_cosine"])
+    thread = values.get("vector_thread_best", values["thread_cosine"])
+    shared = round(math.expm1(values["shared_words"] * 4))
+    words, post = round(math.expm1(values["comment_words"] * 5)), round(math.expm1(values["post_words"] * 8))
+    numbers = {
+        "passage_nearness": (near, f"the closest passage of the post is {_near(near)}"),
+        "title_nearness": (values["title_cosine"], f"by its words the title is {_near(values['title_cosine'])}"),
+        "parent_nearness": (parent, f"the comment that it answers is {_near(parent)}"),
+        "thread_nearness": (thread, f"the closest earlier comment is {_near(thread)}"),
+        "shared_words": (shared, f"{shared or 'no'} {'word' if shared == 1 else 'words'} shared with the post"),
+        "tags_said": (values["tag_share"], f"{values['tag_share']:.0%} of the post's tags are said"),
+        "word_counts": (words, f"{words:,} words, held against a post of {post:,}"),
+    }
+    return {name: (round(value, 4), text) for name, (value, text) in numbers.items()}
+
+
+def _near(value: float) -> str:
+    word = "near" if value >= 0.5 else "not far" if value >= 0.3 else "far"
+    return f"{word} ({value:.2f}, where 1 is the same)"
+
+
+def _say(signal: signals.Signal) -> str:
+    """A signal's sentence with its number, where the sentence does not say it already."""
+    if signal.name == "word_length":
+        return f"words of {signal.value * 10:.1f} letters on average"
+    if signal.name in _YES_OR_NO or signal.text[0].isdigit():
+        return signal.text
+    return f"{signal.text}: {signal.value:.0%}" if signal.name in _SHARES else f"{signal.text}: {signal.value:,.0f}"
+
+
+def _blend(weights: NDArray[np.float16], gains: Array) -> Array:
+    """The weights of several heads as those of one, shape (columns,)."""
+    heads = np.flatnonzero(gains)
+    blended: Array = weights[:, heads].astype(np.float32) @ gains[heads]
+    return blended
+
+
+def _over(values: Array, floor: float, share_of_top: float, strengths: Array) -> dict[int, float]:
+    """Strengths, by index, of the values that reach the floor and come near the highest."""
+    least = max(floor, share_of_top * float(values.max()))
+    return {index: float(strengths[index]) for index in np.flatnonzero(values >= least).tolist()}
+
+
+def _sum_words(words: Sequence[Word], by_character: Array) -> Array:
+    """What the characters of each word add, shape (words,)."""
+    before = np.concatenate([np.zeros(1), np.cumsum(by_character)])
+    edges = np.array([(word.start, word.end) for word in words])
+    sums: Array = before[edges[:, 1]] - before[edges[:, 0]]
+    return sums
+
+
+def _to_original(values: Array, normalised: Normalised, length: int) -> Array:
+    """Values of canonical characters as values of the characters they came from, shape (length,)."""
+    if normalised.origins is None:
+        return values
+    moved = np.bincount(np.array(normalised.origins, np.int64), values, length)
+    return moved.astype(np.float64)
+
+
+def _marks(windows: Sequence[Window], length: int) -> Array:
+    """The highest mark over each character of the comment's own text, shape (length,)."""
+    marks = np.zeros(length)
+    for window in windows:
+        for (start, end), mark in zip(window.spans.tolist(), window.marks.tolist(), strict=True):
+            marks[start:end] = np.maximum(marks[start:end], mark)
+    return marks

@@ -1,0 +1,390 @@
+"""Fine-tune the sentence encoder on several tasks at once, and carry on where an interrupted run stopped.
+
+One transformer (:class:`SentenceEncoder`), three things learned from it together:
+
+* *class*: from the first token, every category that a comment has a label of. Sources mean different things by the same
+  label, so a category's logit is a shared head plus a small one of the row's source (a residual, held back by weight
+  decay); what sources agree on stays in the shared head and the vector.
+* *marks*: from every token, whether raters pointed at it (toxic-spans), with the share of the raters as the target.
+* *topic*: the mean of the tokens, length one. A comment must be nearer to a passage of its own post than to those of
+  other posts of the same blog (InfoNCE in both directions, temperature learned; van den Oord et al. 2018).
+
+Needs the extra ``encoder``. Everything that a run depends on is in :class:`Settings`; the same settings, rows and
+number of threads give the same weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Encoding, Tokenizer
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import BertConfig, BertModel
+
+from moderation.categories import CODES
+from moderation.encoder import WIDTH, make_readable
+from moderation.training.dataset import Dataset
+from moderation.training.examples import (
+    Batch,
+    ClassExample,
+    TopicExample,
+    class_examples,
+    plan,
+    show_passage,
+    topic_examples,
+    vary_text,
+)
+
+CLASS_CODES = tuple(code for code in CODES if code != "off_topic")
+# Sources that label by one and the same definition.
+DEFINITIONS = {"jigsaw-predibase": "jigsaw", "jigsaw-fastbert": "jigsaw", "jigsaw-furkancaglayan": "jigsaw"}
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that a run depends on beside the rows."""
+
+    epochs: float = 1.0
+    topic_epochs: float = 1.0
+    class_size: int = 48
+    topic_size: int = 20
+    class_tokens: int = 80
+    topic_tokens: int = 80
+    rate: float = 1.2e-4
+    rate_of_heads: float = 1e-3
+    rate_decay_by_layer: float = 0.88
+    warmup: float = 0.06
+    weight_decay: float = 0.01
+    marks_weight: float = 0.5
+    topic_weight: float = 0.5
+    seed: int = 0
+    checkpoint_minutes: float = 8.0
+
+
+class SentenceEncoder(nn.Module):
+    """The transformer with its three outputs: class vectors, topic vectors, logits of marks."""
+
+    def __init__(self, bert: BertModel) -> None:
+        super().__init__()
+        self.bert = bert
+        self.mark = nn.Linear(WIDTH, 1)
+        nn.init.zeros_(self.mark.weight)
+        nn.init.constant_(self.mark.bias, -3.0)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Shapes: both inputs (texts, tokens); results (texts, 384), (texts, 384), (texts, tokens)."""
+        hidden = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        mean = (hidden * mask).sum(1) / mask.sum(1)
+        return hidden[:, 0], functional.normalize(mean, dim=-1), self.mark(hidden).squeeze(-1)
+
+
+class Tasks(nn.Module):
+    """What is learned on top while training, and dropped afterwards."""
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        super().__init__()
+        self.sources = {source: number for number, source in enumerate(sources)}
+        self.shared = nn.Linear(WIDTH, len(CLASS_CODES))
+        self.residual = nn.Embedding(len(sources), len(CLASS_CODES) * (WIDTH + 1))
+        nn.init.zeros_(self.residual.weight)
+        nn.init.normal_(self.shared.weight, std=0.02)
+        nn.init.constant_(self.shared.bias, -1.0)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(20.0)))
+
+    def class_logits(self, vectors: Tensor, sources: Tensor) -> Tensor:
+        """Shape (texts, categories)."""
+        residual = self.residual(sources).view(len(sources), len(CLASS_CODES), WIDTH + 1)
+        own = torch.einsum("bcw,bw->bc", residual[..., :WIDTH], vectors) + residual[..., WIDTH]
+        logits: Tensor = self.shared(vectors) + own
+        return logits
+
+
+@dataclass
+class _Run:
+    """A run under way: models, optimiser, where it is."""
+
+    encoder: SentenceEncoder
+    tasks: Tasks
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+def load_base(folder: Path) -> tuple[SentenceEncoder, Tokenizer]:
+    """The encoder before fine-tuning, from a folder with ``config.json``, ``model.safetensors``, ``tokenizer.json``."""
+    config = BertConfig.from_json_file(str(folder / "config.json"))
+    # Rows are seen once or twice, which hardly overfits, and drawing the dropout takes a quarter of a step on a CPU.
+    config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
+    bert = BertModel(config, add_pooling_layer=False)
+    weights = {name: tensor for name, tensor in load_file(folder / "model.safetensors").items() if "pooler" not in name}
+    missing, unexpected = bert.load_state_dict(weights, strict=False)
+    if [name for name in missing if "position_ids" not in name] or [n for n in unexpected if "position_ids" not in n]:
+        raise ValueError(f"{folder} does not hold the expected encoder: {missing[:3]} {unexpected[:3]}")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return SentenceEncoder(bert), tokenizer
+
+
+def fine_tune(
+    dataset: Dataset,
+    base: Path,
+    folder: Path,
+    settings: Settings = Settings(),
+    progress: Progress = lambda _: None,
+) -> SentenceEncoder:
+    """Fine-tune the encoder in ``base`` on the training rows; log, checkpoints and weights go into ``folder``.
+
+    A run that was cut off goes on from its last checkpoint when called again with the same settings and rows.
+    ``log.jsonl`` has a line every twenty steps; ``encoder.safetensors`` is the result.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # The moments of words not met for a while fade into denormal numbers, which make a step take three times as long.
+    torch.set_flush_denormal(True)
+    torch.manual_seed(settings.seed)
+    classes, pairs = class_examples(dataset.train), topic_examples(dataset.train)
+    batches = plan(
+        classes,
+        pairs,
+        epochs=settings.epochs,
+        class_size=settings.class_size,
+        topic_size=settings.topic_size,
+        topic_epochs=settings.topic_epochs,
+        seed=settings.seed,
+    )
+    encoder, tokenizer = load_base(base)
+    tasks = Tasks(sorted({_definition(example) for example in classes}))
+    run = _Run(encoder, tasks, _optimizer(encoder, tasks, settings))
+    identity = _identity(settings, batches, classes, pairs)
+    _resume(run, folder, identity)
+    progress(
+        f"{len(classes)} comments, {len(pairs)} pairs, {len(batches)} steps "
+        f"({sum(batch.kind == 'topic' for batch in batches)} of topic); starting at {run.step}"
+    )
+    encoder.train()
+    started, saved, first = time.monotonic(), time.monotonic(), run.step
+    sums: dict[str, list[float]] = {}
+    for step in range(run.step, len(batches)):
+        batch = batches[step]
+        chance = random.Random(f"{settings.seed} {step}")  # noqa: S311 - not for secrets
+        torch.manual_seed(settings.seed * 1_000_003 + step)
+        for group in run.optimizer.param_groups:
+            group["lr"] = group["peak"] * _schedule(step, len(batches), settings.warmup)
+        if batch.kind == "class":
+            parts = _class_losses(run, [classes[index] for index in batch.indices], tokenizer, settings, chance)
+        else:
+            parts = _topic_losses(run, [pairs[index] for index in batch.indices], tokenizer, settings, chance)
+        loss = sum(parts.values())
+        assert isinstance(loss, Tensor)
+        run.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch declares no types here
+        nn.utils.clip_grad_norm_([*encoder.parameters(), *tasks.parameters()], 1.0)
+        run.optimizer.step()
+        run.step = step + 1
+        for name, part in parts.items():
+            sums.setdefault(name, []).append(part.item())
+        if run.step % 20 == 0 or run.step == len(batches):
+            spent = time.monotonic() - started
+            line = {name: round(float(np.mean(values)), 4) for name, values in sums.items()}
+            left = spent / (run.step - first) * (len(batches) - run.step)
+            _log(folder, {"step": run.step, "of": len(batches), "seconds": round(spent), **line})
+            progress(f"step {run.step} of {len(batches)}, {left / 60:.0f} minutes left, {line}")
+            sums.clear()
+        if time.monotonic() - saved > settings.checkpoint_minutes * 60:
+            _save(run, folder, identity)
+            saved = time.monotonic()
+    _save(run, folder, identity)
+    save_file(_tensors(encoder), folder / "encoder.safetensors")
+    return encoder.eval()
+
+
+def load_fine_tuned(base: Path, weights: Path) -> tuple[SentenceEncoder, Tokenizer]:
+    """The encoder with the weights of ``encoder.safetensors`` or of a checkpoint, and its tokenizer."""
+    encoder, tokenizer = load_base(base)
+    tensors = load_file(weights)
+    if any(name.startswith("encoder.") for name in tensors):
+        tensors = {name.removeprefix("encoder."): t for name, t in tensors.items() if name.startswith("encoder.")}
+    encoder.load_state_dict(tensors)
+    return encoder.eval(), tokenizer
+
+
+def _class_losses(
+    run: _Run, examples: Sequence[ClassExample], tokenizer: Tokenizer, settings: Settings, chance: random.Random
+) -> dict[str, Tensor]:
+    varied = [vary_text(example, chance) for example in examples]
+    encoded = tokenizer.encode_batch([text for text, _ in varied])
+    ids, mask = _pad(encoded, settings.class_tokens)
+    vectors, _, marks = run.encoder(ids, mask)
+    sources = torch.tensor([run.tasks.sources[_definition(example)] for example in examples])
+    logits = run.tasks.class_logits(vectors, sources)
+    labels = torch.tensor([[example.labels.get(code, math.nan) for code in CLASS_CODES] for example in examples])
+    known = ~labels.isnan()
+    losses = functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
+    result = {"class": (losses * known).sum() / known.any(1).sum() / 2}
+    targets, weights = _mark_targets(examples, varied, encoded, ids.shape[1])
+    if weights.sum() > 0:
+        losses = functional.binary_cross_entropy_with_logits(marks, targets, reduction="none")
+        result["marks"] = settings.marks_weight * (losses * weights).sum() / weights.sum()
+    return result
+
+
+def _topic_losses(
+    run: _Run, pairs: Sequence[TopicExample], tokenizer: Tokenizer, settings: Settings, chance: random.Random
+) -> dict[str, Tensor]:
+    comments = [make_readable(pair.text).text for pair in pairs]
+    passages = [show_passage(pair, chance) for pair in pairs]
+    _, one, _ = run.encoder(*_pad(tokenizer.encode_batch(comments), settings.topic_tokens))
+    _, other, _ = run.encoder(*_pad(tokenizer.encode_batch(passages), settings.topic_tokens))
+    likeness = one @ other.T * run.tasks.log_scale.clamp(max=math.log(50.0)).exp()
+    target = torch.arange(len(pairs))
+    both = functional.cross_entropy(likeness, target) + functional.cross_entropy(likeness.T, target)
+    return {"topic": settings.topic_weight * both / 2}
+
+
+def _mark_targets(
+    examples: Sequence[ClassExample],
+    varied: Sequence[tuple[str, tuple[tuple[int, int, float], ...] | None]],
+    encoded: Sequence[Encoding],
+    tokens: int,
+) -> tuple[Tensor, Tensor]:
+    """For each token the share of raters who marked it, and what it weighs: harmless comments have no marks at all."""
+    targets, weights = torch.zeros(len(examples), tokens), torch.zeros(len(examples), tokens)
+    for row, (example, (_, marked), encoding) in enumerate(zip(examples, varied, encoded, strict=True)):
+        harmless = example.labels.get("hostile") == 0
+        if marked is None and not harmless:
+            continue
+        weights[row, 1 : min(len(encoding.ids), tokens) - 1] = 0.2 if marked is None else 1.0
+        for start, end, share in marked or ():
+            for index, (first, last) in enumerate(encoding.offsets[:tokens]):
+                if first < end and last > start and last > first:
+                    targets[row, index] = max(float(targets[row, index]), share)
+    return targets, weights
+
+
+def _pad(encoded: Sequence[Encoding], limit: int) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask, cut at ``limit`` tokens, the last one kept as the end."""
+    lists = [item.ids if len(item.ids) <= limit else [*item.ids[: limit - 1], item.ids[-1]] for item in encoded]
+    width = max(map(len, lists))
+    ids = torch.zeros(len(lists), width, dtype=torch.long)
+    mask = torch.zeros(len(lists), width, dtype=torch.long)
+    for row, items in enumerate(lists):
+        ids[row, : len(items)] = torch.tensor(items)
+        mask[row, : len(items)] = 1
+    return ids, mask
+
+
+def _optimizer(encoder: SentenceEncoder, tasks: Tasks, settings: Settings) -> torch.optim.Optimizer:
+    """AdamW; the lower a layer, the smaller its rate; no decay on biases and norms, more on the sources' own heads."""
+    layers = len(encoder.bert.encoder.layer)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in encoder.named_parameters():
+        if name.startswith("mark."):
+            rate = settings.rate_of_heads
+        else:
+            depth = int(name.split("layer.")[1].split(".")[0]) + 1 if "layer." in name else 0
+            rate = settings.rate * settings.rate_decay_by_layer ** (layers - depth)
+        decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    groups.setdefault((settings.rate_of_heads, settings.weight_decay), []).extend(tasks.shared.parameters())
+    groups.setdefault((settings.rate_of_heads, 0.3), []).extend(tasks.residual.parameters())
+    groups.setdefault((settings.rate_of_heads, 0.0), []).append(tasks.log_scale)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "lr": rate, "peak": rate, "weight_decay": decay}
+            for (rate, decay), parameters in groups.items()
+        ],
+        fused=True,
+    )
+
+
+def _schedule(step: int, steps: int, warmup: float) -> float:
+    """Linear up over the warm-up, then linear down to nothing."""
+    begin = max(1.0, warmup * steps)
+    return min((step + 1) / begin, (steps - step) / max(1.0, steps - begin))
+
+
+def _definition(example: ClassExample) -> str:
+    return DEFINITIONS.get(example.source, example.source)
+
+
+def _identity(
+    settings: Settings, batches: Sequence[Batch], classes: Sequence[ClassExample], pairs: Sequence[TopicExample]
+) -> str:
+    """A hash of everything that a checkpoint must agree with."""
+    facts = {name: value for name, value in asdict(settings).items() if name != "checkpoint_minutes"}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for batch in batches:
+        digest.update(f"{batch.kind}{batch.indices}".encode())
+    for text in [*(example.text for example in classes), *(pair.text for pair in pairs)]:
+        digest.update(text.encode())
+    return digest.hexdigest()
+
+
+def _tensors(encoder: SentenceEncoder) -> dict[str, Tensor]:
+    return {name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}
+
+
+def _save(run: _Run, folder: Path, identity: str) -> None:
+    """Weights and the optimiser's state, as plain tensors, written aside and renamed."""
+    tensors = {f"encoder.{name}": tensor for name, tensor in _tensors(run.encoder).items()}
+    tensors |= {f"tasks.{name}": tensor.contiguous() for name, tensor in run.tasks.state_dict().items()}
+    for number, values in run.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": value.contiguous() for name, value in values.items()}
+    aside = folder / ".checkpoint.safetensors"
+    save_file(tensors, aside, metadata={"identity": identity, "step": str(run.step)})
+    aside.replace(folder / "checkpoint.safetensors")
+
+
+def _resume(run: _Run, folder: Path, identity: str) -> None:
+    """Take up a checkpoint of the same run, if there is one. Raises ``ValueError`` for one of another run."""
+    path = folder / "checkpoint.safetensors"
+    if not path.exists():
+        return
+    facts = _metadata(path)
+    if facts.get("identity") != identity:
+        raise ValueError(f"{path} is from a run with other settings or rows: choose another folder, or delete it")
+    tensors = load_file(path)
+    run.encoder.load_state_dict(_under(tensors, "encoder."))
+    run.tasks.load_state_dict(_under(tensors, "tasks."))
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _under(tensors, "optimizer.").items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = tensor
+    run.optimizer.load_state_dict({"state": state, "param_groups": run.optimizer.state_dict()["param_groups"]})
+    run.step = int(facts["step"])
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with path.open("rb") as file:
+        header: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    facts: dict[str, str] = header.get("__metadata__", {})
+    return facts
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _log(folder: Path, line: dict[str, Any]) -> None:
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def read_log(folder: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a run's log."""
+    for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
+        yield json.loads(line)

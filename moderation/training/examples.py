@@ -1,0 +1,231 @@
+"""Rows as the encoder learns from them: which, how often, and which batches make a step.
+
+Two kinds of batch. *Class* batches hold single comments with the labels known of them. *Topic* batches hold pairs of a
+passage and a comment that belong together, all from one blog, so that every other passage of the batch is a negative of
+the hard kind: the same writer, the same readers, another subject.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from moderation.encoder import make_readable, read_post
+from moderation.topic import MIN_WORDS
+from moderation.training.dataset import is_for_heads
+from moderation.training.disguise import disguise, swap_identities
+from moderation.training.rows import Row
+
+# How often a row of a source is seen in one epoch. Fragments and machine-made sentences less, what is most like a
+# comment on a blog, or ours, more. The vocabulary is English: sources in other languages are left to the n-grams.
+TIMES = {
+    "kaggle-insults": 2.0,
+    "seed": 2.0,
+    "hatemoji": 1.4,
+    "jigsaw-furkancaglayan": 0.7,
+    "hatexplain": 0.4,
+    "edos": 0.5,
+    "misogyny-eacl2021": 0.6,
+    "vicomtech-stormfront": 0.3,
+    "paradetox": 0.15,
+    "goemotions": 0.5,
+    "youtube-uci": 0.5,
+    "staticman-popcorn-demo": 0.2,
+    "germeval2018": 0.0,
+    "germeval2021": 0.0,
+    "told-br": 0.0,
+    "korean-hate-speech": 0.0,
+    "cold-zh": 0.0,
+}
+DISGUISED_SHARE = 0.15
+SWAPPED_SHARE = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class ClassExample:
+    """One comment's text and what is known of it.
+
+    ``marked`` holds (start, end, share of raters) where raters marked the hostile part, if they were asked; offsets are
+    in ``text``.
+    """
+
+    text: str
+    source: str
+    labels: dict[str, float]
+    weight: float
+    marked: tuple[tuple[int, int, float], ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicExample:
+    """A comment on a post of a blog, with everything of the post that may be shown beside it."""
+
+    text: str
+    blog: str
+    post: str
+    passages: tuple[str, ...]
+    neighbours: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step's examples: indices of class examples, or of topic examples."""
+
+    kind: str
+    indices: tuple[int, ...]
+
+
+def class_examples(rows: Sequence[Row]) -> list[ClassExample]:
+    """The rows that teach a category other than off-topic, without those kept for the heads."""
+    campaigns = Counter(row.extra["cluster"] for row in rows if row.labels.get("spam") == 1 and "cluster" in row.extra)
+    examples = []
+    for row in rows:
+        labels = {code: float(value) for code, value in row.labels.items() if code != "off_topic"}
+        if not labels or is_for_heads(row) or TIMES.get(row.source, 1.0) == 0:
+            continue
+        marked = None
+        if "marked" in row.extra:
+            marked = tuple((start, end, share) for start, end, share in json.loads(row.extra["marked"]))
+            # The share of the raters says more than their majority: most comments are doubtful.
+            labels["hostile"] = float(row.extra["toxic_share"])
+        times = campaigns.get(row.extra.get("cluster", ""), 1) if labels.get("spam") == 1 else 1
+        examples.append(ClassExample(row.comment.text, row.source, labels, times**-0.5, marked))
+    return examples
+
+
+def topic_examples(rows: Sequence[Row]) -> list[TopicExample]:
+    """Comments on their own post, of eight words and more, without the blogs kept for the heads."""
+    examples = []
+    for row in rows:
+        post = row.comment.post
+        if row.labels.get("off_topic") != 0 or post is None or is_for_heads(row) or not row.group.startswith("blog:"):
+            continue
+        neighbours = [item.text or "" for item in (row.comment.thread or ())]
+        if row.comment.parent is not None:
+            neighbours.append(row.comment.parent.text or "")
+        examples.append(
+            TopicExample(
+                row.comment.text,
+                row.group,
+                post.id or f"{post.title}\n{post.text}",
+                tuple(read_post(post)),
+                tuple(text for text in neighbours if len(text.split()) >= MIN_WORDS),
+            )
+        )
+    return examples
+
+
+def plan(
+    examples: Sequence[ClassExample],
+    pairs: Sequence[TopicExample],
+    *,
+    epochs: float,
+    class_size: int,
+    topic_size: int,
+    topic_epochs: float,
+    seed: int,
+) -> list[Batch]:
+    """The batches of a whole run in order: class batches of alike lengths, topic batches spread evenly among them."""
+    chance = random.Random(seed)  # noqa: S311 - not for secrets
+    drawn: list[int] = []
+    for index, example in enumerate(examples):
+        times = epochs * TIMES.get(example.source, 1.0) * example.weight
+        drawn += [index] * (int(times) + (chance.random() < times % 1))
+    chance.shuffle(drawn)
+    classes = []
+    pool = class_size * 40
+    for start in range(0, len(drawn), pool):
+        part = sorted(drawn[start : start + pool], key=lambda index: len(examples[index].text))
+        batches = [tuple(part[at : at + class_size]) for at in range(0, len(part), class_size)]
+        chance.shuffle(batches)
+        classes += [Batch("class", batch) for batch in batches]
+    topics = [
+        Batch("topic", batch) for _ in range(round(topic_epochs)) for batch in _topic_batches(pairs, topic_size, chance)
+    ]
+    chance.shuffle(topics)
+    places = [((number + 0.5) / len(classes), 0, batch) for number, batch in enumerate(classes)]
+    places += [((number + 0.5) / len(topics), 1, batch) for number, batch in enumerate(topics)]
+    return [batch for _, _, batch in sorted(places, key=lambda place: place[:2])]
+
+
+def _topic_batches(pairs: Sequence[TopicExample], size: int, chance: random.Random) -> Iterator[tuple[int, ...]]:
+    """Pairs of one blog, each on another post; half of the batches draw from posts alike by TF-IDF."""
+    by_blog: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for index, pair in enumerate(pairs):
+        by_blog[pair.blog][pair.post].append(index)
+    for posts in by_blog.values():
+        order = _alike_in_a_row(posts, pairs, chance)
+        waiting = {post: chance.sample(indices, len(indices)) for post, indices in posts.items()}
+        rounds = 0
+        while any(waiting.values()):
+            keys = [post for post in order if waiting[post]]
+            if rounds % 2:
+                chance.shuffle(keys)
+            rounds += 1
+            for start in range(0, len(keys), size):
+                batch = tuple(waiting[post].pop() for post in keys[start : start + size])
+                if len(batch) >= 4:
+                    yield batch
+
+
+def _alike_in_a_row(posts: dict[str, list[int]], pairs: Sequence[TopicExample], chance: random.Random) -> list[str]:
+    """The posts of a blog, ordered so that each is followed by the most similar one not yet placed."""
+    keys = sorted(posts)
+    texts = [" ".join(pairs[posts[key][0]].passages[:8]) or "post" for key in keys]
+    vectors = TfidfVectorizer(sublinear_tf=True, dtype=np.float32).fit_transform([f"{text} post" for text in texts])
+    likeness = (vectors @ vectors.T).toarray()
+    at = chance.randrange(len(keys))
+    order = [at]
+    left = set(range(len(keys))) - {at}
+    while left:
+        at = max(left, key=lambda other: (likeness[at, other], -other))
+        left.remove(at)
+        order.append(at)
+    return [keys[index] for index in order]
+
+
+def vary_text(example: ClassExample, chance: random.Random) -> tuple[str, tuple[tuple[int, int, float], ...] | None]:
+    """The text as the encoder reads it this time, and the marked stretches in it (``None``: not known).
+
+    Some are disguised, some have identity words swapped; those have no marks, as their letters have moved.
+    """
+    text, marked = example.text, example.marked
+    if chance.random() < SWAPPED_SHARE:
+        swapped = swap_identities(text, chance)
+        if swapped != text:
+            text, marked = swapped, None
+    if chance.random() < DISGUISED_SHARE:
+        text, marked = disguise(text, chance), None
+    readable = make_readable(text)
+    if marked is not None:
+        marked = tuple(_moved(marked, readable.origins, len(text)))
+    return readable.text, marked
+
+
+def _moved(
+    marked: Sequence[tuple[int, int, float]], origins: Sequence[int], length: int
+) -> Iterator[tuple[int, int, float]]:
+    """Stretches of the original, where they are in the readable text."""
+    shares = [0.0] * (length + 1)
+    for start, end, share in marked:
+        shares[start:end] = [share] * (end - start)
+    start, current = 0, 0.0
+    for index, origin in enumerate([*origins, length]):
+        share = shares[origin] if index < len(origins) else 0.0
+        if share != current:
+            if current:
+                yield start, index, current
+            start, current = index, share
+
+
+def show_passage(pair: TopicExample, chance: random.Random) -> str:
+    """What stands for the post this time: mostly a passage, at times an earlier comment of the thread."""
+    if pair.neighbours and chance.random() < 0.2:
+        return make_readable(chance.choice(pair.neighbours)).text
+    return chance.choice(pair.passages)

@@ -1,0 +1,190 @@
+"""The heads of the full tier: what the encoder sees, what the words say and the facts, weighed against each other.
+
+They are fitted on rows that neither the encoder nor the lexical heads behind these logits have learned from
+(:func:`moderation.training.dataset.is_for_heads`): on rows of its own training an encoder is surer than it will ever be
+again, and heads would believe it too much. Moderators' labels are such rows too, which is why heads can be refitted on
+them in seconds while the encoder stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from joblib import Memory
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from moderation import signals, topic
+from moderation.categories import CODES
+from moderation.encoder import WIDTH, Encoder
+from moderation.errors import DataError
+from moderation.heads import FullHeads, Heads, Vectors
+from moderation.model import CONTEXT, MARKS
+from moderation.training.points import calibration_rows, fit_knots, operating_points, stack_knots
+from moderation.training.table import NEAR_A_BLOG, Table, read_table
+
+_MANNERS = ("capitals", "exclamations", "disguised", "stretched")
+_HOSTILE_WORDS = tuple(f"lexical_{code}" for code in CODES if code not in {"spam", "off_topic"})
+# What only some sources know of a comment would tell its source, and with it the label.
+_UNEVEN = ("author_", "has_parent", "has_thread", "parent_", "thread_", "trackback", "honeypot")
+_FACTS = tuple(name for name in signals.NAMES if not name.startswith(_UNEVEN))
+
+
+@dataclass(frozen=True, slots=True)
+class FullRecipe:
+    """What one head of the full tier sees, and how strongly it is held back.
+
+    ``regularisation`` is ``C`` of scikit-learn's LogisticRegression over standardised columns. ``elsewhere`` is what
+    rows of sources that are neither like a blog nor ours weigh; ``by_source`` gives each source an intercept while
+    fitting. ``reads`` says whether the encoder's class vector and marks are seen.
+    """
+
+    context: tuple[str, ...]
+    regularisation: float
+    elsewhere: float = 1.0
+    by_source: bool = True
+    reads: bool = True
+
+
+_PART_OF_HOSTILE = FullRecipe((*_MANNERS, *_HOSTILE_WORDS), 0.01)
+FULL_RECIPES: Mapping[str, FullRecipe] = {
+    "hostile": replace(_PART_OF_HOSTILE, elsewhere=0.3),
+    "spam": FullRecipe((*_FACTS, "has_passages", "vector_best", "vector_mean", "lexical_spam"), 0.01, by_source=False),
+    "off_topic": FullRecipe(
+        (*topic.NAMES, *topic.VECTOR_NAMES, "lexical_off_topic"), 0.1, by_source=False, reads=False
+    ),
+    "insult": _PART_OF_HOSTILE,
+    "threat": _PART_OF_HOSTILE,
+    "identity_attack": _PART_OF_HOSTILE,
+    "profanity": _PART_OF_HOSTILE,
+    "severe": _PART_OF_HOSTILE,
+}
+
+Progress = Callable[[str], None]
+
+
+def fit_full(
+    kept: Table,
+    cross: Heads,
+    validation: Table,
+    validation_logits: NDArray[np.float64],
+    encoder: Encoder,
+    *,
+    memory: Memory | None = None,
+    progress: Progress = lambda _: None,
+) -> tuple[FullHeads, dict[str, Any]]:
+    """Fit, calibrate and measure the heads of the full tier.
+
+    Args:
+        kept: Training rows that neither ``encoder`` nor ``cross`` have seen.
+        cross: Lexical heads fitted on the other training rows.
+        validation: Rows to calibrate and measure on.
+        validation_logits: What the lexical heads that are shipped say of those.
+        encoder: The exported encoder, as it will be shipped.
+        memory: Where vectors read before are kept.
+        progress: Hears what is being done.
+
+    Returns:
+        The heads, and the tier's part of ``operating_points.json``.
+
+    Raises:
+        DataError: The rows do not hold both labels of a category.
+    """
+    progress(f"reading {len(kept.rows):,} rows with the encoder")
+    vectors = read_table(kept, encoder, memory)
+    progress(f"reading {len(validation.rows):,} validation rows with the encoder")
+    validation_vectors = read_table(validation, encoder, memory)
+    progress("fitting the heads of the full tier")
+    heads = fit_full_heads(kept, vectors, cross.logits(kept.features))
+    logits = heads.logits(validation_vectors, validation.features.dense, validation_logits)
+    knots = []
+    for head, code in enumerate(CODES):
+        index, labels, weights = calibration_rows(code, validation)
+        knots.append(fit_knots(logits[index, head], labels, weights))
+    heads = replace(heads, knots=stack_knots(knots))
+    probabilities = heads.calibrate(logits)
+    return heads, {code: operating_points(code, validation, probabilities) for code in CODES}
+
+
+def fit_full_heads(
+    table: Table,
+    vectors: Vectors,
+    lexical: NDArray[np.float64],
+    recipes: Mapping[str, FullRecipe] = FULL_RECIPES,
+) -> FullHeads:
+    """The heads of the full tier, not yet calibrated, from rows with their vectors and lexical logits."""
+    context = np.hstack([table.features.dense, vectors.related, lexical]).astype(np.float32)
+    mean, scale = _moments(context)
+    blank = FullHeads(CODES, np.zeros((0, 0), np.float32), mean, scale, *np.zeros((3, 0)))  # only its moments are used
+    context = blank.standardise(context)
+    windows = vectors.windows[_telling_windows(vectors)].astype(np.float64)
+    centre, spread = windows.mean(axis=0), np.maximum(windows.std(axis=0), 1e-3)
+    windows = (windows - centre) / spread
+    fitted = [_fit_head(code, recipes[code], table, windows, context) for code in CODES]
+    window_weights = np.stack([head.windows for head in fitted], axis=1) / spread[:, None]
+    return FullHeads(
+        codes=CODES,
+        window_weights=window_weights.astype(np.float32),
+        mean=mean,
+        scale=scale,
+        context_weights=np.stack([head.context for head in fitted], axis=1).astype(np.float32),
+        intercept=np.array([head.intercept for head in fitted]) - centre @ window_weights,
+        knots=np.tile(np.array([[-1.0, 1.0], [-1.0, 1.0]]), (len(CODES), 1, 1)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Coefficients:
+    """One fitted head: weights of window columns and context features, and the mean intercept of its sources."""
+
+    windows: NDArray[np.float64]
+    context: NDArray[np.float64]
+    intercept: float
+
+
+def _fit_head(
+    code: str, recipe: FullRecipe, table: Table, windows: NDArray[np.float64], context: NDArray[np.float32]
+) -> _Coefficients:
+    index = np.flatnonzero(table.known(code))
+    target = table.labels[index, CODES.index(code)]
+    if len(np.unique(target)) < 2:
+        raise DataError(f"no head for {code}: the rows kept for the heads do not hold both labels")
+    columns = [CONTEXT.index(name) for name in recipe.context]
+    sources = np.array([table.rows[row].source for row in index.tolist()])
+    weights = table.weights[index] * np.where(np.isin(sources, list(NEAR_A_BLOG)), 1, recipe.elsewhere)
+    names, numbers = np.unique(sources, return_inverse=True)
+    intercepts = np.eye(len(names))[numbers] * recipe.by_source
+    read = windows[index] if recipe.reads else windows[index][:, :0]
+    seen = np.hstack([read, context[index][:, columns], intercepts * 3])
+    head = LogisticRegression(C=recipe.regularisation, max_iter=2000).fit(
+        seen, target, sample_weight=weights / weights.mean()
+    )
+    parts = np.split(head.coef_[0], np.cumsum([read.shape[1], len(columns)]))
+    own = np.zeros(WIDTH + len(MARKS))
+    own[: read.shape[1]] = parts[0]
+    all_context = np.zeros(len(CONTEXT))
+    all_context[columns] = parts[1]
+    mean_intercept = np.average((intercepts * 3) @ parts[2], weights=weights)
+    return _Coefficients(own, all_context, float(head.intercept_[0] + mean_intercept))
+
+
+def _telling_windows(vectors: Vectors) -> NDArray[np.int64]:
+    """Of each comment the window whose marks are highest: the one that a label is most likely about."""
+    highest = vectors.windows[:, WIDTH]
+    order = np.lexsort((-highest, vectors.owners))
+    return order[np.flatnonzero(np.diff(vectors.owners[order], prepend=-1))]
+
+
+def _moments(context: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each feature; of what needs a post, over the rows that have one."""
+    mean, deviation = context.mean(axis=0, dtype=np.float64), context.std(axis=0, dtype=np.float64)
+    for flag, names in (("has_topic", topic.NAMES), ("has_passages", topic.VECTOR_NAMES[1:])):
+        have = context[:, CONTEXT.index(flag)] > 0
+        if have.any():
+            columns = [CONTEXT.index(name) for name in names]
+            mean[columns], deviation[columns] = context[have][:, columns].mean(0), context[have][:, columns].std(0)
+    # A feature that hardly varies in training must not become huge when it does vary.
+    return mean.astype(np.float32), np.maximum(deviation, 0.05).astype(np.float32)

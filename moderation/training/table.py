@@ -1,0 +1,226 @@
+"""Rows as tables of what heads are fitted on: features, vectors, labels and weights.
+
+Reading features takes longer than fitting on them, so what was read before comes from a cache when there is one. Its
+keys are digests of the comments and of the code that reads them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from joblib import Memory, Parallel, delayed
+from numpy.typing import NDArray
+
+from moderation import encoder as encoder_module
+from moderation import model, normalise, signals, topic
+from moderation.categories import CODES, MAY_ABSTAIN
+from moderation.comment import MAX_TEXT_CHARS, Author, Comment
+from moderation.encoder import Encoder
+from moderation.heads import FIELDS, Features, Vectors
+from moderation.model import DENSE, extract, read_vectors
+from moderation.topic import TopicModel
+from moderation.training.adapters.reading import spread
+from moderation.training.dataset import is_for_heads
+from moderation.training.rows import Row
+
+# Operating points tell how many *good comments of a blog* a line touches, so they are measured where such comments
+# are: blogs, forums and talk pages, not collections of hate in which the harmless rows were chosen to be hard. Nor
+# toxic-spans, whose raters disagree on most comments: good comments are not so doubtful.
+LIKE_A_BLOG = frozenset({"blog-threads", "blog-pr-moderation", "kaggle-insults", "jigsaw-predibase", "jigsaw-fastbert"})
+NEAR_A_BLOG = LIKE_A_BLOG | {"jigsaw-furkancaglayan", "toxic-spans", "ruddit", "seed"}
+# People talking to people, with no post of ours: that a comment has none, or is long, must not make it spam.
+TALK = frozenset({"jigsaw-predibase", "jigsaw-fastbert", "toxic-spans", "ruddit", "goemotions", "kaggle-insults"})
+TALK_SHARE = 0.2
+TALK_WEIGHT = 0.5
+COPIES_SHARE = 0.4
+COPIES_WEIGHT = 0.5
+_CHUNK = 4_000
+_VECTORS_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows with everything a head may be fitted on. ``labels`` is NaN where unknown, shape (rows, categories)."""
+
+    rows: Sequence[Row]
+    features: Features
+    labels: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    def known(self, code: str) -> NDArray[np.bool_]:
+        """Which rows have a label of the category that a head may learn from, shape (rows,)."""
+        known: NDArray[np.bool_] = ~np.isnan(self.labels[:, CODES.index(code)])
+        if code in MAY_ABSTAIN:
+            known &= self.features.dense[:, DENSE.index("has_topic")] > 0
+        return known
+
+    def take(self, index: NDArray[np.int64]) -> Table:
+        """The table of the rows at ``index``."""
+        return Table(
+            [self.rows[number] for number in index.tolist()],
+            Features(
+                {name: [texts[number] for number in index.tolist()] for name, texts in self.features.fields.items()},
+                self.features.dense[index],
+            ),
+            self.labels[index],
+            self.weights[index],
+        )
+
+
+def build_table(rows: Sequence[Row], topic_model: TopicModel, memory: Memory | None, jobs: int) -> Table:
+    """The features of the rows, read in ``jobs`` processes."""
+    labels = np.array([[row.labels.get(code, np.nan) for code in CODES] for row in rows], float)
+    features = _extract([row.comment for row in rows], topic_model.idf, memory, jobs)
+    return Table(rows, features, labels, np.array([row.weight for row in rows]))
+
+
+def read_table(table: Table, encoder: Encoder, memory: Memory | None) -> Vectors:
+    """What the encoder makes of the rows; it reads several side by side itself."""
+    read = memory.cache(_read_chunk, ignore=["comments", "encoder"], verbose=0) if memory else _read_chunk
+    code = hashlib.sha256(encoder.digest.encode())
+    for module in (model, normalise, encoder_module, topic):
+        code.update(Path(module.__file__ or "").read_bytes())
+    comments = [row.comment for row in table.rows]
+    parts, owners, before = [], [], 0
+    for start in range(0, len(comments), _VECTORS_CHUNK):
+        chunk = comments[start : start + _VECTORS_CHUNK]
+        part = read([code.hexdigest(), *(comment.digest() for comment in chunk)], chunk, encoder)
+        parts.append(part)
+        owners.append(part.owners + before)
+        before += len(chunk)
+    return Vectors(
+        np.concatenate([part.windows for part in parts]),
+        np.concatenate(owners),
+        np.concatenate([part.related for part in parts]),
+    )
+
+
+def with_talk(rows: Sequence[Row]) -> list[Row]:
+    """The rows, and a sample of people's talk (:data:`TALK`) once more as comments that are no spam."""
+    talk = [
+        replace(row, id=f"{row.id}~talk", labels={"spam": 0}, weight=row.weight * TALK_WEIGHT)
+        for row in rows
+        if row.source in TALK and "spam" not in row.labels and spread(f"talk {row.id}") < TALK_SHARE
+    ]
+    return [*rows, *talk]
+
+
+def with_copies(rows: Sequence[Row]) -> list[Row]:
+    """The rows, and a share of the genuine comments on blogs once more with a spammer's link put in.
+
+    Spam copies what readers said and adds a link. The links are those of the spam rows, one of each campaign; the form
+    (bare, HTML, BBCode, in the sentence, behind the author's name) goes by hash. Rows kept for the heads of the full
+    tier get links of such rows only, and the others those of the others.
+    """
+    pools: dict[bool, dict[str, tuple[str, str]]] = {True: {}, False: {}}
+    for row in rows:
+        if row.labels.get("spam") != 1:
+            continue
+        author = row.comment.author
+        urls = [*([author.url] if author and author.url else []), *signals.find_links(row.comment.text)]
+        if urls:
+            name = (author.name if author else None) or "click here"
+            pools[is_for_heads(row)].setdefault(row.extra.get("cluster", row.id), (urls[0], name))
+    links = {kept: [pool[key] for key in sorted(pool)] for kept, pool in pools.items()}
+    copies = []
+    for row in rows:
+        pool = links[is_for_heads(row)]
+        if row.labels.get("spam") != 0 or not row.group.startswith("blog:") or not pool:
+            continue
+        if spread(f"copy {row.id}") >= COPIES_SHARE or len(row.comment.text) > MAX_TEXT_CHARS // 2:
+            continue
+        url, name = pool[int(spread(f"link {row.id}") * len(pool))]
+        comment, where = _put_link(row.comment, url, name, spread(f"form {row.id}"))
+        copies.append(
+            replace(
+                row,
+                id=f"{row.id}~copy",
+                comment=comment,
+                labels={"spam": 1},
+                weight=row.weight * COPIES_WEIGHT,
+                extra={**row.extra, "copy": where},
+            )
+        )
+    return [*rows, *copies]
+
+
+def _put_link(comment: Comment, url: str, name: str, form: float) -> tuple[Comment, str]:
+    """The comment with a link in one of seven forms (``form`` from 0 to 1), and where it is: text or author."""
+    if form < 0.25:
+        return replace(comment, author=Author(name=name, url=url)), "author"
+    words = comment.text.split(" ")
+    half = len(words) // 2
+    texts = (
+        f"{comment.text} {url}",
+        f"{comment.text}\n\n{url}",
+        f'{comment.text} <a href="{url}">{name}</a>',
+        f"{comment.text}\n[url={url}]{name}[/url]",
+        " ".join([*words[:half], url, *words[half:]]),
+        f"{comment.text} {name}: {url}",
+    )
+    return replace(comment, text=texts[int((form - 0.25) / 0.75 * len(texts))]), "text"
+
+
+def vary(rows: Sequence[Row]) -> list[Row]:
+    """Three rows of a third of the weight for each row with a spam label, lacking what a platform may not send.
+
+    The second has no author, the third no post either, so that the absence of either says nothing. None has a thread,
+    which only sources of approved comments know. They carry the spam label alone; other labels stay with a row as it
+    was. A spam campaign of ``n`` rows weighs as much as the root of ``n`` single ones: it says the same n times.
+    """
+    campaigns = Counter(row.extra["cluster"] for row in rows if row.labels.get("spam") == 1 and "cluster" in row.extra)
+    varied: list[Row] = []
+    for row in rows:
+        others = {code: label for code, label in row.labels.items() if code != "spam"}
+        if others:
+            varied.append(replace(row, labels=others))
+        if "spam" in row.labels:
+            alone = replace(row.comment, parent=None, thread=None)
+            bare = replace(alone, author=None)
+            comments: tuple[Comment, ...] = (alone, bare, replace(bare, post=None))
+            if row.extra.get("copy") == "author":
+                comments = (alone,)  # without its author it would be a genuine comment again
+            label = row.labels["spam"]
+            repeats = campaigns[row.extra.get("cluster", "")] if label else 0
+            weight = row.weight / len(comments) / max(repeats, 1) ** 0.5
+            varied += [
+                replace(row, id=f"{row.id}~{number}", comment=comment, labels={"spam": label}, weight=weight)
+                for number, comment in enumerate(comments)
+            ]
+    return varied
+
+
+def like_a_blog(table: Table) -> NDArray[np.bool_]:
+    """Which rows are such as a blog gets, shape (rows,)."""
+    return np.array([row.source in LIKE_A_BLOG for row in table.rows])
+
+
+def _extract(comments: Sequence[Comment], idf: NDArray[np.float32], memory: Memory | None, jobs: int) -> Features:
+    """:func:`moderation.model.extract` in several processes; what was read before comes from the cache."""
+    read = memory.cache(_extract_chunk, ignore=["comments", "idf"], verbose=0) if memory else _extract_chunk
+    chunks = [comments[start : start + _CHUNK] for start in range(0, len(comments), _CHUNK)]
+    # Digests are hashed much quicker than comments. Features depend on the code that makes them, too.
+    code = hashlib.sha256(idf.tobytes())
+    for module in (model, normalise, signals, topic):
+        code.update(Path(module.__file__ or "").read_bytes())
+    keys = [
+        [code.hexdigest(), *(f"{item.digest()} {sorted(item.hints.items())}" for item in chunk)] for chunk in chunks
+    ]
+    parts = Parallel(n_jobs=jobs)(delayed(read)(key, chunk, idf) for key, chunk in zip(keys, chunks, strict=True))
+    return Features(
+        {name: [text for part in parts for text in part.fields[name]] for name in FIELDS},
+        np.concatenate([part.dense for part in parts]),
+    )
+
+
+def _extract_chunk(key: Sequence[str], comments: Sequence[Comment], idf: NDArray[np.float32]) -> Features:  # noqa: ARG001 - what the cache looks up
+    return extract(comments, TopicModel(idf))
+
+
+def _read_chunk(key: Sequence[str], comments: Sequence[Comment], encoder: Encoder) -> Vectors:  # noqa: ARG001 - what the cache looks up
+    return read_vectors(comments, encoder)

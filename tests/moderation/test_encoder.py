@@ -1,0 +1,289 @@
+"""What the encoder reads points back into the comment; what it sees hangs on the text alone, wherever that stands."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moderation.comment import Post
+from moderation.encoder import (
+    MAX_PASSAGES,
+    MAX_WINDOWS,
+    STRIDE_TOKENS,
+    WIDTH,
+    WINDOW_TOKENS,
+    Encoder,
+    Readable,
+    make_readable,
+    read_post,
+)
+from moderation.errors import EncoderUnavailable
+from moderation.shipped import shipped_folder
+
+ABUSE = "You are a worthless idiot and nobody will ever love you, so go away and rot."
+HARMLESS = "The oven should be hot before the loaf goes in, and the crust turns brown after half an hour. "
+
+
+def plain(text):
+    return Readable(text, range(len(text)))
+
+
+def original(readable, text, part):
+    """What of the comment's own text became ``part`` of the readable one."""
+    start = readable.text.index(part)
+    return text[readable.origins[start] : readable.origins[start + len(part) - 1] + 1]
+
+
+@pytest.fixture(scope="module")
+def files():
+    found = sorted(shipped_folder("models").glob("encoder-*"))
+    if not found:
+        pytest.skip("no encoder is shipped: there is no folder models/encoder-*")
+    return found[0] / "encoder.onnx", found[0] / "tokenizer.json"
+
+
+@pytest.fixture(scope="module")
+def encoder(files):
+    return Encoder.load(*files, threads=1)
+
+
+# --- readable text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("good \U0001f44d", "thumbs up sign"),
+        ("\U0001f4a9", "pile of poo"),
+        ("\U0001f44d\U0001f3ff", "dark skin"),
+        ("\u2764\ufe0f", "heavy black heart"),
+        ("\U0001f469\u200d\U0001f52c", "woman  microscope"),
+        ("\U0001f1ec\U0001f1e7", "g  b"),
+    ],
+)
+def test_pictures_are_read_by_their_names(text, said):
+    assert said in make_readable(text).text
+
+
+def test_a_row_of_one_picture_is_emphasis_and_no_more():
+    two, ten = make_readable("\U0001f4a9" * 2).text, make_readable("\U0001f4a9" * 10).text
+    assert two == ten
+    assert ten.count("pile of poo") == 2
+    assert make_readable("\U0001f4a9").text.count("pile of poo") == 1
+
+
+def test_a_name_points_at_its_picture():
+    text = "you \U0001f4a9 head"
+    readable = make_readable(text)
+    assert original(readable, text, "pile of poo") == "\U0001f4a9"
+    assert original(readable, text, "head") == "head"
+
+
+def test_a_long_address_keeps_its_host_and_loses_its_tail():
+    text = f"see https://example.com/{'a' * 30}/{'b' * 200} for more"
+    readable = make_readable(text)
+    assert "https://example.com/" in readable.text
+    assert len(readable.text) < 100
+    assert original(readable, text, "for more") == "for more"
+
+
+def test_a_short_address_and_plain_words_stay_as_they_are():
+    text = "see https://example.com/page for more"
+    assert make_readable(text) == plain(text)
+
+
+def test_disguises_are_undone_before_reading():
+    assert make_readable("i\u200bd\u200bi\u200bo\u200bt").text == "idiot"
+
+
+PIECES = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(
+        ["\U0001f4a9", "\U0001f44d\U0001f3ff", "\u2764\ufe0f", "\u200b", "b@stard", "f u c k", "sooooo", "\ufb03", " "]
+    ),
+    st.integers(0, 200).map(lambda length: f"https://example.com/{'x' * length}"),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(PIECES, max_size=12).map("".join))
+def test_origins_always_point_into_the_original(text):
+    readable = make_readable(text)
+    origins = list(readable.origins)
+    assert len(origins) == len(readable.text)
+    assert all(0 <= origin < len(text) for origin in origins)
+    assert origins == sorted(origins)
+
+
+# --- posts
+
+
+def test_a_post_is_read_in_passages_behind_its_title():
+    texts = read_post(Post(title="On  bread", text="<p>" + HARMLESS * 20 + "</p>"))
+    assert len(texts) > 1
+    assert all(text.startswith("On bread. ") for text in texts)
+    assert " ".join(text.removeprefix("On bread. ") for text in texts) == " ".join((HARMLESS * 20).split())
+
+
+def test_of_a_long_post_passages_are_read_from_all_over_it():
+    words = [f"w{number}" for number in range(20_000)]
+    texts = read_post(Post(text=" ".join(words)))
+    assert len(texts) == MAX_PASSAGES
+    assert "w0 " in texts[0]
+    assert texts[-1].endswith("w19999")
+
+
+@pytest.mark.parametrize("post", [Post(), Post(id="p1"), Post(title=" ", text="<p></p>")])
+def test_an_empty_post_has_no_passages(post):
+    assert read_post(post) == []
+
+
+def test_a_title_alone_is_a_passage():
+    assert read_post(Post(title="On bread")) == ["On bread"]
+
+
+# --- windows
+
+
+def test_a_short_text_is_one_window(encoder):
+    [window] = encoder.windows(plain("word " * (WINDOW_TOKENS - 2)))
+    assert len(window.ids) == WINDOW_TOKENS
+
+
+def test_an_empty_text_is_one_window_without_tokens(encoder):
+    [window] = encoder.read(make_readable("\u200b"))
+    assert window.marks.shape == (0,)
+    assert window.spans.shape == (0, 2)
+    assert window.class_vector.shape == (WIDTH,)
+
+
+@pytest.mark.parametrize("tokens", [WINDOW_TOKENS - 1, 222, 223, 500, 1_000])
+def test_windows_overlap_and_leave_nothing_out(encoder, tokens):
+    readable = plain("a " * tokens)
+    windows = encoder.windows(readable)
+    starts = [int(window.spans[0, 0]) // 2 for window in windows]
+    steps = np.diff(starts)
+    assert starts[0] == 0
+    assert (steps > 0).all()
+    assert (steps <= STRIDE_TOKENS).all()
+    assert {tuple(span) for window in windows for span in window.spans.tolist()} == {
+        (2 * number, 2 * number + 1) for number in range(tokens)
+    }
+    assert all(len(window.ids) == WINDOW_TOKENS for window in windows)
+
+
+def test_the_longest_text_takes_a_limited_number_of_windows_with_both_ends(encoder):
+    text = "a " * 25_000
+    windows = encoder.windows(plain(text))
+    assert len(windows) == MAX_WINDOWS
+    assert windows[0].spans[0, 0] == 0
+    assert windows[-1].spans[-1, 1] == len(text) - 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(PIECES, min_size=1, max_size=12).map("".join))
+def test_tokens_point_into_the_original(encoder, text):
+    for window in encoder.windows(make_readable(text)):
+        assert len(window.ids) == len(window.spans) + 2
+        assert ((window.spans[:, 0] >= 0) & (window.spans[:, 0] < window.spans[:, 1])).all()
+        assert (window.spans <= len(text)).all()
+
+
+# --- vectors
+
+
+def same(one, other):
+    return len(one) == len(other) and all(
+        np.array_equal(a.class_vector, b.class_vector)
+        and np.array_equal(a.topic_vector, b.topic_vector)
+        and np.array_equal(a.marks, b.marks)
+        and np.array_equal(a.spans, b.spans)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+TEXTS = [make_readable(text) for text in (HARMLESS * 30, ABUSE, "ok", HARMLESS, "", "\U0001f4a9" * 3)]
+
+
+def test_one_pass_gives_both_vectors_and_a_mark_for_each_token(encoder):
+    [window] = encoder.read(make_readable(ABUSE))
+    assert window.class_vector.shape == window.topic_vector.shape == (WIDTH,)
+    assert np.linalg.norm(window.topic_vector) == pytest.approx(1, abs=1e-4)
+    assert len(window.marks) == len(window.spans)
+    assert ((window.marks >= 0) & (window.marks <= 1)).all()
+
+
+def test_reading_again_gives_the_same(encoder):
+    assert all(same(encoder.read(text), encoder.read(text)) for text in TEXTS)
+
+
+def test_a_text_gives_the_same_alone_and_among_others(encoder):
+    alone = [encoder.read(text) for text in TEXTS]
+    for order in (list(range(len(TEXTS))), [3, 0, 5, 1, 4, 2]):
+        together = encoder.read_many([TEXTS[index] for index in order])
+        assert all(same(windows, alone[index]) for windows, index in zip(together, order, strict=True))
+
+
+def test_several_threads_give_the_same_in_the_same_order(encoder, files):
+    texts = TEXTS * 4
+    several = Encoder.load(*files, threads=4).read_many(texts)
+    assert all(same(one, other) for one, other in zip(several, encoder.read_many(texts), strict=True))
+
+
+def test_abuse_in_a_long_text_has_a_window_that_sees_it(encoder):
+    """After two thousand harmless words the window around it is the one most like the abuse read alone."""
+    before = HARMLESS * 120
+    text = before + ABUSE + " " + HARMLESS * 3
+    windows = encoder.read(make_readable(text))
+    alone = encoder.read(make_readable(HARMLESS * 4 + ABUSE))[0].class_vector
+    likeness = [
+        float(window.class_vector @ alone / np.linalg.norm(window.class_vector) / np.linalg.norm(alone))
+        for window in windows
+    ]
+    spans = windows[int(np.argmax(likeness))].spans
+    assert spans[0, 0] < len(before) + len(ABUSE)
+    assert spans[-1, 1] > len(before)
+
+
+def test_topic_vectors_are_those_of_the_first_window(encoder):
+    texts = [HARMLESS * 30, "ok", HARMLESS * 30]
+    vectors = encoder.topic_vectors(texts)
+    assert vectors.shape == (3, WIDTH)
+    assert np.array_equal(vectors[0], encoder.read(plain(texts[0]))[0].topic_vector)
+    assert np.array_equal(vectors[0], vectors[2])
+
+
+def test_a_comment_is_nearer_to_its_subject_than_to_another(encoder):
+    comment, bread, cars = encoder.topic_vectors(
+        [
+            "My dough did not rise, was the flour too old?",
+            "Baking sourdough bread at home: flour, water, salt and a starter.",
+            "How to change the oil of a car engine and check the brakes.",
+        ]
+    )
+    assert comment @ bread > comment @ cars
+
+
+# --- what cannot be loaded
+
+
+@pytest.mark.parametrize("broken", ["missing", "cut", "other"])
+def test_a_broken_model_says_so(files, tmp_path, broken):
+    path = tmp_path / "encoder.onnx"
+    if broken != "missing":
+        path.write_bytes(files[0].read_bytes()[:100_000] if broken == "cut" else b"no model")
+    with pytest.raises(EncoderUnavailable):
+        Encoder.load(path, files[1])
+
+
+@pytest.mark.parametrize("vocabulary", [b"", b"{}", b"\xff"])
+def test_a_broken_vocabulary_says_so(files, vocabulary):
+    with pytest.raises(EncoderUnavailable):
+        Encoder.load(files[0], vocabulary)
+
+
+def test_without_any_file_the_encoder_is_unavailable():
+    with pytest.raises(EncoderUnavailable, match="cannot be loaded"):
+        Encoder.load(Path("nowhere.onnx"), Path("nowhere.json"))

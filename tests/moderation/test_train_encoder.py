@@ -1,0 +1,201 @@
+"""Fine-tuning goes on where it was cut off, to the very same weights; exported, the encoder still says the same."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="fine-tuning needs the extra encoder: torch is not installed")
+transformers = pytest.importorskip(
+    "transformers", reason="fine-tuning needs the extra encoder: transformers is missing"
+)
+pytest.importorskip("onnx", reason="exporting needs the extra encoder: onnx is not installed")
+
+from safetensors.torch import load_file, save_file  # noqa: E402 - only where torch is
+from tokenizers import Tokenizer  # noqa: E402
+from tokenizers.models import WordPiece  # noqa: E402
+from tokenizers.normalizers import BertNormalizer  # noqa: E402
+from tokenizers.pre_tokenizers import BertPreTokenizer  # noqa: E402
+from tokenizers.processors import TemplateProcessing  # noqa: E402
+
+from moderation.comment import Comment, Post  # noqa: E402
+from moderation.encoder import WIDTH, Encoder, make_readable  # noqa: E402
+from moderation.training.dataset import Dataset, Report  # noqa: E402
+from moderation.training.encoder import (  # noqa: E402
+    Settings,
+    fine_tune,
+    load_base,
+    load_fine_tuned,
+    read_log,
+)
+from moderation.training.export import check_parity, export  # noqa: E402
+from moderation.training.rows import Row  # noqa: E402
+
+SETTINGS = Settings(class_size=8, topic_size=6, topic_epochs=2, class_tokens=24, topic_tokens=24, checkpoint_minutes=0)
+TEXTS = [f"the {one} is {two}" for one in ("dog", "cat", "idiot", "post") for two in ("good", "bad", "here", "gone")]
+
+
+class PowerCutError(Exception):
+    """What ends a run in the middle."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_it_was():
+    """One thread here; afterwards floats work for the other tests as they did before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """Two random layers of the right width, with a vocabulary of a few words and all letters."""
+    folder = tmp_path_factory.mktemp("base")
+    letters = [chr(code) for code in range(ord("!"), ord("~") + 1) if not chr(code).isupper()]
+    words = ["the", "is", "dog", "cat", "idiot", "post", "good", "bad", "here", "gone", "about", "number"]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{letter}" for letter in letters), *words]
+    tokenizer = Tokenizer(WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.normalizer = BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", pieces.index("[CLS]")), ("[SEP]", pieces.index("[SEP]"))]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = transformers.BertConfig(
+        vocab_size=len(pieces),
+        hidden_size=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=12,
+        intermediate_size=512,
+        max_position_embeddings=128,
+    )
+    config.to_json_file(folder / "config.json")
+    torch.manual_seed(0)
+    bert = transformers.BertModel(config, add_pooling_layer=False)
+    save_file({name: tensor.contiguous() for name, tensor in bert.state_dict().items()}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    rows = [
+        Row("set", f"{n}", Comment(text), {"hostile": int("idiot" in text), "insult": 0}, f"set:{n}")
+        for n, text in enumerate(TEXTS * 2)
+    ]
+    marked = {"marked": json.dumps([[4, 9, 0.8]]), "toxic_share": "0.8"}
+    rows += [
+        Row("toxic-spans", f"m{n}", Comment("the idiot is here"), {"hostile": 1}, f"spans:{n}", extra=marked)
+        for n in range(8)
+    ]
+    posts = [Post(id=str(n), title=f"about number {n}", text=f"the post number {n} is about {n}") for n in range(6)]
+    rows += [
+        Row("blog", f"b{n}", Comment(f"this is about number {n} and the post here"), {"off_topic": 0}, "blog:b")
+        for n in range(6)
+    ]
+    rows[-6:] = [
+        replace(row, comment=replace(row.comment, post=post)) for row, post in zip(rows[-6:], posts, strict=True)
+    ]
+    return Dataset(tuple(rows), (), {}, Report({}, {}, {}, {}, {}, {}, {}))
+
+
+@pytest.fixture(scope="module")
+def whole(base, dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, fine_tune(dataset, base, folder, SETTINGS)
+
+
+def test_a_run_learns_from_both_kinds_of_batch(whole, base):
+    folder, encoder = whole
+    [line] = read_log(folder)
+    assert line["step"] == line["of"]
+    assert 6 <= line["of"] <= 8
+    assert {"class", "marks", "topic"} <= set(line)
+    before = load_base(base)[0].state_dict()
+    assert any(not torch.equal(before[name], tensor) for name, tensor in encoder.state_dict().items())
+
+
+def test_a_run_cut_off_and_resumed_gives_the_very_same_weights(whole, base, dataset, tmp_path, monkeypatch):
+    step, taken = torch.optim.AdamW.step, []
+
+    def cut_off(self, *arguments, **named):
+        if len(taken) == 3:
+            raise PowerCutError
+        taken.append(1)
+        return step(self, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", cut_off)
+        with pytest.raises(PowerCutError):
+            fine_tune(dataset, base, tmp_path, SETTINGS)
+    assert not (tmp_path / "encoder.safetensors").exists()
+    said = []
+    fine_tune(dataset, base, tmp_path, SETTINGS, said.append)
+    assert said[0].endswith("starting at 3")
+    expected, found = load_file(whole[0] / "encoder.safetensors"), load_file(tmp_path / "encoder.safetensors")
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_a_finished_run_has_nothing_more_to_do(whole, base, dataset):
+    folder, encoder = whole
+    again = fine_tune(dataset, base, folder, SETTINGS)
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in encoder.state_dict().items())
+
+
+def test_a_checkpoint_of_another_run_is_refused(whole, base, dataset):
+    with pytest.raises(ValueError, match="other settings or rows"):
+        fine_tune(dataset, base, whole[0], replace(SETTINGS, rate=1e-3))
+
+
+def test_weights_and_checkpoint_can_both_be_loaded(whole, base):
+    folder, encoder = whole
+    for name in ("encoder.safetensors", "checkpoint.safetensors"):
+        loaded, _ = load_fine_tuned(base, folder / name)
+        assert all(torch.equal(tensor, loaded.state_dict()[key]) for key, tensor in encoder.state_dict().items())
+
+
+def test_a_folder_with_other_weights_is_refused(base, tmp_path):
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / name).write_bytes((base / name).read_bytes())
+    tensors = load_file(base / "model.safetensors")
+    save_file(
+        {name: tensor for name, tensor in tensors.items() if "layer.1" not in name}, tmp_path / "model.safetensors"
+    )
+    with pytest.raises(ValueError, match="does not hold the expected encoder"):
+        load_base(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def exported(whole, base, tmp_path_factory):
+    path = tmp_path_factory.mktemp("exported") / "encoder.onnx"
+    export(whole[1], path)
+    assert [file.name for file in path.parent.iterdir()] == ["encoder.onnx"]
+    return path, Encoder.load(path, base / "tokenizer.json")
+
+
+def test_the_exported_encoder_says_the_same(whole, exported):
+    parity = check_parity(whole[1], exported[1], TEXTS)
+    assert parity.texts == len(TEXTS)
+    assert parity.class_cosine_worst > 0.99
+    assert parity.topic_cosine_worst > 0.99
+    assert parity.marks_difference < 0.01
+
+
+def test_the_exported_encoder_reads_texts_of_any_length(exported):
+    for text in ("", "dog", "the dog is here " * 60):
+        for window in exported[1].read(make_readable(text)):
+            assert np.isfinite(window.class_vector).all()
+
+
+def test_exporting_again_gives_the_same_bytes(whole, exported, tmp_path):
+    export(whole[1], tmp_path / "encoder.onnx")
+    assert (tmp_path / "encoder.onnx").read_bytes() == exported[0].read_bytes()
+
+
+def test_another_kind_of_transformer_is_not_exported(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(whole[1].bert.config, "num_attention_heads", 8)
+    with pytest.raises(ValueError, match="12 heads"):
+        export(whole[1], tmp_path / "encoder.onnx")
