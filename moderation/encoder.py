@@ -36,6 +36,7 @@ STRIDE_TOKENS = 96
 MAX_WINDOWS = 160
 MAX_PASSAGES = 12
 _PASSAGE_WORDS = 80
+_TITLE_CHARS = 200
 _URL_CHARS = 60
 _TAG = re.compile(r"<[^>]{1,300}>")
 
@@ -113,13 +114,14 @@ def read_post(post: Post) -> list[str]:
 
     At most :data:`MAX_PASSAGES`; of a longer post, as many evenly spaced. Empty without title and text.
     """
-    title = " ".join((post.title or "").split())
+    title = " ".join((post.title or "").split())[:_TITLE_CHARS]
     words = _TAG.sub(" ", post.text or "").split()
     count = -(-len(words) // _PASSAGE_WORDS)
+    if count > 1 and len(words) % _PASSAGE_WORDS in range(1, _PASSAGE_WORDS // 4):
+        count -= 1  # a short rest belongs to the passage before it
     starts = sorted({round(number) for number in np.linspace(0, count - 1, min(count, MAX_PASSAGES))}) if count else []
-    passages = [" ".join(words[start * _PASSAGE_WORDS : (start + 1) * _PASSAGE_WORDS]) for start in starts]
-    if len(passages) > 1 and len(words) - starts[-1] * _PASSAGE_WORDS < _PASSAGE_WORDS // 4:
-        passages[-2:] = [" ".join(passages[-2:])]
+    ends = [(start + 1) * _PASSAGE_WORDS if start + 1 < count else len(words) for start in starts]
+    passages = [" ".join(words[start * _PASSAGE_WORDS : end]) for start, end in zip(starts, ends, strict=True)]
     texts = [f"{title}. {passage}" if title else passage for passage in passages] or ([title] if title else [])
     return [make_readable(text).text for text in texts]
 
@@ -172,7 +174,7 @@ class Encoder:
             words.no_truncation()
             words.no_padding()
             digest = hashlib.sha256(content + vocabulary).hexdigest()
-            loaded = cls(session, words, threads or min(os.cpu_count() or 1, 8), digest)
+            loaded = cls(session, words, threads or min(_cores(), 8), digest)
             [window] = loaded.read(make_readable("It works."))
             shapes = (window.class_vector.shape, window.topic_vector.shape, window.marks.shape)
             if shapes != ((WIDTH,), (WIDTH,), window.spans.shape[:1]):
@@ -244,3 +246,8 @@ def _special(tokenizer: Tokenizer, token: str) -> int:
     if found is None:
         raise ValueError(f"the vocabulary has no {token}")
     return found
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

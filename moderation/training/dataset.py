@@ -147,12 +147,12 @@ def build_dataset(
     near = Nearness(learning, [*(row.comment for row in measured), *held_out], letters)
     learning = tally.keep(learning, "near a frozen row", near.to_others(learning))
     campaigns = _campaigns(measured)
-    learning = tally.keep(learning, "campaign of a frozen blog", (_campaign(row) in campaigns for row in learning))
+    learning = tally.keep(learning, "campaign of a frozen blog", (campaign_of(row) in campaigns for row in learning))
 
     validation = [row for row in learning if _is_validation(row)]
     train = [row for row in learning if not _is_validation(row)]
     campaigns = _campaigns(validation)
-    train = tally.keep(train, "campaign of a validation blog", (_campaign(row) in campaigns for row in train))
+    train = tally.keep(train, "campaign of a validation blog", (campaign_of(row) in campaigns for row in train))
     train = tally.keep(train, "near a validation row", near.to_rows(train, validation))
 
     train += move_comments(train, seed, nearest_share)
@@ -294,13 +294,13 @@ def _frozen_sets(rows: Sequence[Row], tally: _Tally, letters: Callable[[str], st
     return sets
 
 
-def _campaign(row: Row) -> str | None:
+def campaign_of(row: Row) -> str | None:
     """The campaign of a spam row, if its source numbers them."""
     return row.extra.get("cluster") if row.labels.get("spam") == 1 else None
 
 
 def _campaigns(rows: Iterable[Row]) -> set[str]:
-    return {campaign for row in rows if (campaign := _campaign(row)) is not None}
+    return {campaign for row in rows if (campaign := campaign_of(row)) is not None}
 
 
 def _label_counts(rows: Iterable[Row]) -> dict[str, int]:

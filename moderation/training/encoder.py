@@ -207,6 +207,7 @@ def fine_tune(
         if time.monotonic() - saved > settings.checkpoint_minutes * 60:
             _save(run, folder, identity)
             saved = time.monotonic()
+    torch.set_flush_denormal(False)
     _save(run, folder, identity)
     save_file(_tensors(encoder), folder / "encoder.safetensors")
     return encoder.eval()
@@ -329,8 +330,8 @@ def _identity(
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for batch in batches:
         digest.update(f"{batch.kind}{batch.indices}".encode())
-    for text in [*(example.text for example in classes), *(pair.text for pair in pairs)]:
-        digest.update(text.encode())
+    for example in [*classes, *pairs]:
+        digest.update(repr(example).encode())
     return digest.hexdigest()
 
 
@@ -366,6 +367,9 @@ def _resume(run: _Run, folder: Path, identity: str) -> None:
         state.setdefault(int(number), {})[key] = tensor
     run.optimizer.load_state_dict({"state": state, "param_groups": run.optimizer.state_dict()["param_groups"]})
     run.step = int(facts["step"])
+    # What was logged after the checkpoint will be logged again.
+    lines = [line for line in read_log(folder) if line["step"] <= run.step]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def _metadata(path: Path) -> dict[str, str]:

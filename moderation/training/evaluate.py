@@ -114,7 +114,7 @@ def evaluate(
     progress("behaviour cases")
     assessed = assess([case.comment for case in behaviour])
     figures["held"] += trials.count_held_cases(behaviour, assessed, policy)
-    figures["behaviour"] = trials.judge_behaviour(behaviour, assessed, policy)
+    figures["behaviour"] = trials.judge_behaviour(behaviour, assessed, trials.lined_policy(operating_points))
     figures["tiers"] = dict(sorted(tiers.items()))
     if peers is not None:
         figures["peers"] = {

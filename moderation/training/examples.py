@@ -106,6 +106,9 @@ def topic_examples(rows: Sequence[Row]) -> list[TopicExample]:
         post = row.comment.post
         if row.labels.get("off_topic") != 0 or post is None or is_for_heads(row) or not row.group.startswith("blog:"):
             continue
+        passages = tuple(read_post(post))
+        if not passages:
+            continue
         neighbours = [item.text or "" for item in (row.comment.thread or ())]
         if row.comment.parent is not None:
             neighbours.append(row.comment.parent.text or "")
@@ -114,7 +117,7 @@ def topic_examples(rows: Sequence[Row]) -> list[TopicExample]:
                 row.comment.text,
                 row.group,
                 post.id or f"{post.title}\n{post.text}",
-                tuple(read_post(post)),
+                passages,
                 tuple(text for text in neighbours if len(text.split()) >= MIN_WORDS),
             )
         )

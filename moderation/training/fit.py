@@ -27,7 +27,7 @@ from moderation.errors import DataError
 from moderation.heads import FIELDS, FieldWeights, Heads
 from moderation.model import DENSE, FullTier, Model
 from moderation.topic import TopicModel, learn_idf
-from moderation.training.dataset import Dataset, is_for_heads
+from moderation.training.dataset import Dataset, campaign_of, is_for_heads
 from moderation.training.fuse import fit_full
 from moderation.training.points import calibration_rows, fit_platt, operating_points
 from moderation.training.table import NEAR_A_BLOG, Table, build_table, vary, with_copies, with_talk
@@ -114,10 +114,13 @@ def fit_model(
     full = None
     if encoder is not None:
         kept = np.array([is_for_heads(row) for row in train.rows])
+        # Of a campaign that is on both sides the encoder has seen its share.
+        seen = {campaign_of(row) for row, is_kept in zip(train.rows, kept, strict=True) if not is_kept}
+        unseen = kept & np.array([campaign_of(row) is None or campaign_of(row) not in seen for row in train.rows])
         progress("fitting the heads of the lexical tier without the rows kept for those of the full tier")
         others = fit_heads(train.take(np.flatnonzero(~kept)), jobs, progress)
         full_heads, tiers["full"] = fit_full(
-            train.take(np.flatnonzero(kept)), others, validation, logits, encoder, memory=memory, progress=progress
+            train.take(np.flatnonzero(unseen)), others, validation, logits, encoder, memory=memory, progress=progress
         )
         full = FullTier(encoder, full_heads)
     return Fitted(Model(heads, topic_model, full), {"format": 1, "tiers": tiers})

@@ -64,6 +64,7 @@ def fit_knots(
     outside of the rows seen. With fewer rows, Platt's line alone.
     """
     slope, offset = fit_platt(logits, labels, weights)
+    slope = max(slope, 1e-3)  # a head that points the wrong way says nothing rather than the opposite
     low, high = float(logits.min()) - 1, float(logits.max()) + 1
     line = np.array([low, high]), np.array([low, high]) * slope + offset
     positives = int(labels.sum())
@@ -128,7 +129,12 @@ def operating_points(code: str, validation: Table, probabilities: NDArray[np.flo
                 "false_positive_rate_upper": round(clopper_pearson_upper(wrong, len(good)), 6),
             }
         )
-    return {"positives": len(bad), "negatives": len(good), "points": points}
+    return {
+        "positives": len(bad),
+        "negatives": len(good),
+        "calibrated_to": round(NATURAL_RATE.get(code, len(bad) / (len(bad) + len(good))), 4),
+        "points": points,
+    }
 
 
 def clopper_pearson_upper(events: int, trials: int, level: float = 0.95) -> float:

@@ -85,7 +85,10 @@ def read_table(table: Table, encoder: Encoder, memory: Memory | None) -> Vectors
     code = hashlib.sha256(encoder.digest.encode())
     for module in (model, normalise, encoder_module, topic):
         code.update(Path(module.__file__ or "").read_bytes())
-    comments = [row.comment for row in table.rows]
+    # The encoder does not see the author, so rows that differ in nothing else are read once.
+    places: dict[Comment, int] = {}
+    which = np.array([places.setdefault(replace(row.comment, author=None), len(places)) for row in table.rows])
+    comments = list(places)
     parts, owners, before = [], [], 0
     for start in range(0, len(comments), _VECTORS_CHUNK):
         chunk = comments[start : start + _VECTORS_CHUNK]
@@ -93,11 +96,24 @@ def read_table(table: Table, encoder: Encoder, memory: Memory | None) -> Vectors
         parts.append(part)
         owners.append(part.owners + before)
         before += len(chunk)
-    return Vectors(
-        np.concatenate([part.windows for part in parts]),
-        np.concatenate(owners),
-        np.concatenate([part.related for part in parts]),
+    return _take_vectors(
+        Vectors(
+            np.concatenate([part.windows for part in parts]),
+            np.concatenate(owners),
+            np.concatenate([part.related for part in parts]),
+        ),
+        which,
     )
+
+
+def _take_vectors(vectors: Vectors, index: NDArray[np.int64]) -> Vectors:
+    """The vectors of the comments at ``index``, which may name one several times."""
+    counts = np.bincount(vectors.owners)
+    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    taken = counts[index]
+    begins = np.cumsum(taken) - taken
+    windows = np.arange(taken.sum()) - np.repeat(begins, taken) + np.repeat(first[index], taken)
+    return Vectors(vectors.windows[windows], np.repeat(np.arange(len(index)), taken), vectors.related[index])
 
 
 def with_talk(rows: Sequence[Row]) -> list[Row]:

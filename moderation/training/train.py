@@ -197,7 +197,7 @@ def train_encoder(
     """Fine-tune an encoder, export it and check what was exported; needs the extra ``encoder``.
 
     Args:
-        dataset: The rows; its validation texts are for the check alone.
+        dataset: The rows. Validation texts are for the check alone; training texts serve where there are none.
         base: Folder with ``config.json``, ``model.safetensors`` and ``tokenizer.json``.
         folder: Gets ``encoder.onnx``, ``tokenizer.json``, ``encoder.json``, ``log.jsonl`` and ``loss.svg``, beside
             weights and checkpoint. A run that was cut off goes on from its checkpoint.
@@ -227,8 +227,8 @@ def train_encoder(
     (folder / "tokenizer.json").write_bytes((base / "tokenizer.json").read_bytes())
     log = list(read_log(folder))
     (folder / "loss.svg").write_text(draw_losses(log), encoding="utf-8")
-    texts = [row.comment.text for row in sample(dataset.validation, PARITY_TEXTS)]
-    progress(f"comparing what was exported on {len(texts):,} texts")
+    texts = [row.comment.text for row in sample(dataset.validation or dataset.train, PARITY_TEXTS)]
+    progress(f"comparing on {len(texts):,} texts what was trained and what was exported")
     parity = check_parity(encoder, Encoder.load(*(folder / name for name in ENCODER_FILES)), texts)
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
     name, licence = BASES.get(sha256, (base.name, None))

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from moderation.categories import CODES
 from moderation.comment import Comment, Scores
 from moderation.explain import explain
 from moderation.goals import LineAction
 from moderation.model import Model
-from moderation.policy import Facts, Policy
+from moderation.policy import Facts, Policy, default_policy_toml
 from moderation.training import measures
 from moderation.training.disguise import ATTACKS
 from moderation.training.rows import BehaviourCase, Row
@@ -26,6 +27,8 @@ Assess = Callable[[Sequence[Comment]], Sequence[tuple[Scores, Facts]]]
 Assessed = Sequence[tuple[Scores, Facts]]
 Why = Callable[[Comment], Collection[int]]
 
+# What "high" means of a category for which the default policy has no line (insult, profanity).
+UNLINED = "at most 2 % of good comments"
 ATTACKED_ROWS = 1_500
 # Slices of behaviour cases in which people speak of their own trouble: none of them may be held.
 DISTRESS = ("distress", "self-disclosure", "mental-health-posts")
@@ -221,10 +224,19 @@ def count_held_cases(cases: Sequence[BehaviourCase], assessed: Assessed, policy:
             yield _held("behaviour", part, fired)
 
 
+def lined_policy(operating_points: Mapping[str, Any]) -> Policy:
+    """The default policy with a hold line for the categories too that it lets be: :data:`UNLINED`."""
+    plain = Policy.parse(default_policy_toml(), operating_points)
+    bare = [code for code in CODES if not plain.line("lexical", code, "hold").is_set]
+    lines = "".join(f'\n[{code}]\nhold = "{UNLINED}"\n' for code in bare)
+    return Policy.parse(plain.toml + lines, operating_points)
+
+
 def judge_behaviour(cases: Sequence[BehaviourCase], assessed: Assessed, policy: Policy) -> dict[str, Any]:
     """Pass or fail per case: ``low`` expects a score under the hold line of its category, ``high`` at or over it.
 
-    A category without a hold line in the default policy is judged at one half; abstaining is low.
+    ``policy`` should have a hold line for every category (:func:`lined_policy`); one half stands in for a missing one.
+    Abstaining is low.
     """
     slices: dict[str, dict[str, int]] = defaultdict(lambda: {"cases": 0, "passed": 0, "needs_meaning": 0})
     failed = []

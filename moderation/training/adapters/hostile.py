@@ -111,8 +111,10 @@ def toxic_spans(paths: Sequence[Path]) -> Iterator[Draft]:
 
 
 def _span_votes(paths: Sequence[Path]) -> tuple[dict[str, Counter[str]], dict[str, list[list[_Stretch]]]]:
-    """By comment: the number of ``raters``, of those who said ``not toxic``, and of those who marked each type; and
-    what each of the raters marked."""
+    """By comment: votes, and what each of the raters marked.
+
+    Votes count the ``raters``, those who said ``not toxic``, and those who marked each type.
+    """
     marked: dict[str, set[str]] = defaultdict(set)
     stretches: dict[str, list[_Stretch]] = defaultdict(list)
     for line in csv_lines(named(paths, "spans.csv")):
