@@ -186,8 +186,12 @@ def current_bundle(models: Path) -> Path:
 
 
 def publish_bundle(path: Path, *, note: str) -> None:
-    """Make a bundle the current one of the folder it lies in. One rename, so a reader sees the old or the new one."""
-    load_bundle(path)
+    """Make a bundle the current one of the folder it lies in. One rename, so a reader sees the old or the new one.
+
+    Raises as :func:`load_bundle`, and ``BundleUnsupported`` for a bundle whose encoder cannot be used here.
+    """
+    if fault := load_bundle(path).fault:
+        raise BundleUnsupported(f"{path.name} is not published, because it would answer without its encoder: {fault}")
     models = path.parent
     entry = {"bundle": path.name, "at": datetime.now(UTC).isoformat(timespec="seconds"), "note": note}
     with (models / "published.jsonl").open("a", encoding="utf-8") as history:
