@@ -38,6 +38,9 @@ MAX_PASSAGES = 12
 _PASSAGE_WORDS = 80
 _TITLE_CHARS = 200
 _URL_CHARS = 60
+_MAX_PICTURES = 200
+_PASSAGE_CHARS = 800
+_NEIGHBOUR_CHARS = 2_000
 _TAG = re.compile(r"<[^>]{1,300}>")
 
 # Pictographs, symbols and flags: no token of the vocabulary stands for them, their Unicode names say what they show.
@@ -81,7 +84,7 @@ def read_normalised(normalised: Normalised) -> Readable:
     old = origins if origins is not None else range(len(text))
     parts: list[str] = []
     new: list[int] = []
-    done = 0
+    done = named = 0
     for match in re.finditer(f"{_PICTURE.pattern}|(?P<url>{_LONG_URL.pattern})", text):
         start, end = match.span()
         parts.append(text[done:start])
@@ -90,8 +93,10 @@ def read_normalised(normalised: Normalised) -> Readable:
             said = match["url"][:_URL_CHARS]
             new += old[start : start + _URL_CHARS]
         else:
-            # Twice the same picture is emphasis; ten times says no more.
-            said = f" {_picture_name(text[start])}" * min(end - start, 2) + " "
+            # Twice the same picture is emphasis; ten times says no more. Nor do hundreds of them, but their names would
+            # push everything else out of sight.
+            named += 1
+            said = f" {_picture_name(text[start])}" * min(end - start, 2) + " " if named <= _MAX_PICTURES else " "
             new += [old[start]] * len(said)
         parts.append(said)
         done = end
@@ -109,21 +114,34 @@ def _picture_name(char: str) -> str:
     return name.removeprefix("regional indicator symbol letter ").replace("-", " ")
 
 
-def read_post(post: Post) -> list[str]:
+def read_neighbour(text: str) -> str:
+    """What stands beside a comment, as far as it is compared: readable, its beginning."""
+    return make_readable(text[:_NEIGHBOUR_CHARS]).text
+
+
+@lru_cache(maxsize=16)
+def read_post(post: Post) -> tuple[str, ...]:
     """A post as the texts that a comment is compared with: each passage of some 80 words behind the title.
 
     At most :data:`MAX_PASSAGES`; of a longer post, as many evenly spaced. Empty without title and text.
     """
     title = " ".join((post.title or "").split())[:_TITLE_CHARS]
-    words = _TAG.sub(" ", post.text or "").split()
-    count = -(-len(words) // _PASSAGE_WORDS)
-    if count > 1 and len(words) % _PASSAGE_WORDS in range(1, _PASSAGE_WORDS // 4):
+    # Scripts without spaces have no words to count; there a passage is so many characters.
+    size = _PASSAGE_CHARS // _PASSAGE_WORDS * 4
+    words = [
+        word[start : start + size]
+        for word in _TAG.sub(" ", post.text or "").split()
+        for start in range(0, len(word), size)
+    ]
+    per = _PASSAGE_WORDS if sum(map(len, words)) < 15 * len(words) else _PASSAGE_CHARS // size
+    count = -(-len(words) // per)
+    if count > 1 and len(words) % per in range(1, per // 4):
         count -= 1  # a short rest belongs to the passage before it
     starts = sorted({round(number) for number in np.linspace(0, count - 1, min(count, MAX_PASSAGES))}) if count else []
-    ends = [(start + 1) * _PASSAGE_WORDS if start + 1 < count else len(words) for start in starts]
-    passages = [" ".join(words[start * _PASSAGE_WORDS : end]) for start, end in zip(starts, ends, strict=True)]
+    ends = [(start + 1) * per if start + 1 < count else len(words) for start in starts]
+    passages = [" ".join(words[start * per : end]) for start, end in zip(starts, ends, strict=True)]
     texts = [f"{title}. {passage}" if title else passage for passage in passages] or ([title] if title else [])
-    return [make_readable(text).text for text in texts]
+    return tuple(make_readable(text[: _TITLE_CHARS + 2 * _PASSAGE_CHARS]).text for text in texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +191,7 @@ class Encoder:
             words = Tokenizer.from_buffer(vocabulary)
             words.no_truncation()
             words.no_padding()
+            words.encode_special_tokens = True  # "[SEP]" in a comment is what its author typed
             digest = hashlib.sha256(content + vocabulary).hexdigest()
             loaded = cls(session, words, threads or min(_cores(), 8), digest)
             [window] = loaded.read(make_readable("It works."))
@@ -210,7 +229,10 @@ class Encoder:
 
         Of a text that would take more than :data:`MAX_WINDOWS` windows, as many evenly spaced, the ends included.
         """
-        encoding = self._tokenizer.encode(readable.text, add_special_tokens=False)
+        try:
+            encoding = self._tokenizer.encode(readable.text, add_special_tokens=False)
+        except Exception as error:  # the tokenizer raises what it likes
+            raise EncoderUnavailable(f"the tokenizer failed: {type(error).__name__}") from error
         ids, offsets = encoding.ids, encoding.offsets
         spans = np.array(
             [(readable.origins[start], readable.origins[end - 1] + 1) for start, end in offsets], np.int32
@@ -235,7 +257,7 @@ class Encoder:
             class_vector, topic_vector, marks = outputs
         except Exception as error:  # ONNX Runtime raises many kinds
             raise EncoderUnavailable(f"the encoder failed: {type(error).__name__}") from error
-        if not (np.isfinite(class_vector).all() and np.isfinite(topic_vector).all()):
+        if not all(np.isfinite(output).all() for output in outputs):
             raise EncoderUnavailable("the encoder gave numbers that are none")
         return Window(class_vector, topic_vector, marks[1:-1], window.spans)
 

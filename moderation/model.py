@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from moderation import signals, topic
 from moderation.categories import CODES, MAY_ABSTAIN
 from moderation.comment import Comment, Scores, Tier
-from moderation.encoder import WIDTH, Encoder, Window, make_readable, read_normalised, read_post
+from moderation.encoder import WIDTH, Encoder, Window, read_neighbour, read_normalised, read_post
 from moderation.errors import EncoderUnavailable
 from moderation.heads import Features, FullHeads, Heads, Vectors
 from moderation.normalise import normalise
@@ -87,6 +87,8 @@ class Model:
                 related &= ~topic.parent_left_post(vectors.related)
                 tier = "full"
             except EncoderUnavailable:
+                if len(comments) > 1:  # one text that it cannot read takes no others with it
+                    return [result for comment in comments for result in self._assess([comment])]
                 available = False
         if probabilities is None:
             probabilities = self.heads.calibrate(logits)
@@ -133,7 +135,7 @@ def gather_vectors(comments: Sequence[Comment], read: Sequence[Sequence[Window]]
     owners = np.repeat(np.arange(len(comments)), [len(of_one) for of_one in read])
     related = np.zeros((len(comments), len(topic.VECTOR_NAMES)), np.float32)
     for index, (comment, of_one) in enumerate(zip(comments, read, strict=True)):
-        passages = read_post(comment.post) if comment.post is not None else []
+        passages = read_post(comment.post) if comment.post is not None else ()
         if passages:
             related[index] = topic.compare_vectors(
                 _topic_vector(of_one),
@@ -158,8 +160,8 @@ def _topic_vector(windows: Sequence[Window]) -> NDArray[np.float32]:
 
 def _around(comment: Comment, encoder: Encoder) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
     """Vectors of the parent (384,) and of the thread (comments, 384), ``None`` where there is none."""
-    parent = make_readable(comment.parent.text).text if comment.parent and comment.parent.text else None
-    thread = [make_readable(item.text).text for item in comment.thread or () if item.text]
+    parent = read_neighbour(comment.parent.text) if comment.parent and comment.parent.text else None
+    thread = [read_neighbour(item.text) for item in comment.thread or () if item.text]
     return (
         encoder.topic_vectors([parent])[0] if parent else None,
         encoder.topic_vectors(thread) if thread else None,

@@ -127,7 +127,7 @@ def measure(comment: Comment, normalised: Normalised) -> tuple[Signal, ...]:
     lowered = [word.lower() for word in words]
     letters = [char for char in normalised.text if char.isalpha()]
     scripts = Counter(map(_script, letters))
-    main_script = _main_script(comment.post.text or comment.post.title or "") if comment.post else None
+    main_script = _main_script((comment.post.text or comment.post.title or "")[:1000]) if comment.post else None
     lines = [line.strip() for line in text.splitlines() if len(line.strip()) > 10]
     capitals = sum(char.isupper() for char in letters)
     values: dict[str, tuple[float, str]] = {
@@ -217,7 +217,7 @@ def urlsplit_safe(url: str) -> tuple[str, str]:
 
 def is_known_host(host: str) -> bool:
     """Whether a host is one of :data:`KNOWN_HOSTS` or below one."""
-    parts = host.split(".")
+    parts = host.split(".")[-4:]  # a link may hold thousands of dots; no known host has more than two
     return any(".".join(parts[start:]) in KNOWN_HOSTS for start in range(len(parts) - 1))
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 BITS = 16
 MIN_WORDS = 8
 _PASSAGE_WORDS = 120
+_STEM_CHARS = 64
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?")
 _TAG = re.compile(r"<[^>]{1,300}>")
 _LANGUAGES = {
@@ -214,6 +215,12 @@ def _stemmer(lang: str) -> StemmerI:
     return SnowballStemmer(lang)
 
 
-@lru_cache(maxsize=1 << 17)
 def _stem(word: str, lang: str) -> int:
+    return _stem_short(word[:_STEM_CHARS], lang)
+
+
+@lru_cache(maxsize=1 << 17)
+def _stem_short(word: str, lang: str) -> int:
+    if lang == "arabic":
+        _stemmer.cache_clear()  # this one remembers earlier words, and stems by them
     return zlib.crc32(_stemmer(lang).stem(word).encode("utf-8", "replace")) & ((1 << BITS) - 1)

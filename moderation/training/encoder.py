@@ -137,6 +137,7 @@ def load_base(folder: Path) -> tuple[SentenceEncoder, Tokenizer]:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
     return SentenceEncoder(bert), tokenizer
 
 
@@ -368,7 +369,7 @@ def _resume(run: _Run, folder: Path, identity: str) -> None:
     run.optimizer.load_state_dict({"state": state, "param_groups": run.optimizer.state_dict()["param_groups"]})
     run.step = int(facts["step"])
     # What was logged after the checkpoint will be logged again.
-    lines = [line for line in read_log(folder) if line["step"] <= run.step]
+    lines = [line for line in read_log(folder) if line["step"] <= run.step] if (folder / "log.jsonl").exists() else []
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
