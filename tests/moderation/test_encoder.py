@@ -137,11 +137,30 @@ def test_of_a_long_post_passages_are_read_from_all_over_it():
 
 @pytest.mark.parametrize("post", [Post(), Post(id="p1"), Post(title=" ", text="<p></p>")])
 def test_an_empty_post_has_no_passages(post):
-    assert read_post(post) == []
+    assert read_post(post) == ()
 
 
 def test_a_title_alone_is_a_passage():
-    assert read_post(Post(title="On bread")) == ["On bread"]
+    assert read_post(Post(title="On bread")) == ("On bread",)
+
+
+def test_a_post_without_spaces_is_cut_by_characters():
+    text = "".join(chr(0x4E00 + number % 500) for number in range(4_000))
+    passages = read_post(Post(text=text))
+    assert len(passages) == 5
+    assert "".join(passages).replace(" ", "") == text
+
+
+def test_a_long_post_is_read_whole_up_to_its_passages():
+    words = [f"w{number}" for number in range(500)]
+    said = " ".join(read_post(Post(text=" ".join(words))))
+    assert said.split() == words
+
+
+def test_hundreds_of_pictures_do_not_push_words_out_of_sight():
+    readable = make_readable("\U0001f600\U0001f601" * 5_000 + " you fool")
+    assert readable.text.endswith("you fool")
+    assert len(readable.text) < 40_000
 
 
 # --- windows

@@ -118,12 +118,17 @@ class TestEncoderUnavailable:
         Comment("I do not think so.", post=POST, parent=Neighbour(text="Oaks need more water than that.")),
     )
 
-    @pytest.mark.parametrize("method", ["read_many", "topic_vectors"])
-    def test_failing_at_once(self, full, monkeypatch, method):
-        self.fail(monkeypatch, method, after=0)
+    def test_failing_at_once(self, full, monkeypatch):
+        self.fail(monkeypatch, "read_many", after=0)
         assessed = full.assess(self.COMMENTS)
-        assert [scores for scores, _ in assessed] == full.lexical_tier().score(self.COMMENTS)
+        lexical = full.lexical_tier().score(self.COMMENTS)
+        assert [scores.to_dict() for scores, _ in assessed] == [scores.to_dict() for scores in lexical]
         assert {(facts.tier, facts.encoder_available) for _, facts in assessed} == {("lexical", False)}
+
+    def test_failing_on_a_post_takes_no_comment_without_one_along(self, full, monkeypatch):
+        self.fail(monkeypatch, "topic_vectors", after=0)
+        tiers = [(facts.tier, facts.encoder_available) for _, facts in full.assess(self.COMMENTS)]
+        assert tiers == [("full", True), ("lexical", False), ("lexical", False)]
 
     def test_failing_on_the_way(self, full, monkeypatch):
         comments = [Comment(f"Number {number}") for number in range(300)]
