@@ -97,6 +97,8 @@ def write_bundle(
 
     ``encoder`` is the folder with the files that ``model`` read its encoder from; they are stored once, by hash.
     """
+    if (model.full is None) != (encoder is None):
+        raise ValueError("a bundle with a full tier needs the folder of its encoder, and one without has none")
     heads = model.heads
     probes = [Comment.from_dict(_comment_dict(comment)) for comment in probes]  # as they will be read again
     tiers = {"lexical": model.lexical_tier().score(probes)}

@@ -206,15 +206,17 @@ class _Evidence:
         added = np.zeros(len(words))
         joined = self._features.fields["links"][0]
         shares = attribute(joined, field.spec, field.idf, _blend(field.weights, gains))
-        done = 0
+        # The field has bare hosts behind the URLs, not in the order of the text.
+        places: dict[str, list[int]] = {}
+        at = 0
+        for entry in joined.split(" "):
+            places.setdefault(entry, []).append(at)
+            at += len(entry) + 1
         for index, word in enumerate(words):
-            if not word.is_link:
-                continue
             address = self._comment.text[word.start : word.end].lower()
-            start = joined.find(address, done)
-            if start >= 0:
-                done = start + len(address)
-                added[index] = shares[start:done].sum()
+            if word.is_link and places.get(address):
+                start = places[address].pop(0)
+                added[index] = shares[start : start + len(address)].sum()
         return added
 
     def _occlude(self, full: FullTier, words: Sequence[Word], values: Array) -> Array:
@@ -226,7 +228,10 @@ class _Evidence:
         if not len(spans):
             return lost
         first, last = int(spans[:, 0].min()), int(spans[:, 1].max())
-        inside = [index for index, word in enumerate(words) if first <= word.start and word.end <= last]
+        # What was cut off a long URL at the end of the window has no token, but the link is inside.
+        inside = [index for index, word in enumerate(words) if word.start < last and word.end > first]
+        first = min([first, *(words[index].start for index in inside)])
+        last = max([last, *(words[index].end for index in inside)])
         tried = sorted(inside, key=lambda index: (not words[index].is_link, -values[index]))[:MAX_OCCLUDED]
         text = self._comment.text
         texts = [text[first:last]]

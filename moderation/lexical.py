@@ -285,8 +285,9 @@ _power_tables: list[tuple[NDArray[np.uint64], NDArray[np.uint64]]] = []
 
 def _powers(size: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Powers of the base and of its inverse, at least ``size`` of each; kept, since every call needs the same ones."""
-    if _power_tables and len(_power_tables[-1][0]) >= size:
-        return _power_tables[-1]
+    known = _power_tables[-1] if _power_tables else None  # looked up once: another thread may put in another
+    if known is not None and len(known[0]) >= size:
+        return known
     count = 1 << max(size - 1, 1).bit_length()
     tables = []
     for base in (_BASE, _BASE_INVERSE):
