@@ -59,11 +59,11 @@ class Settings:
     """Everything that a run depends on beside the rows."""
 
     epochs: float = 1.0
-    topic_epochs: float = 1.0
+    topic_epochs: float = 2.0
     class_size: int = 48
     topic_size: int = 20
-    class_tokens: int = 80
-    topic_tokens: int = 80
+    class_tokens: int = 112
+    topic_tokens: int = 128
     rate: float = 1.2e-4
     rate_of_heads: float = 1e-3
     rate_decay_by_layer: float = 0.88
@@ -236,7 +236,9 @@ def _class_losses(
     labels = torch.tensor([[example.labels.get(code, math.nan) for code in CLASS_CODES] for example in examples])
     known = ~labels.isnan()
     losses = functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
-    result = {"class": (losses * known).sum() / known.any(1).sum() / 2}
+    # A row with six labels says more than one with a single label, but not six times as much.
+    each = (losses * known).sum(1) / known.sum(1).clamp(min=1).sqrt()
+    result = {"class": each.sum() / known.any(1).sum()}
     targets, weights = _mark_targets(examples, varied, encoded, ids.shape[1])
     if weights.sum() > 0:
         losses = functional.binary_cross_entropy_with_logits(marks, targets, reduction="none")

@@ -8,26 +8,29 @@ the hard kind: the same writer, the same readers, another subject.
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from moderation.encoder import make_readable, read_post
 from moderation.topic import MIN_WORDS
+from moderation.training.adapters.reading import spread
 from moderation.training.dataset import is_for_heads
 from moderation.training.disguise import disguise, swap_identities
 from moderation.training.rows import Row
+from moderation.training.table import TALK, TALK_SHARE, with_copies
 
 # How often a row of a source is seen in one epoch. Fragments and machine-made sentences less, what is most like a
 # comment on a blog, or ours, more. The vocabulary is English: sources in other languages are left to the n-grams.
 TIMES = {
     "kaggle-insults": 2.0,
     "seed": 2.0,
-    "hatemoji": 1.4,
+    "hatemoji": 3.0,
     "jigsaw-furkancaglayan": 0.7,
     "hatexplain": 0.4,
     "edos": 0.5,
@@ -43,7 +46,7 @@ TIMES = {
     "korean-hate-speech": 0.0,
     "cold-zh": 0.0,
 }
-DISGUISED_SHARE = 0.15
+DISGUISED_SHARE = 0.25
 SWAPPED_SHARE = 0.3
 
 
@@ -70,6 +73,7 @@ class TopicExample:
     blog: str
     post: str
     passages: tuple[str, ...]
+    likeness: tuple[float, ...]
     neighbours: tuple[str, ...]
 
 
@@ -85,15 +89,20 @@ def class_examples(rows: Sequence[Row]) -> list[ClassExample]:
     """The rows that teach a category other than off-topic, without those kept for the heads."""
     campaigns = Counter(row.extra["cluster"] for row in rows if row.labels.get("spam") == 1 and "cluster" in row.extra)
     examples = []
-    for row in rows:
+    for row in with_copies(rows):
+        if row.extra.get("copy") == "author":
+            continue  # what makes it spam is not in the text
         labels = {code: float(value) for code, value in row.labels.items() if code != "off_topic"}
         if not labels or is_for_heads(row) or TIMES.get(row.source, 1.0) == 0:
             continue
+        if row.source in TALK and "spam" not in labels and spread(f"talk {row.id}") < TALK_SHARE:
+            labels["spam"] = 0.0
         marked = None
-        if "marked" in row.extra:
+        if row.source == "toxic-spans" and "marked" in row.extra:
             marked = tuple((start, end, share) for start, end, share in json.loads(row.extra["marked"]))
             # The share of the raters says more than their majority: most comments are doubtful.
-            labels["hostile"] = float(row.extra["toxic_share"])
+            if "hostile" in labels:
+                labels["hostile"] = float(row.extra["toxic_share"])
         times = campaigns.get(row.extra.get("cluster", ""), 1) if labels.get("spam") == 1 else 1
         examples.append(ClassExample(row.comment.text, row.source, labels, times**-0.5, marked))
     return examples
@@ -118,10 +127,28 @@ def topic_examples(rows: Sequence[Row]) -> list[TopicExample]:
                 row.group,
                 post.id or f"{post.title}\n{post.text}",
                 passages,
+                (),
                 tuple(text for text in neighbours if len(text.split()) >= MIN_WORDS),
             )
         )
-    return examples
+    return _with_likeness(examples)
+
+
+def _with_likeness(examples: Sequence[TopicExample]) -> list[TopicExample]:
+    """The examples with how alike each passage and the comment are (cosine of TF-IDF within the blog)."""
+    by_blog: dict[str, list[int]] = defaultdict(list)
+    for index, example in enumerate(examples):
+        by_blog[example.blog].append(index)
+    result = list(examples)
+    for indices in by_blog.values():
+        texts = dict.fromkeys(text for index in indices for text in (examples[index].text, *examples[index].passages))
+        number = {text: row for row, text in enumerate(texts)}
+        vectors = TfidfVectorizer(sublinear_tf=True, dtype=np.float32).fit_transform([f"{text} post" for text in texts])
+        for index in indices:
+            example = examples[index]
+            near = vectors[[number[passage] for passage in example.passages]] @ vectors[number[example.text]].T
+            result[index] = replace(example, likeness=tuple(float(value) for value in near.toarray()[:, 0]))
+    return result
 
 
 def plan(
@@ -231,4 +258,6 @@ def show_passage(pair: TopicExample, chance: random.Random) -> str:
     """What stands for the post this time: mostly a passage, at times an earlier comment of the thread."""
     if pair.neighbours and chance.random() < 0.2:
         return make_readable(chance.choice(pair.neighbours)).text
-    return chance.choice(pair.passages)
+    # A comment answers a part of the post, not any part: passages that share its words are shown more often.
+    weights = [math.exp(12 * value) for value in pair.likeness]
+    return chance.choices(pair.passages, weights)[0]

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from moderation.comment import Comment, Neighbour, Post
+from moderation.comment import Author, Comment, Neighbour, Post
 from moderation.encoder import make_readable
 from moderation.training import examples as examples_module
 from moderation.training.dataset import HEAD_BLOGS, is_for_heads
@@ -194,3 +194,44 @@ def test_a_passage_stands_for_the_post_and_at_times_the_thread():
     shown = Counter(show_passage(pair, random.Random(seed)) for seed in range(300))
     assert set(shown) == {*pair.passages, earlier}
     assert 0.1 < shown[earlier] / 300 < 0.3
+
+
+def test_a_passage_that_shares_the_words_of_the_comment_is_shown_more_often():
+    text = "oak " * 80 + "bread " * 80
+    post = Post(id="p", title="Notes", text=text)
+    row = Row(
+        "blog-threads", "1", Comment("my bread never rises and the bread burns", post=post), {"off_topic": 0}, "blog:a"
+    )
+    [pair] = topic_examples([row])
+    assert pair.likeness[1] > pair.likeness[0]
+    shown = Counter(show_passage(pair, random.Random(number)) for number in range(200))
+    assert shown[pair.passages[1]] > 150
+
+
+def test_talk_is_no_spam_and_keeps_its_own_labels():
+    found = class_examples(ROWS)
+    talk = [example for example in found if example.labels.get("spam") == 0]
+    assert 0 < len(talk) < len(found) / 2
+    assert all("hostile" in example.labels for example in talk)
+
+
+def test_a_copy_with_a_link_in_its_text_is_spam_and_one_behind_the_name_is_left_out():
+    spam = [
+        Row(
+            "blog-pr-moderation",
+            f"s{number}",
+            Comment(f"Nice {number}", author=Author(name="Loans", url=f"https://loans-{number}.example")),
+            {"spam": 1},
+            "blog:a",
+            extra={"cluster": str(number)},
+        )
+        for number in range(5)
+    ]
+    ham = [
+        Row("blog-pr-moderation", f"h{number}", Comment(f"I measured it {number} times myself"), {"spam": 0}, "blog:a")
+        for number in range(60)
+    ]
+    found = class_examples([*spam, *ham])
+    copies = [example.text for example in found if example.labels["spam"] == 1 and "measured" in example.text]
+    assert copies
+    assert all("https://loans-" in text for text in copies)
