@@ -23,18 +23,24 @@ from sklearn.linear_model import LogisticRegression
 from moderation import signals, topic
 from moderation.categories import CODES
 from moderation.encoder import Encoder
-from moderation.errors import DataError
 from moderation.heads import FIELDS, FieldWeights, Heads
 from moderation.model import DENSE, FullTier, Model
 from moderation.topic import TopicModel, learn_idf
 from moderation.training.dataset import Dataset, campaign_of, is_for_heads
 from moderation.training.fuse import fit_full
 from moderation.training.points import calibration_rows, fit_platt, operating_points
-from moderation.training.table import NEAR_A_BLOG, Table, build_table, vary, with_copies, with_talk
+from moderation.training.table import (
+    MANNERS,
+    UNEVEN,
+    Table,
+    build_table,
+    choose_lesson,
+    vary,
+    with_copies,
+    with_talk,
+)
 from moderation.training.vectorizer import LexicalVectorizer
 
-MANNERS = ("capitals", "exclamations", "disguised", "stretched")
-UNEVEN = ("author_", "has_parent", "has_thread", "parent_", "thread_", "trackback", "honeypot")
 TOPIC = ("has_topic", *topic.NAMES)
 
 
@@ -176,20 +182,15 @@ def _fit_head(
     code: str, train: Table, matrices: Mapping[str, sparse.csr_matrix], dense: NDArray[np.float32]
 ) -> _Coefficients:
     recipe = RECIPES[code]
-    index = np.flatnonzero(train.known(code))
-    target = train.labels[index, CODES.index(code)]
-    if len(np.unique(target)) < 2:
-        raise DataError(f"no head for {code}: the training rows do not hold both labels; a source of them is missing")
+    lesson = choose_lesson(train, code, recipe.elsewhere)
+    rows = len(lesson.index)
     columns = [DENSE.index(name) for name in recipe.dense]
-    sources = np.array([train.rows[row].source for row in index.tolist()])
-    weights = train.weights[index] * np.where(np.isin(sources, list(NEAR_A_BLOG)), 1, recipe.elsewhere)
-    names, numbers = np.unique(sources, return_inverse=True)
-    ones = np.full(len(index), float(recipe.by_source))
-    intercepts = sparse.csr_matrix((ones, (np.arange(len(index)), numbers)), shape=(len(index), len(names)))
-    blocks = [matrices[name][index] for name in recipe.fields]
-    blocks += [sparse.csr_matrix(dense[index][:, columns] * recipe.dense_scale), intercepts]
+    ones = np.full(rows, float(recipe.by_source))
+    intercepts = sparse.csr_matrix((ones, (np.arange(rows), lesson.sources)), shape=(rows, lesson.source_count))
+    blocks = [matrices[name][lesson.index] for name in recipe.fields]
+    blocks += [sparse.csr_matrix(dense[lesson.index][:, columns] * recipe.dense_scale), intercepts]
     head = LogisticRegression(C=recipe.regularisation, solver="liblinear", random_state=0, max_iter=1000)
-    head.fit(sparse.hstack(blocks, format="csr"), target, sample_weight=weights / weights.mean())
+    head.fit(sparse.hstack(blocks, format="csr"), lesson.target, sample_weight=lesson.weights)
     parts = np.split(head.coef_[0], np.cumsum([block.shape[1] for block in blocks])[:-1])
     by_field = dict(zip(recipe.fields, parts, strict=False))
     dense_weights = np.zeros(len(DENSE))
@@ -197,7 +198,7 @@ def _fit_head(
     return _Coefficients(
         {name: by_field.get(name, np.zeros(1 << VECTORIZERS[name].bits)) for name in FIELDS},
         dense_weights,
-        float(head.intercept_[0] + np.average(parts[-1][numbers] * ones, weights=weights)),
+        float(head.intercept_[0] + np.average(parts[-1][lesson.sources] * ones, weights=lesson.weights)),
     )
 
 

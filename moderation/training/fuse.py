@@ -20,17 +20,13 @@ from sklearn.linear_model import LogisticRegression
 from moderation import signals, topic
 from moderation.categories import CODES
 from moderation.encoder import WIDTH, Encoder
-from moderation.errors import DataError
 from moderation.heads import FullHeads, Heads, Vectors
 from moderation.model import CONTEXT, MARKS
 from moderation.training.points import calibration_rows, fit_knots, operating_points, stack_knots
-from moderation.training.table import NEAR_A_BLOG, Table, read_table
+from moderation.training.table import MANNERS, UNEVEN, Table, choose_lesson, read_table
 
-_MANNERS = ("capitals", "exclamations", "disguised", "stretched")
 _HOSTILE_WORDS = tuple(f"lexical_{code}" for code in CODES if code not in {"spam", "off_topic"})
-# What only some sources know of a comment would tell its source, and with it the label.
-_UNEVEN = ("author_", "has_parent", "has_thread", "parent_", "thread_", "trackback", "honeypot")
-_FACTS = tuple(name for name in signals.NAMES if not name.startswith(_UNEVEN))
+_FACTS = tuple(name for name in signals.NAMES if not name.startswith(UNEVEN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +45,7 @@ class FullRecipe:
     reads: bool = True
 
 
-_PART_OF_HOSTILE = FullRecipe((*_MANNERS, *_HOSTILE_WORDS), 0.01)
+_PART_OF_HOSTILE = FullRecipe((*MANNERS, *_HOSTILE_WORDS), 0.01)
 FULL_RECIPES: Mapping[str, FullRecipe] = {
     "hostile": replace(_PART_OF_HOSTILE, elsewhere=0.3),
     "spam": FullRecipe((*_FACTS, "has_passages", "vector_best", "vector_mean", "lexical_spam"), 0.01, by_source=False),
@@ -148,26 +144,20 @@ class _Coefficients:
 def _fit_head(
     code: str, recipe: FullRecipe, table: Table, windows: NDArray[np.float64], context: NDArray[np.float32]
 ) -> _Coefficients:
-    index = np.flatnonzero(table.known(code))
-    target = table.labels[index, CODES.index(code)]
-    if len(np.unique(target)) < 2:
-        raise DataError(f"no head for {code}: the rows kept for the heads do not hold both labels")
+    lesson = choose_lesson(table, code, recipe.elsewhere)
     columns = [CONTEXT.index(name) for name in recipe.context]
-    sources = np.array([table.rows[row].source for row in index.tolist()])
-    weights = table.weights[index] * np.where(np.isin(sources, list(NEAR_A_BLOG)), 1, recipe.elsewhere)
-    names, numbers = np.unique(sources, return_inverse=True)
-    intercepts = np.eye(len(names))[numbers] * recipe.by_source
-    read = windows[index] if recipe.reads else windows[index][:, :0]
-    seen = np.hstack([read, context[index][:, columns], intercepts * 3])
+    intercepts = np.eye(lesson.source_count)[lesson.sources] * recipe.by_source
+    read = windows[lesson.index] if recipe.reads else windows[lesson.index][:, :0]
+    seen = np.hstack([read, context[lesson.index][:, columns], intercepts * 3])
     head = LogisticRegression(C=recipe.regularisation, max_iter=2000).fit(
-        seen, target, sample_weight=weights / weights.mean()
+        seen, lesson.target, sample_weight=lesson.weights
     )
     parts = np.split(head.coef_[0], np.cumsum([read.shape[1], len(columns)]))
     own = np.zeros(WIDTH + len(MARKS))
     own[: read.shape[1]] = parts[0]
     all_context = np.zeros(len(CONTEXT))
     all_context[columns] = parts[1]
-    mean_intercept = np.average((intercepts * 3) @ parts[2], weights=weights)
+    mean_intercept = np.average((intercepts * 3) @ parts[2], weights=lesson.weights)
     return _Coefficients(own, all_context, float(head.intercept_[0] + mean_intercept))
 
 

@@ -21,6 +21,7 @@ from moderation import model, normalise, signals, topic
 from moderation.categories import CODES, MAY_ABSTAIN
 from moderation.comment import MAX_TEXT_CHARS, Author, Comment
 from moderation.encoder import Encoder
+from moderation.errors import DataError
 from moderation.heads import FIELDS, Features, Vectors
 from moderation.model import DENSE, extract, read_vectors
 from moderation.topic import TopicModel
@@ -36,6 +37,9 @@ NEAR_A_BLOG = LIKE_A_BLOG | {"jigsaw-furkancaglayan", "toxic-spans", "ruddit", "
 # People talking to people, with no post of ours: that a comment has none, or is long, must not make it spam.
 TALK = frozenset({"jigsaw-predibase", "jigsaw-fastbert", "toxic-spans", "ruddit", "goemotions", "kaggle-insults"})
 TALK_SHARE = 0.2
+MANNERS = ("capitals", "exclamations", "disguised", "stretched")
+# Beginnings of features that only some sources know of a comment: they would tell its source, and with it the label.
+UNEVEN = ("author_", "has_parent", "has_thread", "parent_", "thread_", "trackback", "honeypot")
 TALK_WEIGHT = 0.5
 COPIES_SHARE = 0.4
 COPIES_WEIGHT = 0.5
@@ -70,6 +74,36 @@ class Table:
             self.labels[index],
             self.weights[index],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """The rows that one head learns from.
+
+    Shapes, all (rows,): ``index`` into the table, ``target`` 0 or 1, ``weights`` with mean one, ``sources`` the number
+    of each row's source, from 0 to ``source_count`` - 1.
+    """
+
+    index: NDArray[np.int64]
+    target: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    sources: NDArray[np.int64]
+    source_count: int
+
+
+def choose_lesson(table: Table, code: str, elsewhere: float) -> Lesson:
+    """The rows whose label of the category is known; those not near a blog (nor ours) weigh ``elsewhere``.
+
+    Raises ``DataError`` where they do not hold both labels.
+    """
+    index = np.flatnonzero(table.known(code))
+    target = table.labels[index, CODES.index(code)]
+    if len(np.unique(target)) < 2:
+        raise DataError(f"no head for {code}: the training rows do not hold both labels; a source of them is missing")
+    sources = np.array([table.rows[row].source for row in index.tolist()])
+    weights = table.weights[index] * np.where(np.isin(sources, list(NEAR_A_BLOG)), 1, elsewhere)
+    names, numbers = np.unique(sources, return_inverse=True)
+    return Lesson(index, target, weights / weights.mean(), numbers, len(names))
 
 
 def build_table(rows: Sequence[Row], topic_model: TopicModel, memory: Memory | None, jobs: int) -> Table:

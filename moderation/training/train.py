@@ -185,6 +185,7 @@ def evaluate_lexical(
         frozen,
         behaviour,
         lambda step: progress(f"lexical tier alone: {step}"),
+        with_trials=False,
     )
     pictures = {"roc", "precision_recall", "spread"}
     sets = [{name: value for name, value in item.items() if name not in pictures} for item in whole["sets"]]
