@@ -297,7 +297,7 @@ def _check_probes(path: Path, tier: str, scored: Sequence[Scores], expected: Seq
 
 
 _HEADS = ("mean", "scale", "dense_weights", "intercept", "calibration")
-_FULL_HEADS = ("window_weights", "mean", "scale", "context_weights", "intercept", "knots")
+_FULL_HEADS = ("window_weights", "signature_weights", "mean", "scale", "context_weights", "intercept", "knots")
 
 
 def _arrays(model: Model) -> dict[str, NDArray[Any]]:
@@ -330,6 +330,7 @@ def _model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Any]) -> t
         context = len(DENSE) + len(topic.VECTOR_NAMES) + count
         shapes |= {
             "full.window_weights": (WIDTH + len(MARKS), count),
+            "full.signature_weights": (WIDTH + 1, count),
             "full.mean": (context,),
             "full.scale": (context,),
             "full.context_weights": (context, count),

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moderation.comment import Post
+from moderation import signals
+from moderation.comment import Comment, Post
 from moderation.errors import EncoderUnavailable
 from moderation.normalise import Normalised, normalise
 
@@ -39,6 +40,8 @@ _PASSAGE_WORDS = 80
 _TITLE_CHARS = 200
 _URL_CHARS = 60
 _MAX_PICTURES = 200
+_SIGNED_CHARS = 80
+_SIGNED_LINKS = 3
 _PASSAGE_CHARS = 800
 _NEIGHBOUR_CHARS = 2_000
 _TAG = re.compile(r"<[^>]{1,300}>")
@@ -119,6 +122,23 @@ def read_neighbour(text: str) -> str:
     return make_readable(text[:_NEIGHBOUR_CHARS]).text
 
 
+def read_signature(comment: Comment) -> str:
+    """Who a comment is from and where it leads, as one line: the author's name and URL, and the first links.
+
+    ``"Anna | annas-garden.example | wikipedia.org/wiki/Moss"``. Empty where there is no URL at all: names alone say little,
+    and nearly every comment has one.
+    """
+    author = comment.author
+    links = [author.url] if author is not None and author.url else []
+    links += signals.find_links(comment.text)
+    if not links:
+        return ""
+    name = [author.name] if author is not None and author.name else []
+    shown = dict.fromkeys(link.partition("://")[2].removeprefix("www.") or link for link in links)
+    parts = [part[:_SIGNED_CHARS] for part in (*name, *list(shown)[:_SIGNED_LINKS])]
+    return make_readable(" | ".join(parts)).text
+
+
 @lru_cache(maxsize=16)
 def read_post(post: Post) -> tuple[str, ...]:
     """A post as the texts that a comment is compared with: each passage of some 80 words behind the title.
@@ -169,6 +189,7 @@ class Encoder:
         self._end = _special(tokenizer, "[SEP]")
         # Posts, parents and neighbours come again with every comment on the same page.
         self._topic_vector = lru_cache(maxsize=4096)(self._read_topic)
+        self._class_vector = lru_cache(maxsize=1024)(self._read_class)
 
     @classmethod
     def load(cls, model: bytes | Path, tokenizer: bytes | Path, *, threads: int | None = None) -> Encoder:
@@ -224,6 +245,13 @@ class Encoder:
         """
         return np.stack([self._topic_vector(text) for text in texts])
 
+    def class_vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Class vectors of one or more short readable texts (their first window), shape (texts, 384).
+
+        Raises ``EncoderUnavailable``.
+        """
+        return np.stack([self._class_vector(text) for text in texts])
+
     def windows(self, readable: Readable) -> list[TokenWindow]:
         """The text as token ids, in windows of 128 that overlap by a quarter.
 
@@ -250,6 +278,9 @@ class Encoder:
 
     def _read_topic(self, text: str) -> NDArray[np.float32]:
         return self._run(self.windows(Readable(text, range(len(text))))[0]).topic_vector
+
+    def _read_class(self, text: str) -> NDArray[np.float32]:
+        return self._run(self.windows(Readable(text, range(len(text))))[0]).class_vector
 
     def _run(self, window: TokenWindow) -> Window:
         try:

@@ -87,20 +87,22 @@ class Vectors:
 
     Shapes: ``windows`` (windows, columns), a row for each window of each comment: the class vector, then what its marks
     amount to; ``owners`` (windows,), the comment of each window, ascending, none without a window; ``related``
-    (comments, features), how near the comment's topic vector is to those around it.
+    (comments, features), how near the comment's topic vector is to those around it; ``signatures`` (comments, columns),
+    the class vector of the line that says who a comment is from and where it leads, then a one; all zeros without links.
     """
 
     windows: NDArray[np.float32]
     owners: NDArray[np.int64]
     related: NDArray[np.float32]
+    signatures: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class FullHeads:
     """All heads of the full tier, side by side.
 
-    A head's logit is the *worst window's* share plus that of the context: abuse after two thousand harmless words
-    counts as if it stood alone. Shapes: ``window_weights`` (columns, heads); ``mean``, ``scale`` (features,);
+    A head's logit is the *worst window's* share plus those of the signature and the context: abuse after two thousand
+    harmless words counts as if it stood alone. Shapes: ``window_weights``, ``signature_weights`` (columns, heads); ``mean``, ``scale`` (features,);
     ``context_weights`` (features, heads), the features being the dense ones, ``related`` and the logits of the lexical
     heads, in that order; ``intercept`` (heads,). ``knots`` holds, for each head, the points (logit, log odds) between
     which its calibration is linear, shape (heads, 2, points): isotonic regression (Zadrozny and Elkan 2002) where there
@@ -109,6 +111,7 @@ class FullHeads:
 
     codes: tuple[str, ...]
     window_weights: NDArray[np.float32]
+    signature_weights: NDArray[np.float32]
     mean: NDArray[np.float32]
     scale: NDArray[np.float32]
     context_weights: NDArray[np.float32]
@@ -119,7 +122,7 @@ class FullHeads:
         """Raw scores, shape (comments, heads). ``lexical`` are the logits of the lexical heads of the same comments."""
         context = self.standardise(np.hstack([dense, vectors.related, lexical]).astype(np.float32))
         result: NDArray[np.float64] = context.astype(np.float64) @ self.context_weights + self.intercept
-        return result + worst_windows(vectors, self.window_weights)
+        return result + worst_windows(vectors, self.window_weights) + vectors.signatures @ self.signature_weights
 
     def standardise(self, context: NDArray[np.float32]) -> NDArray[np.float32]:
         """Context features in standard deviations from their training mean, cut at four."""

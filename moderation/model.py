@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from moderation import signals, topic
 from moderation.categories import CODES, MAY_ABSTAIN
 from moderation.comment import Comment, Scores, Tier
-from moderation.encoder import WIDTH, Encoder, Window, read_neighbour, read_normalised, read_post
+from moderation.encoder import WIDTH, Encoder, Window, read_neighbour, read_normalised, read_post, read_signature
 from moderation.errors import EncoderUnavailable
 from moderation.heads import Features, FullHeads, Heads, Vectors
 from moderation.normalise import normalise
@@ -142,7 +142,18 @@ def gather_vectors(comments: Sequence[Comment], read: Sequence[Sequence[Window]]
                 encoder.topic_vectors(passages),
                 *_around(comment, encoder),
             )
-    return Vectors(np.array(windows, np.float32).reshape(-1, WIDTH + len(MARKS)), owners, related)
+    return Vectors(
+        np.array(windows, np.float32).reshape(-1, WIDTH + len(MARKS)), owners, related, read_signatures(comments, encoder)
+    )
+
+
+def read_signatures(comments: Sequence[Comment], encoder: Encoder) -> NDArray[np.float32]:
+    """``Vectors.signatures`` of the comments. Raises ``EncoderUnavailable``."""
+    signatures = np.zeros((len(comments), WIDTH + 1), np.float32)
+    for row, comment in zip(signatures, comments, strict=True):
+        if line := read_signature(comment):
+            row[:WIDTH], row[WIDTH] = encoder.class_vectors([line])[0], 1
+    return signatures
 
 
 def _window_row(window: Window) -> NDArray[np.float32]:

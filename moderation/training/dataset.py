@@ -123,7 +123,7 @@ def build_dataset(
     Args:
         rows: Of every source, in the order of the catalogue: of equal comments the first is kept.
         exclude: Fingerprints, see :func:`load_exclude`.
-        seed_rows: Our own rows; all of them are for training.
+        seed_rows: Our own rows; those of the source ``seed`` are all for training.
         held_out: Comments that no training or validation row may be nearly equal to.
         refused: Rows that broke the contract, by source, for the report.
         seed: Of the choice of posts for off-topic rows.

@@ -17,19 +17,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from moderation.encoder import make_readable, read_post
+from moderation.encoder import make_readable, read_post, read_signature
 from moderation.topic import MIN_WORDS
 from moderation.training.adapters.reading import spread
+from moderation.training.copies import with_copies
 from moderation.training.dataset import is_for_heads
 from moderation.training.disguise import disguise, swap_identities
 from moderation.training.rows import Row
-from moderation.training.table import TALK, TALK_SHARE, with_copies
+from moderation.training.table import TALK, TALK_SHARE
 
 # How often a row of a source is seen in one epoch. Fragments and machine-made sentences less, what is most like a
 # comment on a blog, or ours, more. The vocabulary is English: sources in other languages are left to the n-grams.
 TIMES = {
     "kaggle-insults": 2.0,
-    "seed": 2.0,
+    "seed": 2.5,
     "hatemoji": 3.0,
     "jigsaw-furkancaglayan": 0.7,
     "hatexplain": 0.4,
@@ -38,6 +39,8 @@ TIMES = {
     "vicomtech-stormfront": 0.3,
     "paradetox": 0.15,
     "goemotions": 0.5,
+    "templates": 1.0,
+    "signature": 0.7,
     "youtube-uci": 0.5,
     "staticman-popcorn-demo": 0.2,
     "germeval2018": 0.0,
@@ -46,8 +49,10 @@ TIMES = {
     "korean-hate-speech": 0.0,
     "cold-zh": 0.0,
 }
+SIGNATURE = "signature"
 DISGUISED_SHARE = 0.25
 SWAPPED_SHARE = 0.3
+NEIGHBOUR_SHARE = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,23 @@ def class_examples(rows: Sequence[Row]) -> list[ClassExample]:
         times = campaigns.get(row.extra.get("cluster", ""), 1) if labels.get("spam") == 1 else 1
         examples.append(ClassExample(row.comment.text, row.source, labels, times**-0.5, marked))
     return examples
+
+
+def signature_examples(rows: Sequence[Row]) -> list[ClassExample]:
+    """What the encoder reads of authors and links (:func:`moderation.encoder.read_signature`), with the spam label."""
+    lines: dict[tuple[str, int], list[float]] = defaultdict(list)
+    campaigns = Counter(row.extra["cluster"] for row in rows if row.labels.get("spam") == 1 and "cluster" in row.extra)
+    for row in with_copies(rows):
+        line = read_signature(row.comment)
+        if line and "spam" in row.labels and not is_for_heads(row) and TIMES.get(row.source, 1.0) > 0:
+            label = row.labels["spam"]
+            times = campaigns.get(row.extra.get("cluster", ""), 1) if label == 1 else 1
+            lines[line, label].append(times**-0.5)
+    # The owner of a blog signs hundreds of comments: the line is learned once, or a little more often.
+    return [
+        ClassExample(line, SIGNATURE, {"spam": float(label)}, min(sum(weights), len(weights) ** 0.5), None)
+        for (line, label), weights in lines.items()
+    ]
 
 
 def topic_examples(rows: Sequence[Row]) -> list[TopicExample]:
@@ -226,6 +248,8 @@ def vary_text(example: ClassExample, chance: random.Random) -> tuple[str, tuple[
     Some are disguised, some have identity words swapped; those have no marks, as their letters have moved.
     """
     text, marked = example.text, example.marked
+    if example.source == SIGNATURE:
+        return text, marked
     if chance.random() < SWAPPED_SHARE:
         swapped = swap_identities(text, chance)
         if swapped != text:
@@ -255,8 +279,8 @@ def _moved(
 
 
 def show_passage(pair: TopicExample, chance: random.Random) -> str:
-    """What stands for the post this time: mostly a passage, at times an earlier comment of the thread."""
-    if pair.neighbours and chance.random() < 0.2:
+    """What stands for the post this time: mostly a passage, often an earlier comment of the thread."""
+    if pair.neighbours and chance.random() < NEIGHBOUR_SHARE:
         return make_readable(chance.choice(pair.neighbours)).text
     # A comment answers a part of the post, not any part: passages that share its words are shown more often.
     weights = [math.exp(12 * value) for value in pair.likeness]

@@ -26,6 +26,7 @@ from moderation.encoder import Encoder
 from moderation.heads import FIELDS, FieldWeights, Heads
 from moderation.model import DENSE, FullTier, Model
 from moderation.topic import TopicModel, learn_idf
+from moderation.training.copies import with_copies
 from moderation.training.dataset import Dataset, campaign_of, is_for_heads
 from moderation.training.fuse import fit_full
 from moderation.training.points import calibration_rows, fit_platt, operating_points
@@ -36,7 +37,6 @@ from moderation.training.table import (
     build_table,
     choose_lesson,
     vary,
-    with_copies,
     with_talk,
 )
 from moderation.training.vectorizer import LexicalVectorizer

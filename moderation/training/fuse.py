@@ -35,7 +35,8 @@ class FullRecipe:
 
     ``regularisation`` is ``C`` of scikit-learn's LogisticRegression over standardised columns. ``elsewhere`` is what
     rows of sources that are neither like a blog nor ours weigh; ``by_source`` gives each source an intercept while
-    fitting. ``reads`` says whether the encoder's class vector and marks are seen.
+    fitting. ``reads`` says whether the encoder's class vector and marks are seen, ``reads_signature`` whether what it
+    makes of the author's name and of links is.
     """
 
     context: tuple[str, ...]
@@ -43,12 +44,18 @@ class FullRecipe:
     elsewhere: float = 1.0
     by_source: bool = True
     reads: bool = True
+    reads_signature: bool = False
 
 
 _PART_OF_HOSTILE = FullRecipe((*MANNERS, *_HOSTILE_WORDS), 0.01)
 FULL_RECIPES: Mapping[str, FullRecipe] = {
     "hostile": replace(_PART_OF_HOSTILE, elsewhere=0.3),
-    "spam": FullRecipe((*_FACTS, "has_passages", "vector_best", "vector_mean", "lexical_spam"), 0.01, by_source=False),
+    "spam": FullRecipe(
+        (*_FACTS, "has_passages", "vector_best", "vector_mean", "lexical_spam"),
+        0.01,
+        by_source=False,
+        reads_signature=True,
+    ),
     "off_topic": FullRecipe(
         (*topic.NAMES, *topic.VECTOR_NAMES, "lexical_off_topic"), 0.1, by_source=False, reads=False
     ),
@@ -114,16 +121,26 @@ def fit_full_heads(
     """The heads of the full tier, not yet calibrated, from rows with their vectors and lexical logits."""
     context = np.hstack([table.features.dense, vectors.related, lexical]).astype(np.float32)
     mean, scale = _moments(context)
-    blank = FullHeads(CODES, np.zeros((0, 0), np.float32), mean, scale, *np.zeros((3, 0)))  # only its moments are used
+    blank = FullHeads(CODES, *np.zeros((2, 0, 0), np.float32), mean, scale, *np.zeros((3, 0)))  # only for its moments
     context = blank.standardise(context)
     windows = vectors.windows[_telling_windows(vectors)].astype(np.float64)
     centre, spread = windows.mean(axis=0), np.maximum(windows.std(axis=0), 1e-3)
     windows = (windows - centre) / spread
-    fitted = [_fit_head(code, recipes[code], table, windows, context) for code in CODES]
+    signatures = vectors.signatures.astype(np.float64)
+    signed = signatures[:, -1] > 0
+    # About their own mean, so that having a signature says nothing by itself: which blogs ask for one differs.
+    sign_centre, sign_spread = np.zeros(WIDTH), np.ones(WIDTH)
+    if signed.any():
+        sign_centre = signatures[signed, :WIDTH].mean(axis=0)
+        sign_spread = np.maximum(signatures[signed, :WIDTH].std(axis=0), 1e-3)
+    signatures = (signatures[:, :WIDTH] - sign_centre) / sign_spread * signed[:, None]
+    fitted = [_fit_head(code, recipes[code], table, windows, signatures, context) for code in CODES]
     window_weights = np.stack([head.windows for head in fitted], axis=1) / spread[:, None]
+    signature_weights = np.stack([head.signature for head in fitted], axis=1) / sign_spread[:, None]
     return FullHeads(
         codes=CODES,
         window_weights=window_weights.astype(np.float32),
+        signature_weights=np.vstack([signature_weights, -sign_centre @ signature_weights]).astype(np.float32),
         mean=mean,
         scale=scale,
         context_weights=np.stack([head.context for head in fitted], axis=1).astype(np.float32),
@@ -134,31 +151,39 @@ def fit_full_heads(
 
 @dataclass(frozen=True, slots=True)
 class _Coefficients:
-    """One fitted head: weights of window columns and context features, and the mean intercept of its sources."""
+    """One fitted head: weights of window columns, signature and context, and the mean intercept of its sources."""
 
     windows: NDArray[np.float64]
+    signature: NDArray[np.float64]
     context: NDArray[np.float64]
     intercept: float
 
 
 def _fit_head(
-    code: str, recipe: FullRecipe, table: Table, windows: NDArray[np.float64], context: NDArray[np.float32]
+    code: str,
+    recipe: FullRecipe,
+    table: Table,
+    windows: NDArray[np.float64],
+    signatures: NDArray[np.float64],
+    context: NDArray[np.float32],
 ) -> _Coefficients:
     lesson = choose_lesson(table, code, recipe.elsewhere)
     columns = [CONTEXT.index(name) for name in recipe.context]
     intercepts = np.eye(lesson.source_count)[lesson.sources] * recipe.by_source
     read = windows[lesson.index] if recipe.reads else windows[lesson.index][:, :0]
-    seen = np.hstack([read, context[lesson.index][:, columns], intercepts * 3])
+    signed = signatures[lesson.index] if recipe.reads_signature else signatures[lesson.index][:, :0]
+    seen = np.hstack([read, signed, context[lesson.index][:, columns], intercepts * 3])
     head = LogisticRegression(C=recipe.regularisation, max_iter=2000).fit(
         seen, lesson.target, sample_weight=lesson.weights
     )
-    parts = np.split(head.coef_[0], np.cumsum([read.shape[1], len(columns)]))
-    own = np.zeros(WIDTH + len(MARKS))
+    parts = np.split(head.coef_[0], np.cumsum([read.shape[1], signed.shape[1], len(columns)]))
+    own, signature = np.zeros(WIDTH + len(MARKS)), np.zeros(WIDTH)
     own[: read.shape[1]] = parts[0]
+    signature[: signed.shape[1]] = parts[1]
     all_context = np.zeros(len(CONTEXT))
-    all_context[columns] = parts[1]
-    mean_intercept = np.average((intercepts * 3) @ parts[2], weights=lesson.weights)
-    return _Coefficients(own, all_context, float(head.intercept_[0] + mean_intercept))
+    all_context[columns] = parts[2]
+    mean_intercept = np.average((intercepts * 3) @ parts[3], weights=lesson.weights)
+    return _Coefficients(own, signature, all_context, float(head.intercept_[0] + mean_intercept))
 
 
 def _telling_windows(vectors: Vectors) -> NDArray[np.int64]:

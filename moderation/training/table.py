@@ -19,21 +19,20 @@ from numpy.typing import NDArray
 from moderation import encoder as encoder_module
 from moderation import model, normalise, signals, topic
 from moderation.categories import CODES, MAY_ABSTAIN
-from moderation.comment import MAX_TEXT_CHARS, Author, Comment
+from moderation.comment import Comment
 from moderation.encoder import Encoder
 from moderation.errors import DataError
 from moderation.heads import FIELDS, Features, Vectors
 from moderation.model import DENSE, extract, read_vectors
 from moderation.topic import TopicModel
 from moderation.training.adapters.reading import spread
-from moderation.training.dataset import is_for_heads
 from moderation.training.rows import Row
 
 # Operating points tell how many *good comments of a blog* a line touches, so they are measured where such comments
 # are: blogs, forums and talk pages, not collections of hate in which the harmless rows were chosen to be hard. Nor
 # toxic-spans, whose raters disagree on most comments: good comments are not so doubtful.
 LIKE_A_BLOG = frozenset({"blog-threads", "blog-pr-moderation", "kaggle-insults", "jigsaw-predibase", "jigsaw-fastbert"})
-NEAR_A_BLOG = LIKE_A_BLOG | {"jigsaw-furkancaglayan", "toxic-spans", "ruddit", "seed"}
+NEAR_A_BLOG = LIKE_A_BLOG | {"jigsaw-furkancaglayan", "toxic-spans", "ruddit", "seed", "templates"}
 # People talking to people, with no post of ours: that a comment has none, or is long, must not make it spam.
 TALK = frozenset({"jigsaw-predibase", "jigsaw-fastbert", "toxic-spans", "ruddit", "goemotions", "kaggle-insults"})
 TALK_SHARE = 0.2
@@ -41,8 +40,6 @@ MANNERS = ("capitals", "exclamations", "disguised", "stretched")
 # Beginnings of features that only some sources know of a comment: they would tell its source, and with it the label.
 UNEVEN = ("author_", "has_parent", "has_thread", "parent_", "thread_", "trackback", "honeypot")
 TALK_WEIGHT = 0.5
-COPIES_SHARE = 0.4
-COPIES_WEIGHT = 0.5
 _CHUNK = 4_000
 _VECTORS_CHUNK = 500
 
@@ -130,14 +127,28 @@ def read_table(table: Table, encoder: Encoder, memory: Memory | None) -> Vectors
         parts.append(part)
         owners.append(part.owners + before)
         before += len(chunk)
-    return _take_vectors(
-        Vectors(
-            np.concatenate([part.windows for part in parts]),
-            np.concatenate(owners),
-            np.concatenate([part.related for part in parts]),
-        ),
-        which,
+    read_all = Vectors(
+        np.concatenate([part.windows for part in parts]),
+        np.concatenate(owners),
+        np.concatenate([part.related for part in parts]),
+        np.concatenate([part.signatures for part in parts]),
     )
+    signatures = _read_signatures([row.comment for row in table.rows], encoder, code.hexdigest(), memory)
+    return replace(_take_vectors(read_all, which), signatures=signatures)
+
+
+def _read_signatures(
+    comments: Sequence[Comment], encoder: Encoder, code: str, memory: Memory | None
+) -> NDArray[np.float32]:
+    """``Vectors.signatures`` of the comments with their authors; each line is read once."""
+    lines = [encoder_module.read_signature(comment) for comment in comments]
+    places = {line: number for number, line in enumerate(dict.fromkeys(line for line in lines if line), start=1)}
+    read = memory.cache(_read_lines, ignore=["encoder"], verbose=0) if memory else _read_lines
+    vectors = np.zeros((len(places) + 1, encoder_module.WIDTH + 1), np.float32)  # the first is of those without a line
+    if places:
+        vectors[1:, :-1], vectors[1:, -1] = read(code, list(places), encoder), 1
+    result: NDArray[np.float32] = vectors[[places.get(line, 0) for line in lines]]
+    return result
 
 
 def _take_vectors(vectors: Vectors, index: NDArray[np.int64]) -> Vectors:
@@ -147,7 +158,8 @@ def _take_vectors(vectors: Vectors, index: NDArray[np.int64]) -> Vectors:
     taken = counts[index]
     begins = np.cumsum(taken) - taken
     windows = np.arange(taken.sum()) - np.repeat(begins, taken) + np.repeat(first[index], taken)
-    return Vectors(vectors.windows[windows], np.repeat(np.arange(len(index)), taken), vectors.related[index])
+    owners = np.repeat(np.arange(len(index)), taken)
+    return Vectors(vectors.windows[windows], owners, vectors.related[index], vectors.signatures[index])
 
 
 def with_talk(rows: Sequence[Row]) -> list[Row]:
@@ -158,62 +170,6 @@ def with_talk(rows: Sequence[Row]) -> list[Row]:
         if row.source in TALK and "spam" not in row.labels and spread(f"talk {row.id}") < TALK_SHARE
     ]
     return [*rows, *talk]
-
-
-def with_copies(rows: Sequence[Row]) -> list[Row]:
-    """The rows, and a share of the genuine comments on blogs once more with a spammer's link put in.
-
-    Spam copies what readers said and adds a link. The links are those of the spam rows, one of each campaign; the form
-    (bare, HTML, BBCode, in the sentence, behind the author's name) goes by hash. Rows kept for the heads of the full
-    tier get links of such rows only, and the others those of the others.
-    """
-    pools: dict[bool, dict[str, tuple[str, str]]] = {True: {}, False: {}}
-    for row in rows:
-        if row.labels.get("spam") != 1:
-            continue
-        author = row.comment.author
-        urls = [*([author.url] if author and author.url else []), *signals.find_links(row.comment.text)]
-        if urls:
-            name = (author.name if author else None) or "click here"
-            pools[is_for_heads(row)].setdefault(row.extra.get("cluster", row.id), (urls[0], name))
-    links = {kept: [pool[key] for key in sorted(pool)] for kept, pool in pools.items()}
-    copies = []
-    for row in rows:
-        pool = links[is_for_heads(row)]
-        if row.labels.get("spam") != 0 or not row.group.startswith("blog:") or not pool:
-            continue
-        if spread(f"copy {row.id}") >= COPIES_SHARE or len(row.comment.text) > MAX_TEXT_CHARS // 2:
-            continue
-        url, name = pool[int(spread(f"link {row.id}") * len(pool))]
-        comment, where = _put_link(row.comment, url, name, spread(f"form {row.id}"))
-        copies.append(
-            replace(
-                row,
-                id=f"{row.id}~copy",
-                comment=comment,
-                labels={"spam": 1},
-                weight=row.weight * COPIES_WEIGHT,
-                extra={**row.extra, "copy": where},
-            )
-        )
-    return [*rows, *copies]
-
-
-def _put_link(comment: Comment, url: str, name: str, form: float) -> tuple[Comment, str]:
-    """The comment with a link in one of seven forms (``form`` from 0 to 1), and where it is: text or author."""
-    if form < 0.25:
-        return replace(comment, author=Author(name=name, url=url)), "author"
-    words = comment.text.split(" ")
-    half = len(words) // 2
-    texts = (
-        f"{comment.text} {url}",
-        f"{comment.text}\n\n{url}",
-        f'{comment.text} <a href="{url}">{name}</a>',
-        f"{comment.text}\n[url={url}]{name}[/url]",
-        " ".join([*words[:half], url, *words[half:]]),
-        f"{comment.text} {name}: {url}",
-    )
-    return replace(comment, text=texts[int((form - 0.25) / 0.75 * len(texts))]), "text"
 
 
 def vary(rows: Sequence[Row]) -> list[Row]:
@@ -274,3 +230,7 @@ def _extract_chunk(key: Sequence[str], comments: Sequence[Comment], idf: NDArray
 
 def _read_chunk(key: Sequence[str], comments: Sequence[Comment], encoder: Encoder) -> Vectors:  # noqa: ARG001 - what the cache looks up
     return read_vectors(comments, encoder)
+
+
+def _read_lines(key: str, lines: Sequence[str], encoder: Encoder) -> NDArray[np.float32]:  # noqa: ARG001 - what the cache looks up
+    return encoder.class_vectors(lines)

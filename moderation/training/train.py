@@ -26,6 +26,7 @@ from moderation.training.fuse import FULL_RECIPES
 from moderation.training.rows import BehaviourCase, Row, read_behaviour, read_seed
 from moderation.training.slices import sample
 from moderation.training.sources import Source, load_catalogue, read_rows, status
+from moderation.training.templates import template_rows
 from moderation.training.trials import reasons_of
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def gather(
     dataset = build_dataset(
         rows,
         load_exclude(training_data / "exclude.txt"),
-        seed,
+        [*seed, *template_rows()],
         held_out=[case.comment for case in behaviour],
         refused=refused,
     )
