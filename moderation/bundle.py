@@ -45,7 +45,7 @@ from moderation.encoder import WIDTH, Encoder
 from moderation.errors import BundleCorrupt, BundleMissing, BundleUnsupported, EncoderUnavailable, InvalidComment
 from moderation.heads import FIELDS, FieldWeights, FullHeads, Heads
 from moderation.lexical import LexicalSpec
-from moderation.model import DENSE, MARKS, FullTier, Model
+from moderation.model import CONTEXT, DENSE, MARKS, FullTier, Model
 from moderation.policy import Facts
 from moderation.topic import TopicModel
 
@@ -327,7 +327,7 @@ def _model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Any]) -> t
         shapes[f"{name}.idf"] = (1 << spec.bits,)
         shapes[f"{name}.weights"] = (1 << spec.bits, count)
     if "full" in manifest["tiers"]:
-        context = len(DENSE) + len(topic.VECTOR_NAMES) + count
+        context = len(CONTEXT)
         shapes |= {
             "full.window_weights": (WIDTH + len(MARKS), count),
             "full.signature_weights": (WIDTH + 1, count),

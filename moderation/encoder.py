@@ -45,6 +45,22 @@ _SIGNED_LINKS = 3
 _PASSAGE_CHARS = 800
 _NEIGHBOUR_CHARS = 2_000
 _TAG = re.compile(r"<[^>]{1,300}>")
+_PLAIN_WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
+_SHORT_WORDS = 5
+
+# Words that English sentences cannot do without, in the spelling of comments too. Five words and more without any of
+# them are hardly English; in German, Portuguese or French at most one word in six looks like one.
+_ENGLISH = frozenset(
+    """
+    the a an and or but if so as of to in on at by for with from about into over than then that this these those there
+    here it it's its i i'm i've i'd me my mine myself you you're your yours yourself he him his she her they them their
+    we us our who what which when where why how is are was were be been being am do does did don't doesn't didn't has
+    have had haven't can can't could will won't would should may might must not no yes never just very too more most
+    some any all only also up down out off again back because while after before like get got go going make made know
+    think say said want see look good bad people one other even still much many such own same really u ur im dont cant
+    thats whats isnt youre
+    """.split()  # noqa: SIM905 - a hundred quoted names would be harder to read
+)
 
 # Pictographs, symbols and flags: no token of the vocabulary stands for them, their Unicode names say what they show.
 _PICTURE = re.compile("([\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff])\\1*")
@@ -65,13 +81,29 @@ class Window:
     """What one pass gave for one window.
 
     Shapes: ``class_vector`` and ``topic_vector`` (384,), ``marks`` (tokens,) in 0 to 1, ``spans`` (tokens, 2): start
-    and end of each token in the comment's own text.
+    and end of each token in the comment's own text. ``english`` (0 to 1) is how far the vectors can be believed: the
+    encoder has learned English alone.
     """
 
     class_vector: NDArray[np.float32]
     topic_vector: NDArray[np.float32]
     marks: NDArray[np.float32]
     spans: NDArray[np.int32]
+    english: float
+
+
+def tell_english(text: str) -> float:
+    """How surely a text is English, 0 to 1, by the share of its words that English sentences are held together with.
+
+    Under five words nothing can be counted; there Latin letters without accents will do.
+    """
+    words = _PLAIN_WORD.findall(text.lower().replace("\u2019", "'"))
+    if not words:
+        return 1.0
+    found = sum(word in _ENGLISH for word in words) / len(words)
+    if len(words) < _SHORT_WORDS and all(word.isascii() for word in words):
+        return 1.0
+    return min(max((found - 0.06) / 0.1, 0.0), 1.0)
 
 
 def make_readable(text: str) -> Readable:
@@ -125,8 +157,8 @@ def read_neighbour(text: str) -> str:
 def read_signature(comment: Comment) -> str:
     """Who a comment is from and where it leads, as one line: the author's name and URL, and the first links.
 
-    ``"Anna | annas-garden.example | wikipedia.org/wiki/Moss"``. Empty where there is no URL at all: names alone say little,
-    and nearly every comment has one.
+    ``"Anna | annas-garden.example | wikipedia.org/wiki/Moss"``. Empty where there is no URL at all: names alone say
+    little, and nearly every comment has one.
     """
     author = comment.author
     links = [author.url] if author is not None and author.url else []
@@ -166,10 +198,11 @@ def read_post(post: Post) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class TokenWindow:
-    """Token ids of one window with the special ones, and for each other token its span in the comment's own text."""
+    """Token ids of one window with the special ones, the spans of the others, and how surely it is English."""
 
     ids: list[int]
     spans: NDArray[np.int32]
+    english: float
 
 
 class Encoder:
@@ -272,7 +305,13 @@ class Encoder:
         if len(starts) > MAX_WINDOWS:
             starts = [starts[round(number)] for number in np.linspace(0, len(starts) - 1, MAX_WINDOWS)]
         return [
-            TokenWindow([self._start, *ids[start : start + size], self._end], spans[start : start + size])
+            TokenWindow(
+                [self._start, *ids[start : start + size], self._end],
+                spans[start : start + size],
+                tell_english(readable.text[slice(offsets[start][0], offsets[start : start + size][-1][1])])
+                if ids
+                else 1.0,
+            )
             for start in starts
         ]
 
@@ -290,7 +329,7 @@ class Encoder:
             raise EncoderUnavailable(f"the encoder failed: {type(error).__name__}") from error
         if not all(np.isfinite(output).all() for output in outputs):
             raise EncoderUnavailable("the encoder gave numbers that are none")
-        return Window(class_vector, topic_vector, marks[1:-1], window.spans)
+        return Window(class_vector, topic_vector, marks[1:-1], window.spans, window.english)
 
 
 def _special(tokenizer: Tokenizer, token: str) -> int:

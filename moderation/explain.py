@@ -24,7 +24,7 @@ from moderation.categories import CODES
 from moderation.comment import Comment, Decision, Tier
 from moderation.encoder import Encoder, Window, make_readable, read_normalised
 from moderation.errors import EncoderUnavailable
-from moderation.heads import FullHeads, Vectors
+from moderation.heads import FullHeads, Vectors, put_together
 from moderation.lexical import attribute, count_ngrams, project, weigh
 from moderation.model import CONTEXT, DENSE, FullTier, Model, extract, gather_vectors
 from moderation.normalise import Normalised, normalise
@@ -47,7 +47,10 @@ MAX_OCCLUDED = 60
 MAX_SPANS = 50
 MAX_FACTS = 5
 _FACT_FLOOR = 0.05
-_LEXICAL = slice(len(DENSE) + len(topic.VECTOR_NAMES), None)
+_LEXICAL = slice(CONTEXT.index(f"lexical_{CODES[0]}"), CONTEXT.index("foreign"))
+_FOREIGN_LEXICAL = slice(CONTEXT.index("foreign") + 1, None)
+_FOREIGN = 0.5
+"""From here on a comment is in a language that the encoder cannot read, and its marks say nothing."""
 
 _YES_OR_NO = frozenset(
     {
@@ -146,6 +149,10 @@ class _Evidence:
             self._windows = full.encoder.read(read_normalised(self._normalised))
             self._vectors = gather_vectors([comment], [self._windows], full.encoder)
 
+    @property
+    def _foreign(self) -> float:
+        return 0.0 if self._vectors is None else float(self._vectors.foreign[0])
+
     def words(self) -> list[Word]:
         """The words of the comment."""
         return find_words(self._comment.text, self._normalised)
@@ -162,7 +169,7 @@ class _Evidence:
             links = {index: LINK_STRENGTH for index, word in enumerate(words) if word.is_link}
             return found | {index: max(least, found.get(index, 0)) for index, least in links.items()}
         values = _sum_words(words, self._by_character(own))
-        if self._full is None:
+        if self._full is None or self._foreign > _FOREIGN:
             return _over(values, WORD_FLOOR, WORD_SHARE_OF_TOP, 1 - np.exp(-np.maximum(values, 0)))
         marks = _marks(self._windows, len(self._comment.text))
         values = np.array([marks[word.start : word.end].max() for word in words]) + MARK_LIFT * np.clip(values, 0, 2)
@@ -180,17 +187,19 @@ class _Evidence:
 
     def _gains(self, full: FullHeads) -> Array:
         """What a full head's logit gains for each unit of each lexical logit, shape (heads,)."""
-        plain = (self._lexical[0] - full.mean[_LEXICAL]) / full.scale[_LEXICAL]
-        # Beyond the cut a logit gains nothing more: what there is of it is shared among all that made it.
-        kept = self._context(full)[_LEXICAL] / np.where(plain == 0, 1, plain)
-        weights = full.context_weights[_LEXICAL, self._head].astype(np.float64)
-        gains: Array = weights / full.scale[_LEXICAL] * np.where(plain == 0, 1, kept)
+        context = self._context(full)
+        gains: Array = np.zeros(len(self._heads.codes))
+        for part, share in ((_LEXICAL, 1.0), (_FOREIGN_LEXICAL, self._foreign)):
+            plain = (self._lexical[0] * share - full.mean[part]) / full.scale[part]
+            # Beyond the cut a logit gains nothing more: what there is of it is shared among all that made it.
+            kept = np.where(plain == 0, 1, context[part] / np.where(plain == 0, 1, plain))
+            gains += full.context_weights[part, self._head].astype(np.float64) / full.scale[part] * kept * share
         return gains
 
     def _context(self, full: FullHeads) -> Array:
         """The standardised context features, shape (features,)."""
         assert self._vectors is not None
-        context = np.hstack([self._features.dense, self._vectors.related, self._lexical]).astype(np.float32)
+        context = put_together(self._vectors, self._features.dense, self._lexical)
         result: Array = full.standardise(context)[0].astype(np.float64)
         return result
 
@@ -283,8 +292,12 @@ class _Evidence:
         if links:
             text = "what the addresses of links and author say"
             causes.append(Cause("link_text", float(links), round(float(parts["links"] @ gains), 4), text))
-        if self._full is not None:
+        if self._full is not None and self._vectors is not None:
             heads = self._full.heads
+            read = float(self._vectors.signatures[0] @ heads.signature_weights[:, self._head])
+            if read:
+                text = "what author and links say, read for meaning"
+                causes.append(Cause("signature", 1.0, round(read, 4), text))
             average = heads.mean[_LEXICAL].astype(np.float64)
             added = float((parts["text"] + self._heads.intercept - average) @ gains)
             alone = float(self._heads.calibrate(self._lexical)[0, self._head])

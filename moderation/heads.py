@@ -85,14 +85,16 @@ class Heads:
 class Vectors:
     """What the encoder made of some comments.
 
-    Shapes: ``windows`` (windows, columns), a row for each window of each comment: the class vector, then what its marks
-    amount to; ``owners`` (windows,), the comment of each window, ascending, none without a window; ``related``
+    Shapes: ``windows`` (windows, columns), a row for each window of each comment: the class vector, what its marks
+    amount to and a one, all times how surely the window is English; ``owners`` (windows,), the comment of each window,
+    ascending, none without a window; ``foreign`` (comments,), how little the most English window is; ``related``
     (comments, features), how near the comment's topic vector is to those around it; ``signatures`` (comments, columns),
-    the class vector of the line that says who a comment is from and where it leads, then a one; all zeros without links.
+    the class vector of the line that says who a comment is from and where it leads, then a one; zeros without links.
     """
 
     windows: NDArray[np.float32]
     owners: NDArray[np.int64]
+    foreign: NDArray[np.float32]
     related: NDArray[np.float32]
     signatures: NDArray[np.float32]
 
@@ -102,9 +104,9 @@ class FullHeads:
     """All heads of the full tier, side by side.
 
     A head's logit is the *worst window's* share plus those of the signature and the context: abuse after two thousand
-    harmless words counts as if it stood alone. Shapes: ``window_weights``, ``signature_weights`` (columns, heads); ``mean``, ``scale`` (features,);
-    ``context_weights`` (features, heads), the features being the dense ones, ``related`` and the logits of the lexical
-    heads, in that order; ``intercept`` (heads,). ``knots`` holds, for each head, the points (logit, log odds) between
+    harmless words counts as if it stood alone. Shapes: ``window_weights``, ``signature_weights`` (columns, heads);
+    ``mean``, ``scale`` (features,); ``context_weights`` (features, heads), the features being those of
+    :func:`put_together`; ``intercept`` (heads,). ``knots`` holds, for each head, the points (logit, log odds) between
     which its calibration is linear, shape (heads, 2, points): isotonic regression (Zadrozny and Elkan 2002) where there
     was enough to learn it from, else the two points of Platt's line.
     """
@@ -120,7 +122,7 @@ class FullHeads:
 
     def logits(self, vectors: Vectors, dense: NDArray[np.float32], lexical: NDArray[np.float64]) -> NDArray[np.float64]:
         """Raw scores, shape (comments, heads). ``lexical`` are the logits of the lexical heads of the same comments."""
-        context = self.standardise(np.hstack([dense, vectors.related, lexical]).astype(np.float32))
+        context = self.standardise(put_together(vectors, dense, lexical))
         result: NDArray[np.float64] = context.astype(np.float64) @ self.context_weights + self.intercept
         return result + worst_windows(vectors, self.window_weights) + vectors.signatures @ self.signature_weights
 
@@ -134,6 +136,19 @@ class FullHeads:
         columns = [interpolate(logits[:, head], *self.knots[head]) for head in range(len(self.codes))]
         result: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(np.stack(columns, axis=1), -30, 30)))
         return result
+
+
+def put_together(vectors: Vectors, dense: NDArray[np.float32], lexical: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The context features of :class:`FullHeads`, not yet standardised, shape (comments, features).
+
+    The dense ones, ``related``, the logits of the lexical heads, ``foreign``, and its products with those logits: where
+    the encoder cannot read, words count more.
+    """
+    foreign = vectors.foreign[:, None]
+    result: NDArray[np.float32] = np.hstack([dense, vectors.related, lexical, foreign, foreign * lexical]).astype(
+        np.float32
+    )
+    return result
 
 
 def worst_windows(vectors: Vectors, weights: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -25,10 +25,16 @@ from moderation.topic import TopicModel
 DENSE: tuple[str, ...] = (*signals.NAMES, "has_topic", *topic.NAMES)
 """The dense features, in the order of the columns of ``Features.dense``."""
 
-MARKS: tuple[str, ...] = ("mark_highest", "mark_sum")
-"""What a window's marks amount to, behind its class vector in ``Vectors.windows``."""
+MARKS: tuple[str, ...] = ("mark_highest", "mark_sum", "english")
+"""What a window's marks amount to, and whether it can be read, behind its class vector in ``Vectors.windows``."""
 
-CONTEXT: tuple[str, ...] = (*DENSE, *topic.VECTOR_NAMES, *(f"lexical_{code}" for code in CODES))
+CONTEXT: tuple[str, ...] = (
+    *DENSE,
+    *topic.VECTOR_NAMES,
+    *(f"lexical_{code}" for code in CODES),
+    "foreign",
+    *(f"foreign_lexical_{code}" for code in CODES),
+)
 """The context features, in the order of the columns that :meth:`FullHeads.logits` puts together."""
 
 _CHUNK = 256
@@ -133,6 +139,7 @@ def gather_vectors(comments: Sequence[Comment], read: Sequence[Sequence[Window]]
     """:func:`read_vectors` for comments whose windows are read already."""
     windows = [_window_row(window) for windows in read for window in windows]
     owners = np.repeat(np.arange(len(comments)), [len(of_one) for of_one in read])
+    foreign = np.array([1 - max(window.english for window in of_one) for of_one in read], np.float32)
     related = np.zeros((len(comments), len(topic.VECTOR_NAMES)), np.float32)
     for index, (comment, of_one) in enumerate(zip(comments, read, strict=True)):
         passages = read_post(comment.post) if comment.post is not None else ()
@@ -143,7 +150,11 @@ def gather_vectors(comments: Sequence[Comment], read: Sequence[Sequence[Window]]
                 *_around(comment, encoder),
             )
     return Vectors(
-        np.array(windows, np.float32).reshape(-1, WIDTH + len(MARKS)), owners, related, read_signatures(comments, encoder)
+        np.array(windows, np.float32).reshape(-1, WIDTH + len(MARKS)),
+        owners,
+        foreign,
+        related,
+        read_signatures(comments, encoder),
     )
 
 
@@ -159,7 +170,7 @@ def read_signatures(comments: Sequence[Comment], encoder: Encoder) -> NDArray[np
 def _window_row(window: Window) -> NDArray[np.float32]:
     marks = window.marks
     highest, total = (float(marks.max()), float(np.log1p(marks.sum()))) if len(marks) else (0.0, 0.0)
-    return np.concatenate([window.class_vector, np.array([highest, total], np.float32)])
+    return np.concatenate([window.class_vector, np.array([highest, total, 1], np.float32)]) * np.float32(window.english)
 
 
 def _topic_vector(windows: Sequence[Window]) -> NDArray[np.float32]:

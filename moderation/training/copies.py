@@ -27,37 +27,47 @@ _TRADES: tuple[str, ...] = (
     "online slots", "poker room", "sports betting", "bingo offers", "roulette tips", "buy medicine online",
     "weight loss supplement", "hair growth serum", "male enhancement", "skin care clinic", "dental implants",
     "plastic surgery", "online doctor", "hearing aids", "vape store", "cbd oil", "testosterone booster",
-    "mortgage refinance", "credit repair", "cash advance", "binary options", "bitcoin investment", "recover lost crypto",
-    "stock trading course", "tax filing service", "debt relief", "accounting services", "payroll software",
-    "buy backlinks", "guest posting", "search engine ranking", "digital marketing agency", "web design company",
-    "app development company", "logo design", "buy followers", "cheap domains", "dedicated servers", "email marketing",
-    "data recovery", "antivirus download", "license key cheap", "iptv subscription", "movie streaming free",
-    "mp3 download", "game cheats", "buy accounts", "dissertation help", "assignment writers", "term papers",
-    "resume writing", "online degree", "math tutor", "driving school", "visa consultant", "translation bureau",
-    "designer handbags", "wholesale sneakers", "wedding dresses", "gold jewellery", "diamond rings", "sunglasses outlet",
-    "football jerseys", "phone cases", "laptop battery", "led lights", "solar panels", "air conditioning repair",
-    "roof repair", "carpet cleaning", "pest control", "house painters", "kitchen remodeling", "bathroom fitters",
-    "garage doors", "window blinds", "locksmith near me", "drain cleaning", "tree removal", "swimming pools",
-    "storage units", "packers and movers", "car rental", "taxi service", "airport transfer", "used cars",
-    "truck parts", "limo hire", "auto insurance", "personal injury attorney", "divorce lawyer", "immigration lawyer",
-    "bail bonds", "private detective", "real estate agent", "apartments for sale", "holiday rentals", "cheap flights",
-    "hotel deals", "safari tours", "cruise offers", "yoga retreat", "massage parlour", "escort agency", "adult dating",
-    "webcam girls", "psychic reading", "love spells", "astrology online", "pet supplies", "dog training",
-    "puppies for sale", "flower delivery", "gift baskets", "party hire", "wedding photographer", "event tickets",
+    "mortgage refinance", "credit repair", "cash advance", "binary options", "bitcoin investment",
+    "recover lost crypto", "stock trading course", "tax filing service", "debt relief", "accounting services",
+    "payroll software", "buy backlinks", "guest posting", "search engine ranking", "digital marketing agency",
+    "web design company", "app development company", "logo design", "buy followers", "cheap domains",
+    "dedicated servers", "email marketing", "data recovery", "antivirus download", "license key cheap",
+    "iptv subscription", "movie streaming free", "mp3 download", "game cheats", "buy accounts",
+    "dissertation help", "assignment writers", "term papers", "resume writing", "online degree", "math tutor",
+    "driving school", "visa consultant", "translation bureau", "designer handbags", "wholesale sneakers",
+    "wedding dresses", "gold jewellery", "diamond rings", "sunglasses outlet", "football jerseys", "phone cases",
+    "laptop battery", "led lights", "solar panels", "air conditioning repair", "roof repair", "carpet cleaning",
+    "pest control", "house painters", "kitchen remodeling", "bathroom fitters", "garage doors", "window blinds",
+    "locksmith near me", "drain cleaning", "tree removal", "swimming pools", "storage units", "packers and movers",
+    "car rental", "taxi service", "airport transfer", "used cars", "truck parts", "limo hire", "auto insurance",
+    "personal injury attorney", "divorce lawyer", "immigration lawyer", "bail bonds", "private detective",
+    "real estate agent", "apartments for sale", "holiday rentals", "cheap flights", "hotel deals", "safari tours",
+    "cruise offers", "yoga retreat", "massage parlour", "escort agency", "adult dating", "webcam girls",
+    "psychic reading", "love spells", "astrology online", "pet supplies", "dog training", "puppies for sale",
+    "flower delivery", "gift baskets", "party hire", "wedding photographer", "event tickets",
     "stainless steel pipes", "packaging machine", "injection molding", "cnc machining", "plastic bags factory",
     "office chairs", "sofa manufacturer", "bedding set", "water filters", "coffee machines", "kitchen knives",
-    "protein powder", "herbal tea", "baby clothes", "toys wholesale", "e-cigarettes", "tattoo supplies", "perfume shop",
-    "ai writing tool", "chatbot builder", "ai image generator", "crm software", "business directory", "press release",
-    "voip provider", "proxy list", "sms gateway", "survey rewards", "work from home", "make money online",
+    "protein powder", "herbal tea", "baby clothes", "toys wholesale", "e-cigarettes", "tattoo supplies",
+    "perfume shop", "ai writing tool", "chatbot builder", "ai image generator", "crm software",
+    "business directory", "press release", "voip provider", "proxy list", "sms gateway", "survey rewards",
+    "work from home", "make money online",
 )  # fmt: skip
-_SYLLABLES = ("ka", "lo", "mi", "ran", "tex", "vor", "za", "bel", "cor", "dex", "fin", "gal", "hub", "jet", "lux", "max",
-              "nor", "pro", "qui", "rex", "sol", "tro", "ul", "ver", "wex", "xi", "yo", "zen", "top", "best", "smart",
-              "easy", "prime", "gold", "star", "eco", "mega", "uni", "nova", "urban")  # fmt: skip
-_ENDINGS = ("com", "com", "com", "com", "net", "org", "info", "biz", "co", "io", "shop", "store", "online", "site", "xyz",
-            "top", "club", "ru", "in", "co.uk", "de", "pl", "us", "com.au", "ca")  # fmt: skip
-_PLACES = ("", "", "", "london", "dubai", "delhi", "miami", "sydney", "uk", "usa", "toronto", "berlin")
-_FIRST_NAMES = ("john", "Mary", "Alex", "Sophie", "Raj", "Daniel", "Elena", "Chris", "Nina", "Paul", "Zoe", "Ben", "Lara",
-                "Oscar", "Ines", "David", "Sam", "Julia", "Omar", "Helen")  # fmt: skip
+_SYLLABLES = (
+    "ka", "lo", "mi", "ran", "tex", "vor", "za", "bel", "cor", "dex", "fin", "gal", "hub", "jet", "lux", "max",
+    "nor", "pro", "qui", "rex", "sol", "tro", "ul", "ver", "wex", "xi", "yo", "zen", "top", "best", "smart",
+    "easy", "prime", "gold", "star", "eco", "mega", "uni", "nova", "urban",
+)  # fmt: skip
+_ENDINGS = (
+    "com", "com", "com", "com", "net", "org", "info", "biz", "co", "io", "shop", "store", "online", "site", "xyz",
+    "top", "club", "ru", "in", "co.uk", "de", "pl", "us", "com.au", "ca",
+)  # fmt: skip
+_PLACES = (
+    "", "", "", "london", "dubai", "delhi", "miami", "sydney", "uk", "usa", "toronto", "berlin",
+)  # fmt: skip
+_FIRST_NAMES = (
+    "john", "Mary", "Alex", "Sophie", "Raj", "Daniel", "Elena", "Chris", "Nina", "Paul", "Zoe", "Ben", "Lara",
+    "Oscar", "Ines", "David", "Sam", "Julia", "Omar", "Helen",
+)  # fmt: skip
 
 _IN_TEXT: tuple[str, ...] = (
     "{text} {url}",
@@ -87,7 +97,11 @@ def with_copies(rows: Sequence[Row]) -> list[Row]:
     spam, genuine = _links(rows, 1), _links(rows, 0)
     copies = []
     for row in rows:
-        if row.labels.get("spam") != 0 or not row.group.startswith("blog:") or len(row.comment.text) > MAX_TEXT_CHARS // 2:
+        if (
+            row.labels.get("spam") != 0
+            or not row.group.startswith("blog:")
+            or len(row.comment.text) > MAX_TEXT_CHARS // 2
+        ):
             continue
         chosen = spread(f"copy {row.id}")
         label = int(chosen < SPAM_SHARE)
@@ -140,7 +154,9 @@ def make_up_link(chance: random.Random) -> tuple[str, str]:
         (f"{brand}{words[-1]}", f"{words[0]}{brand}", "".join(words), "-".join(words), f"{brand}-{words[0]}", brand)
     )
     host = f"{named}{chance.choice(_PLACES) if chance.random() < 0.3 else ''}.{chance.choice(_ENDINGS)}"
-    page = chance.choice(("", "", "/", f"/{'-'.join(words)}", f"/{words[-1]}/", f"/{words[0]}.html", f"/?p={words[-1]}"))
+    page = chance.choice(
+        ("", "", "/", f"/{'-'.join(words)}", f"/{words[-1]}/", f"/{words[0]}.html", f"/?p={words[-1]}")
+    )
     return f"{chance.choice(('https://', 'http://', 'https://www.', 'http://www.'))}{host}{page}", trade
 
 

@@ -94,6 +94,22 @@ class Fitted:
     operating_points: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Lexical:
+    """The lexical tier, calibrated, and what fitting the full one needs.
+
+    ``cross`` are heads fitted without the rows in ``kept``, which are those that neither they nor an encoder have seen;
+    both are ``None`` where only the lexical tier is wanted.
+    """
+
+    heads: Heads
+    topic_model: TopicModel
+    validation: Table
+    validation_logits: NDArray[np.float64]
+    kept: Table | None
+    cross: Heads | None
+
+
 def fit_model(
     dataset: Dataset,
     encoder: Encoder | None = None,
@@ -103,6 +119,30 @@ def fit_model(
     progress: Progress = lambda _: None,
 ) -> Fitted:
     """Fit, calibrate and measure every head of every tier; without an encoder there is only the lexical one.
+
+    Raises ``DataError`` when a category lacks rows of either label.
+    """
+    lexical = fit_lexical(dataset, for_full_tier=encoder is not None, memory=memory, jobs=jobs, progress=progress)
+    validation, heads, logits = lexical.validation, lexical.heads, lexical.validation_logits
+    tiers = {"lexical": {code: operating_points(code, validation, heads.calibrate(logits)) for code in CODES}}
+    full = None
+    if encoder is not None and lexical.kept is not None and lexical.cross is not None:
+        full_heads, tiers["full"] = fit_full(
+            lexical.kept, lexical.cross, validation, logits, encoder, memory=memory, progress=progress
+        )
+        full = FullTier(encoder, full_heads)
+    return Fitted(Model(heads, lexical.topic_model, full), {"format": 1, "tiers": tiers})
+
+
+def fit_lexical(
+    dataset: Dataset,
+    *,
+    for_full_tier: bool,
+    memory: Memory | None = None,
+    jobs: int = 1,
+    progress: Progress = lambda _: None,
+) -> Lexical:
+    """Fit and calibrate the heads of the lexical tier; ``for_full_tier`` prepares for those of the full one.
 
     Raises ``DataError`` when a category lacks rows of either label.
     """
@@ -116,20 +156,15 @@ def fit_model(
     progress("calibrating")
     logits = heads.logits(validation.features)
     heads = replace(heads, calibration=np.array([_calibrate(code, validation, logits) for code in CODES]))
-    tiers = {"lexical": {code: operating_points(code, validation, heads.calibrate(logits)) for code in CODES}}
-    full = None
-    if encoder is not None:
-        kept = np.array([is_for_heads(row) for row in train.rows])
-        # Of a campaign that is on both sides the encoder has seen its share.
-        seen = {campaign_of(row) for row, is_kept in zip(train.rows, kept, strict=True) if not is_kept}
-        unseen = kept & np.array([campaign_of(row) is None or campaign_of(row) not in seen for row in train.rows])
-        progress("fitting the heads of the lexical tier without the rows kept for those of the full tier")
-        others = fit_heads(train.take(np.flatnonzero(~kept)), jobs, progress)
-        full_heads, tiers["full"] = fit_full(
-            train.take(np.flatnonzero(unseen)), others, validation, logits, encoder, memory=memory, progress=progress
-        )
-        full = FullTier(encoder, full_heads)
-    return Fitted(Model(heads, topic_model, full), {"format": 1, "tiers": tiers})
+    if not for_full_tier:
+        return Lexical(heads, topic_model, validation, logits, None, None)
+    kept = np.array([is_for_heads(row) for row in train.rows])
+    # Of a campaign that is on both sides the encoder has seen its share.
+    seen = {campaign_of(row) for row, is_kept in zip(train.rows, kept, strict=True) if not is_kept}
+    unseen = kept & np.array([campaign_of(row) is None or campaign_of(row) not in seen for row in train.rows])
+    progress("fitting the heads of the lexical tier without the rows kept for those of the full tier")
+    cross = fit_heads(train.take(np.flatnonzero(~kept)), jobs, progress)
+    return Lexical(heads, topic_model, validation, logits, train.take(np.flatnonzero(unseen)), cross)
 
 
 def fit_heads(train: Table, jobs: int = 1, progress: Progress = lambda _: None) -> Heads:

@@ -20,12 +20,17 @@ from sklearn.linear_model import LogisticRegression
 from moderation import signals, topic
 from moderation.categories import CODES
 from moderation.encoder import WIDTH, Encoder
-from moderation.heads import FullHeads, Heads, Vectors
-from moderation.model import CONTEXT, MARKS
+from moderation.heads import FullHeads, Heads, Vectors, put_together
+from moderation.model import CONTEXT
 from moderation.training.points import calibration_rows, fit_knots, operating_points, stack_knots
 from moderation.training.table import MANNERS, UNEVEN, Table, choose_lesson, read_table
 
-_HOSTILE_WORDS = tuple(f"lexical_{code}" for code in CODES if code not in {"spam", "off_topic"})
+_HOSTILE_CODES = tuple(code for code in CODES if code not in {"spam", "off_topic"})
+_HOSTILE_WORDS = (
+    *(f"lexical_{code}" for code in _HOSTILE_CODES),
+    "foreign",
+    *(f"foreign_lexical_{code}" for code in _HOSTILE_CODES),
+)
 _FACTS = tuple(name for name in signals.NAMES if not name.startswith(UNEVEN))
 
 
@@ -51,7 +56,7 @@ _PART_OF_HOSTILE = FullRecipe((*MANNERS, *_HOSTILE_WORDS), 0.01)
 FULL_RECIPES: Mapping[str, FullRecipe] = {
     "hostile": replace(_PART_OF_HOSTILE, elsewhere=0.3),
     "spam": FullRecipe(
-        (*_FACTS, "has_passages", "vector_best", "vector_mean", "lexical_spam"),
+        (*_FACTS, "has_passages", "vector_best", "vector_mean", "lexical_spam", "foreign_lexical_spam"),
         0.01,
         by_source=False,
         reads_signature=True,
@@ -119,13 +124,18 @@ def fit_full_heads(
     recipes: Mapping[str, FullRecipe] = FULL_RECIPES,
 ) -> FullHeads:
     """The heads of the full tier, not yet calibrated, from rows with their vectors and lexical logits."""
-    context = np.hstack([table.features.dense, vectors.related, lexical]).astype(np.float32)
+    context = put_together(vectors, table.features.dense, lexical)
     mean, scale = _moments(context)
-    blank = FullHeads(CODES, *np.zeros((2, 0, 0), np.float32), mean, scale, *np.zeros((3, 0)))  # only for its moments
+    blank = FullHeads(CODES, *np.zeros((2, 0, 0), np.float32), mean, scale, *np.zeros((3, 0)))  # type: ignore[call-arg]  # for its moments alone
     context = blank.standardise(context)
     windows = vectors.windows[_telling_windows(vectors)].astype(np.float64)
-    centre, spread = windows.mean(axis=0), np.maximum(windows.std(axis=0), 1e-3)
-    windows = (windows - centre) / spread
+    # About the mean of what can be read, times how well it can: a language that cannot be read says nothing by itself.
+    english = windows[:, -1:]
+    weights = np.maximum(english[:, 0], 1e-9)
+    centre = np.average(windows[:, :-1] / weights[:, None], axis=0, weights=weights)
+    windows = windows[:, :-1] - english * centre
+    spread = np.maximum(windows.std(axis=0), 1e-3)
+    windows = windows / spread
     signatures = vectors.signatures.astype(np.float64)
     signed = signatures[:, -1] > 0
     # About their own mean, so that having a signature says nothing by itself: which blogs ask for one differs.
@@ -136,6 +146,7 @@ def fit_full_heads(
     signatures = (signatures[:, :WIDTH] - sign_centre) / sign_spread * signed[:, None]
     fitted = [_fit_head(code, recipes[code], table, windows, signatures, context) for code in CODES]
     window_weights = np.stack([head.windows for head in fitted], axis=1) / spread[:, None]
+    window_weights = np.vstack([window_weights, -centre @ window_weights])
     signature_weights = np.stack([head.signature for head in fitted], axis=1) / sign_spread[:, None]
     return FullHeads(
         codes=CODES,
@@ -144,7 +155,7 @@ def fit_full_heads(
         mean=mean,
         scale=scale,
         context_weights=np.stack([head.context for head in fitted], axis=1).astype(np.float32),
-        intercept=np.array([head.intercept for head in fitted]) - centre @ window_weights,
+        intercept=np.array([head.intercept for head in fitted]),
         knots=np.tile(np.array([[-1.0, 1.0], [-1.0, 1.0]]), (len(CODES), 1, 1)),
     )
 
@@ -177,7 +188,7 @@ def _fit_head(
         seen, lesson.target, sample_weight=lesson.weights
     )
     parts = np.split(head.coef_[0], np.cumsum([read.shape[1], signed.shape[1], len(columns)]))
-    own, signature = np.zeros(WIDTH + len(MARKS)), np.zeros(WIDTH)
+    own, signature = np.zeros(windows.shape[1]), np.zeros(WIDTH)
     own[: read.shape[1]] = parts[0]
     signature[: signed.shape[1]] = parts[1]
     all_context = np.zeros(len(CONTEXT))

@@ -130,6 +130,7 @@ def read_table(table: Table, encoder: Encoder, memory: Memory | None) -> Vectors
     read_all = Vectors(
         np.concatenate([part.windows for part in parts]),
         np.concatenate(owners),
+        np.concatenate([part.foreign for part in parts]),
         np.concatenate([part.related for part in parts]),
         np.concatenate([part.signatures for part in parts]),
     )
@@ -159,7 +160,9 @@ def _take_vectors(vectors: Vectors, index: NDArray[np.int64]) -> Vectors:
     begins = np.cumsum(taken) - taken
     windows = np.arange(taken.sum()) - np.repeat(begins, taken) + np.repeat(first[index], taken)
     owners = np.repeat(np.arange(len(index)), taken)
-    return Vectors(vectors.windows[windows], owners, vectors.related[index], vectors.signatures[index])
+    return Vectors(
+        vectors.windows[windows], owners, vectors.foreign[index], vectors.related[index], vectors.signatures[index]
+    )
 
 
 def with_talk(rows: Sequence[Row]) -> list[Row]:

@@ -22,40 +22,55 @@ HOSTILE_EACH = 16
 # Said of a person ("a deaf man") and of them all ("deaf people"), or as a plural of its own.
 _KINDS: tuple[str, ...] = (
     "Muslim", "Christian", "Jewish", "Hindu", "Buddhist", "Catholic", "Protestant", "Mormon", "Sikh", "atheist",
-    "religious", "secular", "gay", "straight", "lesbian", "bisexual", "trans", "transgender", "queer", "heterosexual",
-    "homosexual", "LGBT", "LGBTQ", "nonbinary", "female", "male", "Black", "white", "Asian", "Latino", "Latina",
-    "Hispanic", "Arab", "African", "African American", "European", "Native American", "Roma", "Mexican", "American",
-    "Chinese", "Indian", "Russian", "Nigerian", "German", "Polish", "Turkish", "Canadian", "Japanese", "French",
-    "Pakistani", "Korean", "British", "Irish", "Spanish", "Syrian", "Iranian", "Israeli", "Palestinian", "Ukrainian",
-    "Middle Eastern", "Taiwanese", "deaf", "blind", "disabled", "paralysed", "autistic", "epileptic", "dyslexic",
-    "old", "older", "young", "younger", "elderly", "teenage", "middle-aged", "fat", "thin", "short", "tall", "poor",
-    "rich", "homeless", "immigrant", "foreign", "local", "rural", "conservative", "liberal", "left-wing", "divorced",
-    "unemployed", "vegan", "millennial", "bald", "left-handed",
+    "religious", "secular", "gay", "straight", "lesbian", "bisexual", "trans", "transgender", "queer",
+    "heterosexual", "homosexual", "LGBT", "LGBTQ", "nonbinary", "female", "male", "Black", "white", "Asian",
+    "Latino", "Latina", "Hispanic", "Arab", "African", "African American", "European", "Native American", "Roma",
+    "Mexican", "American", "Chinese", "Indian", "Russian", "Nigerian", "German", "Polish", "Turkish", "Canadian",
+    "Japanese", "French", "Pakistani", "Korean", "British", "Irish", "Spanish", "Syrian", "Iranian", "Israeli",
+    "Palestinian", "Ukrainian", "Middle Eastern", "Taiwanese", "deaf", "blind", "disabled", "paralysed",
+    "autistic", "epileptic", "dyslexic", "old", "older", "young", "younger", "elderly", "teenage", "middle-aged",
+    "fat", "thin", "short", "tall", "poor", "rich", "homeless", "immigrant", "foreign", "local", "rural",
+    "conservative", "liberal", "left-wing", "divorced", "unemployed", "vegan", "millennial", "bald", "left-handed",
 )  # fmt: skip
-_PERSONS = ("person", "man", "woman", "guy", "neighbour", "colleague", "friend", "student", "teacher", "nurse", "kid")
-_JOBS = ("plumber", "teacher", "nurse", "driver", "programmer", "baker", "librarian", "farmer", "lawyer", "cook",
-         "electrician", "judge", "painter", "cashier", "translator")  # fmt: skip
-_NAMES = ("Anna", "Ahmed", "Priya", "Jamal", "Katie", "Wei", "Olga", "Juan", "Fatima", "Brad", "Aisha", "Tomasz",
-          "Yuki", "Emily", "Kwame", "Rosa", "Dmitri", "Lakisha", "Greg", "Meera")  # fmt: skip
-_GOOD = ("kind", "wonderful", "clever", "honest", "brave", "funny", "generous", "patient", "lovely", "smart", "great",
-         "gentle", "creative", "fantastic", "reliable", "thoughtful", "friendly", "amazing")  # fmt: skip
-_PLAIN = ("tired", "busy", "sad", "hungry", "late", "quiet", "worried", "happy", "nervous", "here", "from Leeds",
-          "new in town", "at home today", "lonely sometimes", "good at chess", "fond of dogs", "in a hurry")  # fmt: skip
-_BAD = ("disgusting", "stupid", "filthy", "worthless", "evil", "vile", "idiotic", "repulsive", "pathetic", "dumb",
-        "revolting", "despicable", "inferior", "awful", "horrible", "hateful", "nasty", "terrible")  # fmt: skip
-_SAYS = ("I like gardening", "I vote in every election", "I read this blog weekly", "I found the post useful",
-         "I disagree with the second point", "I had the same trouble with my bike", "I prefer tea", "I work nights",
-         "I love this recipe", "I worry about the rent")  # fmt: skip
+_PERSONS = (
+    "person", "man", "woman", "guy", "neighbour", "colleague", "friend", "student", "teacher", "nurse", "kid",
+)  # fmt: skip
+_JOBS = (
+    "plumber", "teacher", "nurse", "driver", "programmer", "baker", "librarian", "farmer", "lawyer", "cook",
+    "electrician", "judge", "painter", "cashier", "translator",
+)  # fmt: skip
+_NAMES = (
+    "Anna", "Ahmed", "Priya", "Jamal", "Katie", "Wei", "Olga", "Juan", "Fatima", "Brad", "Aisha", "Tomasz", "Yuki",
+    "Emily", "Kwame", "Rosa", "Dmitri", "Lakisha", "Greg", "Meera",
+)  # fmt: skip
+_GOOD = (
+    "kind", "wonderful", "clever", "honest", "brave", "funny", "generous", "patient", "lovely", "smart", "great",
+    "gentle", "creative", "fantastic", "reliable", "thoughtful", "friendly", "amazing",
+)  # fmt: skip
+_PLAIN = (
+    "tired", "busy", "sad", "hungry", "late", "quiet", "worried", "happy", "nervous", "here", "from Leeds",
+    "new in town", "at home today", "lonely sometimes", "good at chess", "fond of dogs", "in a hurry",
+)  # fmt: skip
+_BAD = (
+    "disgusting", "stupid", "filthy", "worthless", "evil", "vile", "idiotic", "repulsive", "pathetic", "dumb",
+    "revolting", "despicable", "inferior", "awful", "horrible", "hateful", "nasty", "terrible",
+)  # fmt: skip
+_SAYS = (
+    "I like gardening", "I vote in every election", "I read this blog weekly", "I found the post useful",
+    "I disagree with the second point", "I had the same trouble with my bike", "I prefer tea", "I work nights",
+    "I love this recipe", "I worry about the rent",
+)  # fmt: skip
 
 _HARMLESS: tuple[str, ...] = (
     "I am {a_kind}.", "I am {kind}", "I'm {a_kind} {person}.", "I am {a_kind} {person} and {says}.",
-    "My {person} is {kind}.", "My {person} is {kind} and {good}.", "Being {kind} is {good}.", "being {kind} is fine",
-    "{kind_} people are {good}.", "{kind_} people are {good} people", "She is {a_kind} {job}.",
-    "He is {a_good} {kind} {job}.", "{a_good_} {kind} {person}", "{name} is {a_good} {kind} {person}.",
-    "{name} is {kind} and {plain}.", "Proud to be {kind}.", "As {a_kind} {person}, {says}.", "I am {kind} and {plain}.",
-    "Our {job} is {kind}, {plain} and {good}.", "{kind_} and {good}", "We met {a_kind} {job} on the train.",
-    "The {kind} {person} next door is {plain}.", "I support {kind} people.", "I love my {kind} {person}.",
-    "Growing up {kind} in a small town was not easy.", "Is the {job} {kind}?", "There are many {kind} {person}s here.",
+    "My {person} is {kind}.", "My {person} is {kind} and {good}.", "Being {kind} is {good}.",
+    "being {kind} is fine", "{kind_} people are {good}.", "{kind_} people are {good} people",
+    "She is {a_kind} {job}.", "He is {a_good} {kind} {job}.", "{a_good_} {kind} {person}",
+    "{name} is {a_good} {kind} {person}.", "{name} is {kind} and {plain}.", "Proud to be {kind}.",
+    "As {a_kind} {person}, {says}.", "I am {kind} and {plain}.", "Our {job} is {kind}, {plain} and {good}.",
+    "{kind_} and {good}", "We met {a_kind} {job} on the train.", "The {kind} {person} next door is {plain}.",
+    "I support {kind} people.", "I love my {kind} {person}.", "Growing up {kind} in a small town was not easy.",
+    "Is the {job} {kind}?", "There are many {kind} {person}s here.",
     "I hate it when {kind} people are treated badly.", "Nobody should be mocked for being {kind}.",
     "{kind_} {person}s deserve respect.", "The film is about {a_kind} {job}.", "thank you from {a_kind} {person}",
     "Some {kind} {person}s are {plain}, some are not.", "{name} told me that he is {kind}.",
@@ -67,14 +82,14 @@ _HOSTILE: tuple[str, ...] = (
     "{kind_} {person}s should all be locked up.", "Get rid of the {kind} {person}s.",
     "I can't stand {kind} people, they are {bad}.", "My {kind} {person} is {bad}, like all of them.",
     "typical {kind} {person}, {bad} and {bad2}", "Never trust {a_kind} {person}.", "{kind_} {job}s are {bad}.",
-    "We don't serve {kind} {person}s, they're {bad}.", "kill all {kind} people", "I despise every {kind} {person}.",
-    "What {a_bad} {kind} {job}.", "{kind_} and {bad}, as they all are",
+    "We don't serve {kind} {person}s, they're {bad}.", "kill all {kind} people",
+    "I despise every {kind} {person}.", "What {a_bad} {kind} {job}.", "{kind_} and {bad}, as they all are",
 )  # fmt: skip
 # Without a group: that somebody is insulted must not hang on one being named either.
 _HARMLESS_NAMED: tuple[str, ...] = (
     "{name} is {a_good} {job}.", "{name} is {plain}.", "You are {good}.", "you're {a_good} {person}",
-    "{a_good_} {job}", "The {job} was {good} and {plain}.", "I think {name} is {good}.", "{name} and {name2} are {good}.",
-    "my {person} is {plain} and {says}",
+    "{a_good_} {job}", "The {job} was {good} and {plain}.", "I think {name} is {good}.",
+    "{name} and {name2} are {good}.", "my {person} is {plain} and {says}",
 )  # fmt: skip
 _HOSTILE_NAMED: tuple[str, ...] = (
     "{name} is {a_bad} {person}.", "{name} is {bad}.", "You are {bad}.", "you're {a_bad} {job}", "{a_bad_} {job}",
@@ -118,14 +133,12 @@ def _fill(
     for form in chance.sample(forms, count):
         good, (bad, bad2) = chance.choice(_GOOD), chance.sample(_BAD, 2)
         name, name2 = chance.sample(_NAMES, 2)
-        text = form.format_map(
-            {
-                "kind": kind, "kind_": kind[:1].upper() + kind[1:], "a_kind": _article(kind), "good": good, "bad": bad,
-                "bad2": bad2, "a_bad": _article(bad), "a_bad_": _article(bad).capitalize(), "name": name,
-                "a_good": _article(good), "a_good_": _article(good).capitalize(), "name2": name2, "person": chance.choice(_PERSONS),
-                "job": chance.choice(_JOBS), "plain": chance.choice(_PLAIN), "says": chance.choice(_SAYS),
-            }
-        )  # fmt: skip
+        words = {"good": good, "bad": bad, "bad2": bad2, "name": name, "name2": name2, "kind": kind}
+        words |= {f"a_{word}": _article(words[word]) for word in ("good", "bad", "kind")}
+        words |= {f"{word}_": words[word][:1].upper() + words[word][1:] for word in ("a_good", "a_bad", "kind")}
+        words["person"], words["job"] = chance.choice(_PERSONS), chance.choice(_JOBS)
+        words["plain"], words["says"] = chance.choice(_PLAIN), chance.choice(_SAYS)
+        text = form.format_map(words)
         text = chance.choice((text, text, text.lower()))
         if text not in seen:
             seen.add(text)
