@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed, effective_n_jobs
 
 from moderation.bundle import Bundle, load_bundle
 from moderation.comment import MAX_POST_CHARS, Author, Comment, Neighbour, Post
@@ -57,12 +57,12 @@ class Outcome:
     bad: int
 
 
-def check(bundle: Path, policy: str) -> None:
-    """Load bundle and policy and throw them away, so that nothing is written where they are faulty.
+def check(bundle: Path, policy: str, jobs: int = 1) -> None:
+    """Load bundle and policy as they will be for ``jobs``, so that nothing is written where they are faulty.
 
     Raises ``BundleError`` or ``InvalidPolicy``.
     """
-    _load(bundle, policy)
+    _load(bundle, policy, _threads(jobs))
 
 
 def score_lines(
@@ -81,7 +81,9 @@ def score_lines(
     source = iter(lines)
     chunks = iter(lambda: list(islice(source, _CHUNK)), [])
     parallel = Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2*n_jobs")
-    for chunk, results in parallel(delayed(_score_chunk)(bundle, policy, chunk, explained) for chunk in chunks):
+    threads = _threads(jobs)
+    tasks = (delayed(_score_chunk)(bundle, policy, threads, chunk, explained) for chunk in chunks)
+    for chunk, results in parallel(tasks):
         yield from zip(chunk, results, strict=True)
 
 
@@ -251,10 +253,10 @@ def _known(data: object) -> object:
 
 
 def _score_chunk(
-    bundle: Path, policy: str, chunk: list[Line], explained: bool
+    bundle: Path, policy: str, threads: int, chunk: list[Line], explained: bool
 ) -> tuple[list[Line], list[dict[str, Any]]]:
-    loaded, resolved = _load(bundle, policy)
-    assessed = iter(loaded.assess([line.comment for line in chunk if line.comment is not None]))
+    loaded, resolved = _load(bundle, policy, threads)
+    assessed = iter(loaded.assess_or_hold([line.comment for line in chunk if line.comment is not None]))
     results = []
     for line in chunk:
         result: dict[str, Any] = {} if line.id is None else {"id": line.id}
@@ -264,13 +266,19 @@ def _score_chunk(
             scores, facts = next(assessed)
             decision = resolved.decide(line.comment, scores, facts)
             result |= decision.to_dict()
-            if explained:
+            if explained and scores is not None:
                 result["explanation"] = explain_decision(loaded.model, line.comment, decision).to_dict()
         results.append(result)
     return chunk, results
 
 
+def _threads(jobs: int) -> int:
+    """How many texts each of the processes reads side by side, so that together they fill the cores."""
+    threads: int = max(1, cpu_count() // effective_n_jobs(jobs))
+    return threads
+
+
 @lru_cache(maxsize=2)
-def _load(bundle: Path, policy: str) -> tuple[Bundle, Policy]:
-    loaded = load_bundle(bundle)
+def _load(bundle: Path, policy: str, threads: int) -> tuple[Bundle, Policy]:
+    loaded = load_bundle(bundle, threads=threads)
     return loaded, Policy.parse(policy, loaded.operating_points)

@@ -22,11 +22,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +39,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from moderation import normalise, topic
+from moderation import normalise, signals, topic
 from moderation.categories import CODES
 from moderation.comment import Comment, Scores
 from moderation.encoder import WIDTH, Encoder
@@ -79,6 +80,39 @@ class Bundle:
     def assess(self, comments: Sequence[Comment]) -> list[tuple[Scores, Facts]]:
         """:meth:`Model.assess`, the facts naming this bundle."""
         return [(scores, replace(facts, bundle=self.name)) for scores, facts in self.model.assess(comments)]
+
+    def assess_or_hold(
+        self, comments: Sequence[Comment], tell: Callable[[str], None] = lambda _: None
+    ) -> list[tuple[Scores | None, Facts]]:
+        """:meth:`assess` for when a person is there to decide what the model cannot. Never raises.
+
+        Scores are ``None``, for which a policy holds, where the model failed or a score is no finite number; ``tell``
+        hears what kind of fault it was, never its message, which may quote a comment.
+        """
+        try:
+            assessed = self.assess(comments)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the model
+            tell(type(error).__name__)
+            # One comment that the model cannot stand takes no others with it.
+            if len(comments) == 1:
+                return [unscored(comments[0])]
+            return [self.assess_or_hold([comment], tell)[0] for comment in comments]
+        results: list[tuple[Scores | None, Facts]] = []
+        for comment, (scores, facts) in zip(comments, assessed, strict=True):
+            is_finite = all(value is None or math.isfinite(value) for value in scores.to_dict().values())
+            if not is_finite:
+                tell("a score is not finite")
+            results.append((scores, facts) if is_finite else unscored(comment))
+        return results
+
+
+def unscored(comment: Comment) -> tuple[None, Facts]:
+    """What is known of a comment without a model."""
+    try:
+        links, domains = signals.link_facts(comment)
+    except Exception:  # noqa: BLE001 - without the links a person still decides
+        return None, Facts()
+    return None, Facts(links=links, domains=domains)
 
 
 def write_bundle(
@@ -138,8 +172,10 @@ def write_bundle(
     return path
 
 
-def load_bundle(path: Path) -> Bundle:
+def load_bundle(path: Path, *, threads: int | None = None) -> Bundle:
     """Check every hash, then the shapes, then the probe comments; only then is it a bundle.
+
+    ``threads`` is how many texts the encoder reads side by side (``None``: see :meth:`Encoder.load`).
 
     An encoder that is missing, broken or gives other scores is no reason to be without a model: the bundle then
     answers with its lexical tier, and ``fault`` says why.
@@ -160,7 +196,7 @@ def load_bundle(path: Path) -> Bundle:
     fault = None
     if full_heads is not None:
         try:
-            whole = replace(model, full=FullTier(_load_encoder(path.parent, manifest["encoder"]), full_heads))
+            whole = replace(model, full=FullTier(_load_encoder(path.parent, manifest["encoder"], threads), full_heads))
             _check_probes(path, "full", whole.score(comments), expected["full"])
             model = whole
         except (EncoderUnavailable, BundleUnsupported) as error:
@@ -227,14 +263,14 @@ def _store_encoder(models: Path, folder: Path) -> dict[str, Any]:
     return {"folder": name, "files": prints}
 
 
-def _load_encoder(models: Path, stored: Mapping[str, Any]) -> Encoder:
+def _load_encoder(models: Path, stored: Mapping[str, Any], threads: int | None) -> Encoder:
     """The encoder of a manifest, its files checked. Raises ``EncoderUnavailable``."""
     folder = models / stored["folder"]
     try:
         contents = [_read_file(folder, name, stored["files"]) for name in ENCODER_FILES]
     except BundleCorrupt as error:
         raise EncoderUnavailable(str(error)) from error
-    return Encoder.load(*contents)
+    return Encoder.load(*contents, threads=threads)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -46,10 +46,14 @@ _PASSAGE_CHARS = 800
 _NEIGHBOUR_CHARS = 2_000
 _TAG = re.compile(r"<[^>]{1,300}>")
 _PLAIN_WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
-_SHORT_WORDS = 5
 
-# Words that English sentences cannot do without, in the spelling of comments too. Five words and more without any of
-# them are hardly English; in German, Portuguese or French at most one word in six looks like one.
+# Pictographs, symbols and flags: no token of the vocabulary stands for them, their Unicode names say what they show.
+_PICTURE = re.compile("([\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff])\\1*")
+_LONG_URL = re.compile(r"(?:https?://|www\.)[^\s<>\"')\]]{60,}")
+_SKIN = {"1-2": "light skin", "3": "light skin", "4": "brown skin", "5": "brown skin", "6": "dark skin"}
+
+# Small words that hold sentences together, in English and in others; without those that also are names, or English
+# when carelessly spelled.
 _ENGLISH = frozenset(
     """
     the a an and or but if so as of to in on at by for with from about into over than then that this these those there
@@ -61,11 +65,19 @@ _ENGLISH = frozenset(
     thats whats isnt youre
     """.split()  # noqa: SIM905 - a hundred quoted names would be harder to read
 )
-
-# Pictographs, symbols and flags: no token of the vocabulary stands for them, their Unicode names say what they show.
-_PICTURE = re.compile("([\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff])\\1*")
-_LONG_URL = re.compile(r"(?:https?://|www\.)[^\s<>\"')\]]{60,}")
-_SKIN = {"1-2": "light skin", "3": "light skin", "4": "brown skin", "5": "brown skin", "6": "dark skin"}
+_FOREIGN = frozenset(
+    """
+    der das und ist nicht ein eine einen ich du er sie wir ihr es mit auf von zu im auch wie wenn aber oder nur noch
+    schon bei nach aus haben sind wird werden kann mehr sich mir dir dich mich bist hier doch was wer wo warum kein
+    keine diese dieser immer ihn ihm uns euch sein seine dein deine que nao n\u00e3o um uma com por os na ao mais
+    como seu sua voc\u00ea voce vc ele ela isso esse essa esta est\u00e1 foi tem ser muito tudo quem pra t\u00e1
+    aqui quando onde porque pq sem meu minha pelo pela las del una unos pero tu su muy todo todos esto eso ese hay
+    fue ser\u00e1 s\u00ed qu\u00e9 yo nosotros ellos usted nada le et est pas au ce cette ces qui je il elle nous
+    vous ils pour dans avec ou plus tout fait c'est j'ai n'est qu'il sont suis tr\u00e8s bien moi toi lo gli di che
+    non sono anche pi\u00f9 come questo questa ci sei het een ik niet dat zijn te wij jij maar ook naar voor aan bir
+    bu icin i\u00e7in de\u011fil cok \u00e7ok yok nie jest si\u0119 \u017ce jak tak ale tylko
+    """.split()  # noqa: SIM905 - as above
+).difference(_ENGLISH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +105,18 @@ class Window:
 
 
 def tell_english(text: str) -> float:
-    """How surely a text is English, 0 to 1, by the share of its words that English sentences are held together with.
+    """How surely a text is English, 0 to 1: 1 unless something speaks for another language.
 
-    Under five words nothing can be counted; there Latin letters without accents will do.
+    The small words of English stand against those of other languages and words with letters that English has not.
+    Without either it is English: a list of insults or of wares has no small words.
     """
     words = _PLAIN_WORD.findall(text.lower().replace("\u2019", "'"))
-    if not words:
+    english = sum(word in _ENGLISH for word in words)
+    foreign = sum(word in _FOREIGN if word.isascii() else 0.5 + 0.5 * (word in _FOREIGN) for word in words)
+    # A foreign name or a loan word in ten says nothing; scripts without spaces have few words, each of them a sentence.
+    if foreign <= 0.05 * len(words):
         return 1.0
-    found = sum(word in _ENGLISH for word in words) / len(words)
-    if len(words) < _SHORT_WORDS and all(word.isascii() for word in words):
-        return 1.0
-    return min(max((found - 0.06) / 0.1, 0.0), 1.0)
+    return min(max((english / (english + foreign) - 0.3) / 0.4, 0.0), 1.0)
 
 
 def make_readable(text: str) -> Readable:
@@ -166,8 +179,11 @@ def read_signature(comment: Comment) -> str:
     if not links:
         return ""
     name = [author.name] if author is not None and author.name else []
-    shown = dict.fromkeys(link.partition("://")[2].removeprefix("www.") or link for link in links)
-    parts = [part[:_SIGNED_CHARS] for part in (*name, *list(shown)[:_SIGNED_LINKS])]
+    shown: dict[str, str] = {}
+    for link in links:
+        address = (link.partition("://")[2] or link).removeprefix("www.")
+        shown.setdefault(address.rstrip("/").lower(), address)
+    parts = [part[:_SIGNED_CHARS] for part in (*name, *list(shown.values())[:_SIGNED_LINKS])]
     return make_readable(" | ".join(parts)).text
 
 
@@ -221,6 +237,7 @@ class Encoder:
         self._start = _special(tokenizer, "[CLS]")
         self._end = _special(tokenizer, "[SEP]")
         # Posts, parents and neighbours come again with every comment on the same page.
+        self._pool = ThreadPoolExecutor(threads)  # starts no thread before there is work
         self._topic_vector = lru_cache(maxsize=4096)(self._read_topic)
         self._class_vector = lru_cache(maxsize=1024)(self._read_class)
 
@@ -266,9 +283,8 @@ class Encoder:
             return [self.read(text) for text in texts]
         order = sorted(range(len(texts)), key=lambda index: -len(texts[index].text))
         results: list[list[Window]] = [[] for _ in texts]
-        with ThreadPoolExecutor(self._threads) as pool:
-            for index, windows in zip(order, pool.map(lambda index: self.read(texts[index]), order), strict=True):
-                results[index] = windows
+        for index, windows in zip(order, self._pool.map(lambda index: self.read(texts[index]), order), strict=True):
+            results[index] = windows
         return results
 
     def topic_vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -276,7 +292,8 @@ class Encoder:
 
         Raises ``EncoderUnavailable``.
         """
-        return np.stack([self._topic_vector(text) for text in texts])
+        many = len(texts) > 1 and self._threads > 1
+        return np.stack(list((self._pool.map if many else map)(self._topic_vector, texts)))
 
     def class_vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Class vectors of one or more short readable texts (their first window), shape (texts, 384).

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from moderation.categories import CODES
 from moderation.comment import Comment, Decision, Tier
 from moderation.encoder import Encoder, Window, make_readable, read_normalised
 from moderation.errors import EncoderUnavailable
-from moderation.heads import FullHeads, Vectors, put_together
+from moderation.heads import FullHeads, Vectors, window_products
 from moderation.lexical import attribute, count_ngrams, project, weigh
 from moderation.model import CONTEXT, DENSE, FullTier, Model, extract, gather_vectors
 from moderation.normalise import Normalised, normalise
@@ -199,8 +199,8 @@ class _Evidence:
     def _context(self, full: FullHeads) -> Array:
         """The standardised context features, shape (features,)."""
         assert self._vectors is not None
-        context = put_together(self._vectors, self._features.dense, self._lexical)
-        result: Array = full.standardise(context)[0].astype(np.float64)
+        context = full.context(self._vectors, self._features.dense, self._lexical)
+        result: Array = context[0].astype(np.float64)
         return result
 
     def _by_character(self, gains: Array) -> Array:
@@ -231,8 +231,9 @@ class _Evidence:
     def _occlude(self, full: FullTier, words: Sequence[Word], values: Array) -> Array:
         """What the worst window loses without each word; 0 for words outside it and beyond the first sixty."""
         assert self._vectors is not None
-        weights = full.heads.window_weights[:, self._head]
-        spans = self._windows[int(np.argmax(self._vectors.windows @ weights))].spans
+        weights = full.heads.window_weights[:, [self._head]]
+        window = self._windows[int(np.argmax(window_products(self._vectors, weights)))]
+        spans = window.spans
         lost = np.zeros(len(words))
         if not len(spans):
             return lost
@@ -245,15 +246,20 @@ class _Evidence:
         text = self._comment.text
         texts = [text[first:last]]
         texts += [text[first : words[index].start] + text[words[index].end : last] for index in tried]
-        whole, *without = self._products(full.encoder, texts, weights)
+        whole, *without = self._products(full.encoder, texts, weights, window.english)
         lost[tried] = whole - np.array(without)
         return lost
 
-    def _products(self, encoder: Encoder, texts: Sequence[str], weights: NDArray[np.float32]) -> list[float]:
+    def _products(
+        self, encoder: Encoder, texts: Sequence[str], weights: NDArray[np.float32], english: float
+    ) -> list[float]:
+        """The worst window's product of each text; all count as equally English, whichever word is left out."""
         bare = Comment("-")
-        read = encoder.read_many([make_readable(text) for text in texts])
-        vectors = [gather_vectors([bare], [windows], encoder) for windows in read]
-        return [float((one.windows @ weights).max()) for one in vectors]
+        products = []
+        for windows in encoder.read_many([make_readable(text) for text in texts]):
+            alike = [replace(window, english=english) for window in windows]
+            products.append(float(window_products(gather_vectors([bare], [alike], encoder), weights).max()))
+        return products
 
     def _dense_contributions(self) -> Array:
         """What each dense feature adds, through the lexical heads too, shape (features,)."""

@@ -19,6 +19,7 @@ from moderation.lexical import LexicalSpec, count_ngrams, project, weigh
 
 FIELDS: tuple[str, ...] = ("text", "author_name", "links")
 CLIP = 4.0
+_READABLE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Heads:
 
     def logits(self, features: Features) -> NDArray[np.float64]:
         """Raw scores, shape (comments, heads), before calibration."""
-        total = self.standardise(features.dense).astype(np.float64) @ self.dense_weights + self.intercept
+        total = _product(self.standardise(features.dense), self.dense_weights) + self.intercept
         for name, field in self.fields.items():
             ngrams = count_ngrams(features.fields[name], field.spec)
             total += project(ngrams, weigh(ngrams, field.idf), field.weights)
@@ -87,7 +88,7 @@ class Vectors:
 
     Shapes: ``windows`` (windows, columns), a row for each window of each comment: the class vector, what its marks
     amount to and a one, all times how surely the window is English; ``owners`` (windows,), the comment of each window,
-    ascending, none without a window; ``foreign`` (comments,), how little the most English window is; ``related``
+    ascending, none without a window; ``foreign`` (comments,), the share that is not English; ``related``
     (comments, features), how near the comment's topic vector is to those around it; ``signatures`` (comments, columns),
     the class vector of the line that says who a comment is from and where it leads, then a one; zeros without links.
     """
@@ -122,9 +123,19 @@ class FullHeads:
 
     def logits(self, vectors: Vectors, dense: NDArray[np.float32], lexical: NDArray[np.float64]) -> NDArray[np.float64]:
         """Raw scores, shape (comments, heads). ``lexical`` are the logits of the lexical heads of the same comments."""
+        context = self.context(vectors, dense, lexical)
+        total = _product(context, self.context_weights) + self.intercept
+        total += worst_windows(vectors, self.window_weights)
+        return total + _product(vectors.signatures, self.signature_weights)
+
+    def context(
+        self, vectors: Vectors, dense: NDArray[np.float32], lexical: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """The features of :func:`put_together`, standardised; what vectors say of a topic counts as far as they can."""
         context = self.standardise(put_together(vectors, dense, lexical))
-        result: NDArray[np.float64] = context.astype(np.float64) @ self.context_weights + self.intercept
-        return result + worst_windows(vectors, self.window_weights) + vectors.signatures @ self.signature_weights
+        first = dense.shape[1]
+        context[:, first : first + vectors.related.shape[1]] *= 1 - vectors.foreign[:, None]
+        return context
 
     def standardise(self, context: NDArray[np.float32]) -> NDArray[np.float32]:
         """Context features in standard deviations from their training mean, cut at four."""
@@ -151,11 +162,35 @@ def put_together(vectors: Vectors, dense: NDArray[np.float32], lexical: NDArray[
     return result
 
 
+def window_products(vectors: Vectors, weights: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What each window says for each head, shape (windows, heads).
+
+    A window in another language, whose product is near nought, is no excuse for the others and no charge against them:
+    minus infinity, unless none of its comment can be read.
+    """
+    products = _product(vectors.windows, weights)
+    unread = vectors.windows[:, -1] < _READABLE
+    some_read = np.zeros(len(vectors.foreign), bool)
+    some_read[vectors.owners[~unread]] = True
+    products[unread & some_read[vectors.owners]] = -np.inf
+    return products
+
+
 def worst_windows(vectors: Vectors, weights: NDArray[np.float32]) -> NDArray[np.float64]:
-    """For each comment and head the highest product of any of its windows, shape (comments, heads)."""
-    products = vectors.windows.astype(np.float64) @ weights
+    """For each comment and head the highest of :func:`window_products`, shape (comments, heads)."""
+    products = window_products(vectors, weights)
     starts = np.flatnonzero(np.diff(vectors.owners, prepend=-1))
     result: NDArray[np.float64] = np.maximum.reduceat(products, starts, axis=0)
+    return result
+
+
+def _product(rows: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The matrix product in 64 bits.
+
+    Each row's sum is taken in the same order whatever rows stand beside it, which BLAS does not promise: a comment scores
+    the same alone and among others, to the last digit.
+    """
+    result: NDArray[np.float64] = np.einsum("ij,jk->ik", rows.astype(np.float64), weights.astype(np.float64))
     return result
 
 

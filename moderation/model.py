@@ -90,7 +90,7 @@ class Model:
                 probabilities = self.full.heads.calibrate(self.full.heads.logits(vectors, features.dense, logits))
                 # A post of markup or blanks alone has words to neither the eye nor the encoder.
                 related &= vectors.related[:, _HAS_PASSAGES] > 0
-                related &= ~topic.parent_left_post(vectors.related)
+                related &= ~(topic.parent_left_post(vectors.related) & (vectors.foreign < 0.5))
                 tier = "full"
             except EncoderUnavailable:
                 if len(comments) > 1:  # one text that it cannot read takes no others with it
@@ -139,7 +139,7 @@ def gather_vectors(comments: Sequence[Comment], read: Sequence[Sequence[Window]]
     """:func:`read_vectors` for comments whose windows are read already."""
     windows = [_window_row(window) for windows in read for window in windows]
     owners = np.repeat(np.arange(len(comments)), [len(of_one) for of_one in read])
-    foreign = np.array([1 - max(window.english for window in of_one) for of_one in read], np.float32)
+    foreign = np.array([1 - np.mean([window.english for window in of_one]) for of_one in read], np.float32)
     related = np.zeros((len(comments), len(topic.VECTOR_NAMES)), np.float32)
     for index, (comment, of_one) in enumerate(zip(comments, read, strict=True)):
         passages = read_post(comment.post) if comment.post is not None else ()

@@ -208,6 +208,10 @@ def _language(lang: str | None) -> str:
 
 
 @lru_cache(maxsize=32)
+def _kept_stemmer(lang: str) -> StemmerI:
+    return _stemmer(lang)
+
+
 def _stemmer(lang: str) -> StemmerI:
     # NLTK imports all of itself, and scikit-learn with it, which takes seconds: only where a comment has a post.
     from nltk.stem.snowball import SnowballStemmer  # noqa: PLC0415
@@ -221,6 +225,6 @@ def _stem(word: str, lang: str) -> int:
 
 @lru_cache(maxsize=1 << 17)
 def _stem_short(word: str, lang: str) -> int:
-    if lang == "arabic":
-        _stemmer.cache_clear()  # this one remembers earlier words, and stems by them
-    return zlib.crc32(_stemmer(lang).stem(word).encode("utf-8", "replace")) & ((1 << BITS) - 1)
+    # The Arabic one remembers earlier words, and stems by them.
+    stemmer = _stemmer(lang) if lang == "arabic" else _kept_stemmer(lang)
+    return zlib.crc32(stemmer.stem(word).encode("utf-8", "replace")) & ((1 << BITS) - 1)

@@ -10,7 +10,6 @@ to read the same at two looks, because editors and copies write files piece by p
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 import time
@@ -18,11 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from moderation.bundle import Bundle, current_bundle, load_bundle
+from moderation.bundle import Bundle, current_bundle, load_bundle, unscored
 from moderation.comment import Comment, Scores, Tier
 from moderation.errors import EncoderUnavailable, InvalidPolicy
 from moderation.policy import Facts, Policy, default_policy_toml
-from moderation.signals import link_facts
 from service.errors import InvalidSettings
 
 _log = logging.getLogger(__name__)
@@ -84,25 +82,17 @@ class Live:
         ``None`` where there is no model, where it failed, or where a score is no finite number.
         """
         if self.bundle is None:
-            return [_unscored(comment) for comment in comments]
-        try:
-            assessed = self.bundle.assess(comments)
-            failed = sum(not facts.encoder_available for _, facts in assessed)
-            if failed and self.bundle.fault is None:  # else it has been told when the bundle was loaded
-                _log.warning("encoder failed", extra={"bundle": self.bundle.name, "comments": failed})
-            return [
-                (scores, facts) if _are_finite(scores) else self._not_finite(comment)
-                for comment, (scores, facts) in zip(comments, assessed, strict=True)
-            ]
-        except Exception as error:  # noqa: BLE001  # whatever is wrong with the model, a person can still decide
-            # The message of the error may quote a comment, its type does not.
-            _log.error("scoring failed", extra={"bundle": self.bundle.name, "error": type(error).__name__})
-        # One comment that the model cannot stand takes no others with it.
-        return [_unscored(comments[0])] if len(comments) == 1 else [self.assess([comment])[0] for comment in comments]
+            return [unscored(comment) for comment in comments]
+        bundle = self.bundle
 
-    def _not_finite(self, comment: Comment) -> tuple[None, Facts]:
-        _log.error("score is not finite", extra={"bundle": self.bundle.name if self.bundle else None})
-        return _unscored(comment)
+        def tell(fault: str) -> None:
+            _log.error("scoring failed", extra={"bundle": bundle.name, "error": fault})
+
+        assessed = bundle.assess_or_hold(comments, tell)
+        failed = sum(scores is not None and not facts.encoder_available for scores, facts in assessed)
+        if failed and bundle.fault is None:  # else it has been told when the bundle was loaded
+            _log.warning("encoder failed", extra={"bundle": bundle.name, "comments": failed})
+        return assessed
 
 
 class LiveModel:
@@ -213,10 +203,6 @@ def _policy_toml(found: bytes | str | None) -> str:
     return found.decode().replace("\r\n", "\n")
 
 
-def _are_finite(scores: Scores) -> bool:
-    return all(value is None or math.isfinite(value) for value in scores.to_dict().values())
-
-
 def _report(what: str, error: Exception) -> str:
     _log.error("cannot be loaded", extra={"what": what, "fault": str(error)})
     return type(error).__name__
@@ -227,12 +213,3 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except OSError:
         return None
-
-
-def _unscored(comment: Comment) -> tuple[None, Facts]:
-    try:
-        links, domains = link_facts(comment)
-    except Exception as error:  # noqa: BLE001  # without the links a person still decides
-        _log.error("links not found", extra={"error": type(error).__name__})
-        return None, Facts()
-    return None, Facts(links=links, domains=domains)

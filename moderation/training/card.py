@@ -147,7 +147,10 @@ def write_card(sources: Sequence[Source], report: Report, evaluation: Mapping[st
                 ),
             ),
             "",
-            f"Beside them {report.train.get('seed', 0):,} rows written for this project (`training_data/seed`).",
+            f"Beside them {report.train.get('seed', 0):,} rows written for this project (`training_data/seed`) and",
+            f"{report.train.get('templates', 0):,} sentences put together from parts, the same for every group.",
+            "Of those rows more are made: comments moved to other posts, genuine comments with a link put in, and talk",
+            "without a post as no spam.",
             "",
         ]
     )

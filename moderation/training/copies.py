@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from moderation import signals
-from moderation.comment import MAX_TEXT_CHARS, Author, Comment
+from moderation.comment import MAX_NAME_CHARS, MAX_TEXT_CHARS, MAX_URL_CHARS, Author, Comment
 from moderation.training.adapters.reading import spread
 from moderation.training.dataset import is_for_heads
 from moderation.training.rows import Row
@@ -110,7 +110,10 @@ def with_copies(rows: Sequence[Row]) -> list[Row]:
             continue
         chance = random.Random(f"link {row.id}")  # noqa: S311 - not for secrets
         made_up = label and chance.random() < MADE_UP_SHARE
-        comment, where = put_link(row.comment, *(make_up_link(chance) if made_up else chance.choice(pool)), chance)
+        url, words = make_up_link(chance) if made_up else chance.choice(pool)
+        if len(url) > MAX_URL_CHARS or len(words) > MAX_NAME_CHARS:
+            continue  # a link in a text may be longer than an author's can be
+        comment, where = put_link(row.comment, url, words, chance)
         copies.append(
             replace(
                 row,

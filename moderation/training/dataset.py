@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from moderation import signals
 from moderation.comment import Comment, Post
 from moderation.errors import DataError
 from moderation.training.nearness import Nearness, identity
@@ -118,7 +119,8 @@ def build_dataset(
 
     In this order: rows with an excluded fingerprint go; equal rows become one; rows equal or nearly equal to a frozen
     row or to a ``held_out`` comment (behaviour cases) go; groups are split by hash, blogs as a whole; training rows go
-    that belong to a spam campaign of, or nearly equal, a validation or frozen row; off-topic rows are made.
+    that belong to a spam campaign of, or nearly equal, a validation or frozen row; validation spam goes whose links
+    lead where those of training spam lead; off-topic rows are made.
 
     Args:
         rows: Of every source, in the order of the catalogue: of equal comments the first is kept.
@@ -154,6 +156,10 @@ def build_dataset(
     campaigns = _campaigns(validation)
     train = tally.keep(train, "campaign of a validation blog", (campaign_of(row) in campaigns for row in train))
     train = tally.keep(train, "near a validation row", near.to_rows(train, validation))
+
+    known = {host for row in train for host in spam_hosts(row)}
+    leads_there = [not known.isdisjoint(spam_hosts(row)) for row in validation]
+    validation = tally.keep(validation, "leads where training spam leads", leads_there)
 
     train += move_comments(train, seed, nearest_share)
     validation += move_comments(validation, seed, nearest_share)
@@ -297,6 +303,13 @@ def _frozen_sets(rows: Sequence[Row], tally: _Tally, letters: Callable[[str], st
 def campaign_of(row: Row) -> str | None:
     """The campaign of a spam row, if its source numbers them."""
     return row.extra.get("cluster") if row.labels.get("spam") == 1 else None
+
+
+def spam_hosts(row: Row) -> frozenset[str]:
+    """Where the links of a spam row lead, the author's too: hosts, without those that everybody links to."""
+    if row.labels.get("spam") != 1:
+        return frozenset()
+    return frozenset(host for host in signals.link_facts(row.comment)[1] if not signals.is_known_host(host))
 
 
 def _campaigns(rows: Iterable[Row]) -> set[str]:

@@ -38,6 +38,8 @@ from moderation.categories import CODES
 from moderation.encoder import WIDTH, make_readable
 from moderation.training.dataset import Dataset
 from moderation.training.examples import (
+    DISGUISED_SHARE,
+    SWAPPED_SHARE,
     Batch,
     ClassExample,
     TopicExample,
@@ -60,8 +62,9 @@ Progress = Callable[[str], None]
 class Settings:
     """Everything that a run depends on beside the rows.
 
-    ``half_precision`` computes in bfloat16 what bears it (weights stay in 32 bits). Twice as quick on processors with
-    instructions for it (:func:`has_half_precision`), many times slower on others.
+    ``by_source`` gives each source a head of its own beside the shared one. ``half_precision`` computes in bfloat16
+    what bears it (weights stay in 32 bits): twice as quick on processors with instructions for it
+    (:func:`has_half_precision`), many times slower on others.
     """
 
     epochs: float = 2.0
@@ -78,6 +81,9 @@ class Settings:
     marks_weight: float = 0.5
     topic_weight: float = 0.5
     stay_weight: float = 1.0
+    disguised_share: float = DISGUISED_SHARE
+    swapped_share: float = SWAPPED_SHARE
+    by_source: bool = True
     seed: int = 0
     half_precision: bool = False
     checkpoint_minutes: float = 8.0
@@ -202,7 +208,7 @@ def fine_tune(
     tasks = Tasks(sorted({_definition(example) for example in classes}))
     start, _ = load_base(base)
     run = _Run(encoder, tasks, _optimizer(encoder, tasks, settings), start.eval(), settings.half_precision)
-    identity = _identity(settings, batches, classes, pairs)
+    identity = _identity(settings, batches, classes, pairs, base)
     _resume(run, folder, identity)
     progress(
         f"{len(classes)} comments, {len(pairs)} pairs, {len(batches)} steps "
@@ -259,11 +265,13 @@ def load_fine_tuned(base: Path, weights: Path) -> tuple[SentenceEncoder, Tokeniz
 def _class_losses(
     run: _Run, examples: Sequence[ClassExample], tokenizer: Tokenizer, settings: Settings, chance: random.Random
 ) -> dict[str, Tensor]:
-    varied = [vary_text(example, chance) for example in examples]
+    varied = [vary_text(example, chance, settings.disguised_share, settings.swapped_share) for example in examples]
     encoded = tokenizer.encode_batch([text for text, _ in varied])
     ids, mask = _pad(encoded, settings.class_tokens)
     vectors, _, marks = run.read(ids, mask)
     sources = torch.tensor([run.tasks.sources[_definition(example)] for example in examples])
+    if not settings.by_source:
+        sources = torch.zeros_like(sources)
     logits = run.tasks.class_logits(vectors, sources)
     labels = torch.tensor([[example.labels.get(code, math.nan) for code in CLASS_CODES] for example in examples])
     known = ~labels.isnan()
@@ -366,11 +374,17 @@ def _definition(example: ClassExample) -> str:
 
 
 def _identity(
-    settings: Settings, batches: Sequence[Batch], classes: Sequence[ClassExample], pairs: Sequence[TopicExample]
+    settings: Settings,
+    batches: Sequence[Batch],
+    classes: Sequence[ClassExample],
+    pairs: Sequence[TopicExample],
+    base: Path,
 ) -> str:
     """A hash of everything that a checkpoint must agree with."""
     facts = {name: value for name, value in asdict(settings).items() if name != "checkpoint_minutes"}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name in ("model.safetensors", "tokenizer.json"):
+        digest.update((base / name).read_bytes())
     for batch in batches:
         digest.update(f"{batch.kind}{batch.indices}".encode())
     for example in [*classes, *pairs]:

@@ -197,9 +197,11 @@ def plan(
         batches = [tuple(part[at : at + class_size]) for at in range(0, len(part), class_size)]
         chance.shuffle(batches)
         classes += [Batch("class", batch) for batch in batches]
-    topics = [
-        Batch("topic", batch) for _ in range(round(topic_epochs)) for batch in _topic_batches(pairs, topic_size, chance)
-    ]
+    topics: list[Batch] = []
+    for epoch in range(math.ceil(topic_epochs)):
+        paired = [Batch("topic", indices) for indices in _topic_batches(pairs, topic_size, chance)]
+        rest = topic_epochs - epoch
+        topics += paired if rest >= 1 else chance.sample(paired, round(len(paired) * rest))
     chance.shuffle(topics)
     places = [((number + 0.5) / len(classes), 0, batch) for number, batch in enumerate(classes)]
     places += [((number + 0.5) / len(topics), 1, batch) for number, batch in enumerate(topics)]
@@ -242,7 +244,12 @@ def _alike_in_a_row(posts: dict[str, list[int]], pairs: Sequence[TopicExample], 
     return [keys[index] for index in order]
 
 
-def vary_text(example: ClassExample, chance: random.Random) -> tuple[str, tuple[tuple[int, int, float], ...] | None]:
+def vary_text(
+    example: ClassExample,
+    chance: random.Random,
+    disguised_share: float = DISGUISED_SHARE,
+    swapped_share: float = SWAPPED_SHARE,
+) -> tuple[str, tuple[tuple[int, int, float], ...] | None]:
     """The text as the encoder reads it this time, and the marked stretches in it (``None``: not known).
 
     Some are disguised, some have identity words swapped; those have no marks, as their letters have moved.
@@ -250,11 +257,11 @@ def vary_text(example: ClassExample, chance: random.Random) -> tuple[str, tuple[
     text, marked = example.text, example.marked
     if example.source == SIGNATURE:
         return text, marked
-    if chance.random() < SWAPPED_SHARE:
+    if chance.random() < swapped_share:
         swapped = swap_identities(text, chance)
         if swapped != text:
             text, marked = swapped, None
-    if chance.random() < DISGUISED_SHARE:
+    if chance.random() < disguised_share:
         text, marked = disguise(text, chance), None
     readable = make_readable(text)
     if marked is not None:

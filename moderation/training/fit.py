@@ -27,7 +27,7 @@ from moderation.heads import FIELDS, FieldWeights, Heads
 from moderation.model import DENSE, FullTier, Model
 from moderation.topic import TopicModel, learn_idf
 from moderation.training.copies import with_copies
-from moderation.training.dataset import Dataset, campaign_of, is_for_heads
+from moderation.training.dataset import Dataset, campaign_of, is_for_heads, spam_hosts
 from moderation.training.fuse import fit_full
 from moderation.training.points import calibration_rows, fit_platt, operating_points
 from moderation.training.table import (
@@ -159,9 +159,11 @@ def fit_lexical(
     if not for_full_tier:
         return Lexical(heads, topic_model, validation, logits, None, None)
     kept = np.array([is_for_heads(row) for row in train.rows])
-    # Of a campaign that is on both sides the encoder has seen its share.
-    seen = {campaign_of(row) for row, is_kept in zip(train.rows, kept, strict=True) if not is_kept}
-    unseen = kept & np.array([campaign_of(row) is None or campaign_of(row) not in seen for row in train.rows])
+    # Of a campaign that is on both sides, and of links to the same place, the encoder has seen its share.
+    others = [row for row, is_kept in zip(train.rows, kept, strict=True) if not is_kept]
+    seen = {campaign_of(row) for row in others} - {None}
+    hosts = {host for row in others for host in spam_hosts(row)}
+    unseen = kept & np.array([campaign_of(row) not in seen and hosts.isdisjoint(spam_hosts(row)) for row in train.rows])
     progress("fitting the heads of the lexical tier without the rows kept for those of the full tier")
     cross = fit_heads(train.take(np.flatnonzero(~kept)), jobs, progress)
     return Lexical(heads, topic_model, validation, logits, train.take(np.flatnonzero(unseen)), cross)

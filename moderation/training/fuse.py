@@ -62,7 +62,10 @@ FULL_RECIPES: Mapping[str, FullRecipe] = {
         reads_signature=True,
     ),
     "off_topic": FullRecipe(
-        (*topic.NAMES, *topic.VECTOR_NAMES, "lexical_off_topic"), 0.1, by_source=False, reads=False
+        (*topic.NAMES, *topic.VECTOR_NAMES, "lexical_off_topic", "foreign", "foreign_lexical_off_topic"),
+        0.1,
+        by_source=False,
+        reads=False,
     ),
     "insult": _PART_OF_HOSTILE,
     "threat": _PART_OF_HOSTILE,
@@ -124,10 +127,9 @@ def fit_full_heads(
     recipes: Mapping[str, FullRecipe] = FULL_RECIPES,
 ) -> FullHeads:
     """The heads of the full tier, not yet calibrated, from rows with their vectors and lexical logits."""
-    context = put_together(vectors, table.features.dense, lexical)
-    mean, scale = _moments(context)
+    mean, scale = _moments(put_together(vectors, table.features.dense, lexical))
     blank = FullHeads(CODES, *np.zeros((2, 0, 0), np.float32), mean, scale, *np.zeros((3, 0)))  # type: ignore[call-arg]  # for its moments alone
-    context = blank.standardise(context)
+    context = blank.context(vectors, table.features.dense, lexical)
     windows = vectors.windows[_telling_windows(vectors)].astype(np.float64)
     # About the mean of what can be read, times how well it can: a language that cannot be read says nothing by itself.
     english = windows[:, -1:]

@@ -218,13 +218,19 @@ def _extract(comments: Sequence[Comment], idf: NDArray[np.float32], memory: Memo
     for module in (model, normalise, signals, topic):
         code.update(Path(module.__file__ or "").read_bytes())
     keys = [
-        [code.hexdigest(), *(f"{item.digest()} {sorted(item.hints.items())}" for item in chunk)] for chunk in chunks
+        [code.hexdigest(), *(f"{item.digest()} {sorted(item.hints.items())} {_home(item)}" for item in chunk)]
+        for chunk in chunks
     ]
     parts = Parallel(n_jobs=jobs)(delayed(read)(key, chunk, idf) for key, chunk in zip(keys, chunks, strict=True))
     return Features(
         {name: [text for part in parts for text in part.fields[name]] for name in FIELDS},
         np.concatenate([part.dense for part in parts]),
     )
+
+
+def _home(comment: Comment) -> str:
+    """The address that links are compared with, which the digest leaves out."""
+    return f"{comment.post.url if comment.post else None} {comment.url}"
 
 
 def _extract_chunk(key: Sequence[str], comments: Sequence[Comment], idf: NDArray[np.float32]) -> Features:  # noqa: ARG001 - what the cache looks up

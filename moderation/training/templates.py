@@ -146,4 +146,6 @@ def _fill(
 
 
 def _article(word: str) -> str:
-    return f"{'an' if word[:1].lower() in 'aeio' and not word.startswith('European') else 'a'} {word}"
+    """The word behind "a" or "an", by its sound."""
+    sounds_open = word[:1].lower() in "aeio" or word.startswith(("honest", "LGBT", "un"))
+    return f"{'an' if sounds_open and not word.startswith('European') else 'a'} {word}"

@@ -158,7 +158,7 @@ def _score_file(
     target = None if output == "-" else Path(output)
     if target is not None and source is not None and target.exists() and target.samefile(source):
         raise typer.BadParameter("is the input itself; name another file", param_hint="--output")
-    check(bundle, toml)
+    check(bundle, toml, jobs)
     part = target.with_name(f"{target.name}.part") if target else None
     errors = Console(stderr=True)
     total = _count_lines(source) if errors.is_terminal and source is not None and source.suffix != ".parquet" else None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moderation.comment import Post
+from moderation.comment import Author, Comment, Post
 from moderation.encoder import (
     MAX_PASSAGES,
     MAX_WINDOWS,
@@ -18,6 +18,8 @@ from moderation.encoder import (
     Readable,
     make_readable,
     read_post,
+    read_signature,
+    tell_english,
 )
 from moderation.errors import EncoderUnavailable
 from moderation.shipped import shipped_folder
@@ -163,6 +165,135 @@ def test_hundreds_of_pictures_do_not_push_words_out_of_sight():
     assert len(readable.text) < 40_000
 
 
+# --- English or not
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HARMLESS,
+        ABUSE,
+        "The caf\u00e9 on the corner makes a fine cr\u00e8me br\u00fbl\u00e9e and I love it.",
+        "Wow, Chlo\u00eb, you really are the worst na\u00efve clich\u00e9 I have read!!!",
+        "i dont think thats what he said lol",
+        "I\u2019ve never seen this before, you\u2019re right.",
+        "THIS IS NOT WHAT YOU SAID IT WAS",
+        "y0u are such an 1d10t and a l0ser, you f00l",
+        "see https://example.com/page for more of it",
+        # Without any small word, but nothing speaks for another language.
+        "stupid ugly fat worthless pig",
+        "casino poker slots betting bonus viagra",
+        "Excellent tutorial, worked perfectly first time!",
+    ],
+)
+def test_english_sentences_are_told_to_be_english(text):
+    assert tell_english(text) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Das ist wirklich ein sehr sch\u00f6ner Beitrag und ich danke daf\u00fcr.",
+        "Du bist der letzte Dreck und niemand mag dich hier.",
+        "N\u00e3o concordo com o que voc\u00ea disse sobre esse assunto, mas obrigado.",
+        "Muito obrigado pelo texto, gostei bastante das receitas e vou fazer em casa.",
+        "\u8fd9\u7bc7\u6587\u7ae0\u5199\u5f97\u5f88\u597d\uff0c\u8c22\u8c22\u4f60\u3002",
+        "\u042d\u0442\u043e \u043e\u0447\u0435\u043d\u044c \u043f\u043b\u043e\u0445\u043e.",
+        "\u043f\u0440\u0438\u0432\u0435\u0442",
+        "\u8c22\u8c22",
+        "\u0634\u0643\u0631\u0627",
+    ],
+    ids=["german", "german abuse", "portuguese", "portuguese 2", "chinese", "russian", "russian word", "chinese word",
+         "arabic word"],
+)  # fmt: skip
+def test_other_languages_and_scripts_are_told_not_to_be(text):
+    assert tell_english(text) < 0.2
+
+
+@pytest.mark.parametrize(
+    "text", ["", "  ", "\U0001f600\U0001f600", "123 456", "?!...", "\u2764\ufe0f \U0001f4a9", "_ __"]
+)
+def test_a_text_without_words_is_nothing_that_could_not_be_read(text):
+    assert tell_english(text) == 1
+
+
+@pytest.mark.parametrize("text", ["ok", "Thank you", "Nice recipe, thanks", "danke", "merci beaucoup"])
+def test_of_a_few_words_plain_letters_are_enough(text):
+    assert tell_english(text) == 1
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    ["\U0001f40d\U0001f437\U0001f921", "\U0001f525" * 9, "\U0001f44f\u2764\ufe0f\U0001f602", "\U0001f1e9\U0001f1ea"],
+)
+def test_names_of_pictures_are_english(pictures):
+    """That is what is read of them, so a comment of pictures alone can be believed."""
+    assert tell_english(make_readable(pictures).text) == 1
+
+
+@settings(deadline=None)
+@given(
+    st.text(max_size=200) | st.lists(st.sampled_from(["the", "und", "\u8fd9", "you", "'", " ", "\u2019s"])).map("".join)
+)
+def test_how_english_is_a_share_of_any_text(text):
+    assert 0 <= tell_english(text) <= 1
+
+
+@given(st.integers(0, 40), st.integers(5, 40), st.integers(0, 40))
+def test_the_more_of_its_small_words_are_english_the_surer(english, other, neither):
+    """Words that are of no language in particular make nothing less sure."""
+
+    def tell(english, neither):
+        return tell_english("the " * english + "nicht " * other + "berlin " * neither)
+
+    assert tell(english, neither) <= tell(english + 1, neither)
+    assert tell(english, neither) <= tell(english, neither + 1)
+    assert tell(0, 0) == 0
+
+
+# --- signatures
+
+
+def signed(text="Well said.", name="Anna", url="https://www.annas-garden.example/shop"):
+    return read_signature(Comment(text, author=Author(name=name, url=url)))
+
+
+def test_without_any_address_there_is_no_signature():
+    assert read_signature(Comment("Well said.")) == ""
+    assert signed(url=None) == signed(url="") == ""
+
+
+def test_a_signature_is_the_name_then_the_address_of_the_author_then_links():
+    text = "See https://en.wikipedia.org/wiki/Moss and http://b.example/x now"
+    assert signed(text) == "Anna | annas-garden.example/shop | en.wikipedia.org/wiki/Moss | b.example/x"
+    assert signed(text, name=None) == "annas-garden.example/shop | en.wikipedia.org/wiki/Moss | b.example/x"
+    assert read_signature(Comment("or at moss-shop.com today")) == "moss-shop.com"
+
+
+def test_an_address_is_said_once_with_or_without_its_scheme_and_www():
+    text = "http://annas-garden.example/shop https://annas-garden.example/shop http://www.annas-garden.example/shop"
+    assert signed(text) == "Anna | annas-garden.example/shop"
+
+
+def test_three_addresses_at_most_and_none_too_long():
+    text = " ".join(f"https://site-{number}.example/{'ab' * 250}" for number in range(9))
+    name, *addresses = signed(text, name="ab" * 450).split(" | ")
+    assert name == "ab" * 40
+    assert [address[:14] for address in addresses] == ["annas-garden.e", "site-0.example", "site-1.example"]
+    assert max(map(len, addresses)) == 80
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(PIECES, max_size=8).map("".join), st.text(max_size=30), st.text(max_size=60))
+def test_any_signature_is_one_short_line_and_always_the_same(text, name, url):
+    text, name, url = (part.replace("\x00", "").encode("utf-8", "replace").decode() for part in (text, name, url))
+    comment = Comment(f"x {text}", author=Author(name=name, url=url))
+    line = read_signature(comment)
+    assert line == read_signature(Comment(f"x {text}", author=Author(name=name, url=url)))
+    assert bool(line) or not url.strip()
+    assert len(line) < 4 * 80 * 40
+
+
 # --- windows
 
 
@@ -210,6 +341,17 @@ def test_tokens_point_into_the_original(encoder, text):
         assert (window.spans <= len(text)).all()
 
 
+def test_each_window_says_how_english_it_is(encoder):
+    """A foreign passage in a long English text takes nothing from the windows around it."""
+    german = "Das ist wirklich ein langer Satz auf Deutsch ohne jeden Sinn. "
+    windows = encoder.windows(plain(HARMLESS * 20 + german * 40 + HARMLESS * 20))
+    english = [window.english for window in windows]
+    assert english[0] == english[-1] == 1
+    assert min(english) == 0
+    [alone] = encoder.windows(plain("\u200b"))
+    assert alone.english == 1
+
+
 # --- vectors
 
 
@@ -219,6 +361,7 @@ def same(one, other):
         and np.array_equal(a.topic_vector, b.topic_vector)
         and np.array_equal(a.marks, b.marks)
         and np.array_equal(a.spans, b.spans)
+        and a.english == b.english
         for a, b in zip(one, other, strict=True)
     )
 
@@ -272,6 +415,15 @@ def test_topic_vectors_are_those_of_the_first_window(encoder):
     assert vectors.shape == (3, WIDTH)
     assert np.array_equal(vectors[0], encoder.read(plain(texts[0]))[0].topic_vector)
     assert np.array_equal(vectors[0], vectors[2])
+
+
+def test_class_vectors_are_those_of_the_first_window_alone_and_among_others(encoder):
+    texts = [HARMLESS * 30, "Anna | annas-garden.example", "ok"]
+    vectors = encoder.class_vectors(texts)
+    assert vectors.shape == (3, WIDTH)
+    for text, vector in zip(texts, vectors, strict=True):
+        assert np.array_equal(vector, encoder.read(plain(text))[0].class_vector)
+        assert np.array_equal(vector, encoder.class_vectors([text])[0])
 
 
 def test_a_comment_is_nearer_to_its_subject_than_to_another(encoder):

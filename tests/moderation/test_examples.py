@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from moderation.training.examples import (
     class_examples,
     plan,
     show_passage,
+    signature_examples,
     topic_examples,
     vary_text,
 )
@@ -193,7 +195,7 @@ def test_a_passage_stands_for_the_post_and_at_times_the_thread():
     [pair] = topic_examples([Row("blog-threads", "1", comment, {"off_topic": 0}, "blog:open")])
     shown = Counter(show_passage(pair, random.Random(seed)) for seed in range(300))
     assert set(shown) == {*pair.passages, earlier}
-    assert 0.1 < shown[earlier] / 300 < 0.3
+    assert shown[earlier] / 300 == pytest.approx(examples_module.NEIGHBOUR_SHARE, abs=0.08)
 
 
 def test_a_passage_that_shares_the_words_of_the_comment_is_shown_more_often():
@@ -215,8 +217,8 @@ def test_talk_is_no_spam_and_keeps_its_own_labels():
     assert all("hostile" in example.labels for example in talk)
 
 
-def test_a_copy_with_a_link_in_its_text_is_spam_and_one_behind_the_name_is_left_out():
-    spam = [
+def spam_rows(count=5, **more):
+    return [
         Row(
             "blog-pr-moderation",
             f"s{number}",
@@ -224,14 +226,100 @@ def test_a_copy_with_a_link_in_its_text_is_spam_and_one_behind_the_name_is_left_
             {"spam": 1},
             "blog:a",
             extra={"cluster": str(number)},
+            **more,
         )
-        for number in range(5)
+        for number in range(count)
     ]
-    ham = [
-        Row("blog-pr-moderation", f"h{number}", Comment(f"I measured it {number} times myself"), {"spam": 0}, "blog:a")
-        for number in range(60)
+
+
+def measured(count=60, blog="a", end=""):
+    """Comments of readers, with or without something behind what they say."""
+    return [
+        Row("blog-pr-moderation", f"h{n}", Comment(f"I measured it {n} times myself{end}"), {"spam": 0}, f"blog:{blog}")
+        for n in range(count)
     ]
-    found = class_examples([*spam, *ham])
+
+
+def test_a_copy_with_a_link_in_its_text_is_spam_and_one_behind_the_name_is_left_out():
+    ham = measured()
+    found = class_examples([*spam_rows(), *ham])
     copies = [example.text for example in found if example.labels["spam"] == 1 and "measured" in example.text]
-    assert copies
-    assert all("https://loans-" in text for text in copies)
+    assert 5 < len(copies) < 40
+    assert not set(copies) & {row.comment.text for row in ham}
+    assert all("." in text for text in copies)
+    assert len(found) == 5 + 60 + len(copies)
+
+
+def test_a_copy_with_a_readers_link_is_no_spam():
+    """Else that there is a link would tell, and not where it leads."""
+    linked = Row("blog-threads", "r", Comment("As https://reader.example/tea says"), {"spam": 0}, "blog:a")
+    found = class_examples([*spam_rows(), linked, *measured(200)])
+    links = [example for example in found if "reader.example" in example.text and "measured" in example.text]
+    assert len(links) > 5
+    assert {example.labels["spam"] for example in links} == {0.0}
+
+
+# --- signatures
+
+
+def test_a_signature_is_an_example_with_the_spam_label_and_nothing_else():
+    rows = [*spam_rows(), Row("blog-threads", "r", Comment("See https://reader.example/tea"), {"spam": 0}, "blog:a")]
+    rows.append(Row("blog-threads", "n", Comment("No link at all"), {"spam": 0}, "blog:a"))
+    rows.append(Row("blog-threads", "u", Comment("See https://other.example/tea"), {"hostile": 0}, "blog:a"))
+    found = {example.text: example for example in signature_examples(rows)}
+    assert {"reader.example/tea", *(f"Loans | loans-{number}.example" for number in range(5))} <= set(found)
+    assert not any("other.example" in text for text in found)
+    assert all(text for text in found)
+    assert found["reader.example/tea"].labels == {"spam": 0.0}
+    assert found["Loans | loans-1.example"].labels == {"spam": 1.0}
+    assert {(example.source, example.marked) for example in found.values()} == {("signature", None)}
+
+
+def test_signatures_of_rows_kept_for_the_heads_teach_the_encoder_nothing():
+    theirs = min(HEAD_BLOGS)
+    open_rows = [*spam_rows(), *measured(200)]
+    kept = [
+        Row(row.source, f"k{row.id}", replace(row.comment, author=Author(name="Kept", url=f"https://kept-{n}.example")),
+            row.labels, f"blog:{theirs}", extra={"cluster": f"k{n}"})
+        for n, row in enumerate([*spam_rows(), *measured(200)])
+    ]  # fmt: skip
+    texts = {example.text for example in signature_examples([*open_rows, *kept])}
+    assert texts == {example.text for example in signature_examples(open_rows)}
+    assert not any("kept" in text.lower() for text in texts)
+
+
+def test_copies_have_signatures_too_those_behind_the_name_as_well():
+    ham = measured(200)
+    lines = signature_examples([*spam_rows(), *ham])
+    assert len(lines) > 5 + 60
+    assert any(" | " in example.text and "Loans" not in example.text for example in lines)
+
+
+def test_one_signature_counts_as_the_root_of_its_times_and_is_no_less_than_a_campaign():
+    owner = Author(name="Ines", url="https://ines.example")
+    rows = [Row("seed", str(n), Comment(f"Thanks {n}", author=owner), {"spam": 0}, "seed:1") for n in range(16)]
+    [line] = signature_examples(rows)
+    assert (line.text, line.weight) == ("Ines | ines.example", 4.0)
+    campaign = [replace(row, labels={"spam": 1}, extra={"cluster": "7"}) for row in rows[:9]]
+    assert [(each.labels["spam"], each.weight) for each in signature_examples(campaign)] == [(1.0, pytest.approx(3))]
+    # Nine rows of one campaign, each with a link of its own, weigh as much together.
+    several = [
+        replace(row, comment=replace(row.comment, author=Author(name="x", url=f"https://{n}.example")))
+        for n, row in enumerate(campaign)
+    ]
+    found = signature_examples(several)
+    assert len(found) == 9
+    assert sum(each.weight for each in found) == pytest.approx(3)
+
+
+def test_a_line_seen_with_both_labels_is_an_example_of_each():
+    [spam] = spam_rows(1)
+    both = signature_examples([spam, replace(spam, id="other", labels={"spam": 0}, group="seed:1", source="seed")])
+    assert sorted(each.labels["spam"] for each in both) == [0.0, 1.0]
+    assert len({each.text for each in both}) == 1
+
+
+def test_a_signature_is_shown_as_it_is():
+    """Neither disguised nor with other groups in it: nobody spells the address of a shop otherwise."""
+    example = ClassExample("muslim men | muslims.example", "signature", {"spam": 1.0}, 1.0, None)
+    assert {show(example, seed) for seed in range(60)} == {(example.text, None)}

@@ -81,8 +81,10 @@ def make_full_heads():
     context[CONTEXT.index("vector_parent"), OFF_TOPIC] = -1
     knots = np.tile(np.array([[-1.0, 1.0], [-1.0, 1.0]]), (len(CODES), 1, 1))
     ones = np.ones(len(CONTEXT), np.float32)
+    signatures = np.zeros((WIDTH + 1, len(CODES)), np.float32)
+    signatures[0, SPAM], signatures[WIDTH, SPAM] = 1, 0.25
     return FullHeads(
-        CODES, windows, np.zeros(len(CONTEXT), np.float32), ones, context, np.full(len(CODES), -1.0), knots
+        CODES, windows, signatures, np.zeros(len(CONTEXT), np.float32), ones, context, np.full(len(CODES), -1.0), knots
     )
 
 
@@ -224,6 +226,46 @@ def test_occlusion_finds_what_only_the_encoder_knows():
     text = "people like a casino very much these days"
     spans = explain(deaf, Comment(text), "spam").spans
     assert [text[span.start : span.end] for span in spans] == ["casino"]
+
+
+def test_what_author_and_links_say_is_a_fact_with_what_it_adds():
+    """The network sees casino in the name: a unit of its vector, weighed, and what having a signature weighs."""
+    author = Author(name="casino", url="https://a.example")
+    found = {cause.name: cause for cause in explain(FULL, Comment("Thank you", author=author), "spam").facts}
+    assert found["signature"].contribution == 1.25
+    assert found["signature"].text == "what author and links say, read for meaning"
+    for comment, category in ((Comment("Thank you", author=author), "hostile"), (Comment("Thank you"), "spam")):
+        assert "signature" not in {cause.name for cause in explain(FULL, comment, category).facts}
+    lexical = explain(MODELS["lexical"], Comment("Thank you", author=author), "spam")
+    assert "signature" not in {cause.name for cause in lexical.facts}
+
+
+def test_a_comment_that_the_encoder_cannot_read_is_pointed_at_by_words_alone():
+    """Marks point at what no word weighs; in a language that it has not learned they say nothing."""
+    heads = make_heads()
+    text = heads.fields["text"]
+    text.weights[count_ngrams(["fool"], text.spec).indices] = 0
+    model = Model(heads, FULL.topic, FULL.full)
+
+    def words(said):
+        return [said[span.start : span.end] for span in explain(model, Comment(said), "hostile").spans]
+
+    assert words("you are an idiot, and what a fool he is") == ["idiot", "fool"]
+    assert words("du bist idiot gewesen bleibst aber nun fool geworden") == ["idiot"]
+
+
+def test_where_the_encoder_cannot_read_words_add_what_their_product_with_foreign_weighs_too():
+    context = FULL.full.heads.context_weights.copy()
+    context[CONTEXT.index("foreign_lexical_spam"), SPAM] = 0.5
+    more = Model(FULL.heads, FULL.topic, FullTier(FULL.full.encoder, replace(FULL.full.heads, context_weights=context)))
+    author = Author(name="casino")
+
+    def contribution(model, text):
+        facts = explain(model, Comment(text, author=author), "spam").facts
+        return next(cause.contribution for cause in facts if cause.name == "author_name_text")
+
+    for text, factor in (("these are the trees that we have here", 1), ("ich und der Hund sind nicht mehr hier", 1.5)):
+        assert contribution(more, text) == pytest.approx(factor * contribution(FULL, text), abs=1e-3)
 
 
 @both_tiers

@@ -1,13 +1,16 @@
 """A model scores any comment, the same alone and among others, whatever the machine's libraries do later."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moderation.bundle import load_bundle
 from moderation.comment import Author, Comment, Neighbour, Post
-from moderation.encoder import Encoder
+from moderation.encoder import WIDTH, Encoder, make_readable, read_signature
 from moderation.errors import EncoderUnavailable
+from moderation.model import gather_vectors, read_vectors
 
 POST = Post(title="On trees", text="Trees grow slowly in the hills and need light, water and time to do so.")
 
@@ -140,7 +143,9 @@ class TestEncoderUnavailable:
         assert 0 < read < 300
         assert tiers == [("full", True)] * read + [("lexical", False)] * (300 - read)
         assert assessed[0][0].to_dict() == before[0][0].to_dict()
-        assert [scores for scores, _ in assessed[read:]] == full.lexical_tier().score(comments[read:])
+        # One by one, as they were read again: in the last digit a sum may hang on how many comments are added up.
+        lexical = full.lexical_tier()
+        assert [scores for scores, _ in assessed[read:]] == [lexical.score([comment])[0] for comment in comments[read:]]
 
     def test_it_is_asked_again_next_time(self, full, monkeypatch):
         with monkeypatch.context() as patched:
@@ -164,6 +169,51 @@ class TestEncoderUnavailable:
             return works(encoder, texts)
 
         monkeypatch.setattr(Encoder, method, fail)
+
+
+class TestVectors:
+    """What the full heads see beside words and facts."""
+
+    FOREIGN = Comment("Das ist wirklich ein sehr langer Satz, den hier niemand lesen kann und soll.")
+    SIGNED = Comment("Thank you for this.", author=Author(name="Anna", url="https://annas-garden.example/"))
+
+    def test_a_window_that_cannot_be_read_is_all_zeros(self, full):
+        vectors = read_vectors([self.FOREIGN, self.SIGNED], full.full.encoder)
+        assert vectors.foreign.tolist() == [1, 0]
+        assert not vectors.windows[0].any()
+        assert vectors.windows[1, -1] == 1
+
+    def test_a_row_is_the_window_times_how_english_it_is(self, full):
+        [window] = full.full.encoder.read(make_readable(self.SIGNED.text))
+        half = replace(window, english=0.5)
+        vectors = gather_vectors([self.SIGNED] * 2, [[window], [half]], full.full.encoder)
+        assert vectors.windows[1] == pytest.approx(vectors.windows[0] / 2)
+        assert vectors.windows[0, :WIDTH] == pytest.approx(window.class_vector)
+        assert vectors.foreign.tolist() == [0, 0.5]
+
+    def test_a_comment_is_as_foreign_as_its_windows_are_on_average(self, full):
+        [window] = full.full.encoder.read(make_readable(self.SIGNED.text))
+        windows = [replace(window, english=english) for english in (0.0, 0.5, 0.25)]
+        vectors = gather_vectors([self.SIGNED], [windows], full.full.encoder)
+        assert vectors.foreign.tolist() == [0.75]
+        assert vectors.windows[:, -1].tolist() == [0, 0.5, 0.25]
+
+    def test_a_signature_is_the_class_vector_of_its_line_and_a_one(self, full):
+        bare = replace(self.SIGNED, author=Author(name="Anna"))
+        signed, none = read_vectors([self.SIGNED, bare], full.full.encoder).signatures
+        line = full.full.encoder.class_vectors([read_signature(self.SIGNED)])[0]
+        assert signed.tolist() == [*line.tolist(), 1]
+        assert not none.any()
+
+    def test_a_foreign_comment_scores_the_same_whatever_the_window_weights_are(self, full):
+        heads = full.full.heads
+        louder = replace(heads, window_weights=heads.window_weights * 5 + 1)
+        other = replace(full, full=replace(full.full, heads=louder))
+        before, after = (
+            [scores.to_dict() for scores in model.score([self.FOREIGN, self.SIGNED])] for model in (full, other)
+        )
+        assert before[0] == after[0]
+        assert before[1] != after[1]
 
 
 def test_a_model_is_made_of_plain_arrays(whole):

@@ -1,6 +1,7 @@
 """Fine-tuning goes on where it was cut off, to the very same weights; exported, the encoder still says the same."""
 
 import json
+import random
 from dataclasses import replace
 
 import numpy as np
@@ -24,15 +25,28 @@ from moderation.encoder import WIDTH, Encoder, make_readable  # noqa: E402
 from moderation.training.dataset import Dataset, Report  # noqa: E402
 from moderation.training.encoder import (  # noqa: E402
     Settings,
+    Tasks,
+    _optimizer,
+    _Run,
+    _topic_losses,
     fine_tune,
     load_base,
     load_fine_tuned,
     read_log,
 )
+from moderation.training.examples import topic_examples  # noqa: E402
 from moderation.training.export import check_parity, export  # noqa: E402
 from moderation.training.rows import Row  # noqa: E402
 
-SETTINGS = Settings(class_size=8, topic_size=6, topic_epochs=2, class_tokens=24, topic_tokens=24, checkpoint_minutes=0)
+SETTINGS = Settings(
+    epochs=1,
+    topic_epochs=2,
+    class_size=8,
+    topic_size=6,
+    class_tokens=24,
+    topic_tokens=24,
+    checkpoint_minutes=0,
+)
 TEXTS = [f"the {one} is {two}" for one in ("dog", "cat", "idiot", "post") for two in ("good", "bad", "here", "gone")]
 
 
@@ -112,12 +126,31 @@ def test_a_run_learns_from_both_kinds_of_batch(whole, base):
     [line] = read_log(folder)
     assert line["step"] == line["of"]
     assert 6 <= line["of"] <= 8
-    assert {"class", "marks", "topic"} <= set(line)
+    assert {"class", "marks", "topic", "stay"} <= set(line)
     before = load_base(base)[0].state_dict()
     assert any(not torch.equal(before[name], tensor) for name, tensor in encoder.state_dict().items())
 
 
 def test_a_run_cut_off_and_resumed_gives_the_very_same_weights(whole, base, dataset, tmp_path, monkeypatch):
+    cut_off_and_resume(dataset, base, tmp_path, SETTINGS, monkeypatch)
+    assert_same_weights(whole[0], tmp_path)
+
+
+def test_in_half_precision_too_and_its_weights_stay_in_32_bits(whole, base, dataset, tmp_path, monkeypatch):
+    settings = replace(SETTINGS, half_precision=True)
+    fine_tune(dataset, base, tmp_path / "at once", settings)
+    cut_off_and_resume(dataset, base, tmp_path / "cut off", settings, monkeypatch)
+    assert_same_weights(tmp_path / "at once", tmp_path / "cut off")
+    full, half = (load_file(folder / "encoder.safetensors") for folder in (whole[0], tmp_path / "at once"))
+    assert {tensor.dtype for tensor in half.values()} == {torch.float32}
+    assert any(not torch.equal(full[name], half[name]) for name in full)
+    [of_full], [of_half] = read_log(whole[0]), read_log(tmp_path / "at once")
+    for name in ("class", "marks", "topic"):
+        assert of_half[name] == pytest.approx(of_full[name], rel=0.1)
+
+
+def cut_off_and_resume(dataset, base, folder, settings, monkeypatch):
+    """A run whose fourth step never ends, and the one that goes on from its checkpoint."""
     step, taken = torch.optim.AdamW.step, []
 
     def cut_off(self, *arguments, **named):
@@ -129,14 +162,50 @@ def test_a_run_cut_off_and_resumed_gives_the_very_same_weights(whole, base, data
     with monkeypatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", cut_off)
         with pytest.raises(PowerCutError):
-            fine_tune(dataset, base, tmp_path, SETTINGS)
-    assert not (tmp_path / "encoder.safetensors").exists()
+            fine_tune(dataset, base, folder, settings)
+    assert not (folder / "encoder.safetensors").exists()
     said = []
-    fine_tune(dataset, base, tmp_path, SETTINGS, said.append)
+    fine_tune(dataset, base, folder, settings, said.append)
     assert said[0].endswith("starting at 3")
-    expected, found = load_file(whole[0] / "encoder.safetensors"), load_file(tmp_path / "encoder.safetensors")
+
+
+def assert_same_weights(one, other):
+    expected, found = (load_file(folder / "encoder.safetensors") for folder in (one, other))
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def topic_losses(base, dataset, encoder, settings):
+    """The losses of one topic batch, and the run that they are of."""
+    start, tokenizer = load_base(base)
+    tasks = Tasks(["set"])
+    run = _Run(encoder, tasks, _optimizer(encoder, tasks, settings), start.eval(), settings.half_precision)
+    return _topic_losses(run, topic_examples(dataset.train), tokenizer, settings, random.Random(0)), run
+
+
+@pytest.mark.parametrize("half_precision", [False, True])
+def test_at_the_start_of_a_run_nothing_has_moved_and_later_it_has(whole, base, dataset, half_precision):
+    settings = replace(SETTINGS, half_precision=half_precision)
+    before, _ = topic_losses(base, dataset, load_base(base)[0].train(), settings)
+    after, _ = topic_losses(base, dataset, whole[1], settings)
+    assert before["stay"].item() == pytest.approx(0, abs=1e-5)
+    assert after["stay"].item() > 1e-4
+    twice, _ = topic_losses(base, dataset, whole[1], replace(settings, stay_weight=2.0))
+    assert twice["stay"].item() == pytest.approx(2 * after["stay"].item(), rel=1e-5)
+
+
+def test_the_encoder_as_it_was_learns_nothing(whole, base, dataset):
+    """What pulls vectors back to where they began must not be pulled along."""
+    encoder, _ = load_fine_tuned(base, whole[0] / "encoder.safetensors")
+    losses, run = topic_losses(base, dataset, encoder, SETTINGS)
+    losses["stay"].backward()
+    assert all(parameter.grad is None for parameter in run.start.parameters())
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in encoder.parameters())
+
+
+def test_without_weight_nothing_is_held_back(whole, base, dataset):
+    losses, _ = topic_losses(base, dataset, whole[1], replace(SETTINGS, stay_weight=0.0))
+    assert set(losses) == {"topic"}
 
 
 def test_a_finished_run_has_nothing_more_to_do(whole, base, dataset):

@@ -21,8 +21,8 @@ from moderation.comment import Comment
 from moderation.encoder import WIDTH, Encoder
 from moderation.heads import FIELDS, FieldWeights, FullHeads, Heads
 from moderation.lexical import LexicalSpec
-from moderation.model import DENSE, MARKS, FullTier, Model
-from moderation.topic import BITS, VECTOR_NAMES, TopicModel
+from moderation.model import CONTEXT, DENSE, MARKS, FullTier, Model
+from moderation.topic import BITS, TopicModel
 from service.api import Parts
 from service.app import create_app
 from service.auth import make_key
@@ -125,11 +125,13 @@ def full_bundle(tmp_path_factory: pytest.TempPathFactory, shipped_encoder: Path 
     if shipped_encoder is None:
         pytest.skip("no encoder is shipped with this checkout")
     model = make_plain_model()
-    context = np.zeros((len(DENSE) + len(VECTOR_NAMES) + len(CODES), len(CODES)), np.float32)
-    context[-len(CODES) :] = np.eye(len(CODES))
+    context = np.zeros((len(CONTEXT), len(CODES)), np.float32)
+    for head, code in enumerate(CODES):
+        context[CONTEXT.index(f"lexical_{code}"), head] = 1
     full = FullHeads(
         codes=CODES,
         window_weights=np.zeros((WIDTH + len(MARKS), len(CODES)), np.float32),
+        signature_weights=np.zeros((WIDTH + 1, len(CODES)), np.float32),
         mean=np.zeros(len(context), np.float32),
         scale=np.ones(len(context), np.float32),
         context_weights=context,

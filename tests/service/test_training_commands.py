@@ -97,6 +97,8 @@ class TestTrainEncoder:
         reason="the extra encoder is not installed",
     )
     def test_it_leaves_everything_that_training_a_bundle_needs(self, tmp_path, training_data):
+        from moderation.training.encoder import has_half_precision
+
         output = tmp_path / "out"
 
         def run(*options):
@@ -108,7 +110,7 @@ class TestTrainEncoder:
             ]
             where = ["--output", output, "--training-data", training_data, "--home", tmp_path / "home"]
             return subprocess.run(
-                [*command, *where, "--epochs", "0.2", *options],
+                [*command, *where, "--epochs", "0.01", *options],
                 cwd=REPOSITORY, env={**os.environ}, capture_output=True, text=True, check=False, timeout=300,
             )  # fmt: skip
 
@@ -118,15 +120,20 @@ class TestTrainEncoder:
         facts = json.loads((output / "encoder.json").read_text())
         assert facts["base"]["licence"] == "Apache-2.0"
         assert facts["base"]["name"] == "sentence-transformers/all-MiniLM-L6-v2"
-        assert (facts["settings"]["epochs"], facts["steps"]) == (0.2, 1)
+        assert (facts["settings"]["epochs"], facts["steps"]) == (0.01, 1)
+        # Halves where the processor computes in them, unless told otherwise.
+        halves = bool(facts["settings"]["half_precision"])
+        assert halves == has_half_precision()
         assert facts["parity"]["class_cosine"] > 0.95
         assert (output / "loss.svg").read_text().startswith("<svg")
         assert _encoder_folder(Settings.load(home=tmp_path / "home"), output) == output
 
-        other = run("--seed", "1")
-        assert other.returncode == 2, other.stderr
-        assert "going on from the checkpoint" in other.stderr
-        assert "other settings or rows: choose another folder" in " ".join(other.stderr.split())
+        other = "--full-precision" if halves else "--half-precision"
+        for options in (("--seed", "1"), (other,)):
+            refused = run(*options)
+            assert refused.returncode == 2, refused.stderr
+            assert "going on from the checkpoint" in refused.stderr
+            assert "other settings or rows: choose another folder" in " ".join(refused.stderr.split())
 
     def test_the_bar_follows_the_steps(self):
         console = Console(file=io.StringIO(), force_terminal=True, width=120)
