@@ -187,8 +187,8 @@ def worst_windows(vectors: Vectors, weights: NDArray[np.float32]) -> NDArray[np.
 def _product(rows: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float64]:
     """The matrix product in 64 bits.
 
-    Each row's sum is taken in the same order whatever rows stand beside it, which BLAS does not promise: a comment scores
-    the same alone and among others, to the last digit.
+    Each row's sum is taken in the same order whatever rows stand beside it, which BLAS does not promise: so a comment
+    scores the same alone and among others, to the last digit.
     """
     result: NDArray[np.float64] = np.einsum("ij,jk->ik", rows.astype(np.float64), weights.astype(np.float64))
     return result
