@@ -79,7 +79,7 @@ def variants(given: Given) -> Iterator[tuple[str, NDArray[np.float64]]]:
     yield "without what words say", logits(without(FULL_RECIPES, "lexical_", "foreign_"))
     yield "without class vectors", logits(columns=slice(0, WIDTH))
     yield "without marks", logits(columns=slice(WIDTH, WIDTH + 2))
-    unsigned = {code: replace(recipe, reads_signature=False) for code, recipe in FULL_RECIPES.items()}
+    unsigned = {code: replace(recipe, signature=0.0) for code, recipe in FULL_RECIPES.items()}
     yield "without signatures", logits(unsigned)
     yield "without facts", logits(without(FULL_RECIPES, *facts))
     yield "without topic vectors", logits(without(FULL_RECIPES, "vector_", "has_passages"))

@@ -50,7 +50,7 @@ from moderation.model import CONTEXT, DENSE, MARKS, FullTier, Model
 from moderation.policy import Facts
 from moderation.topic import TopicModel
 
-FORMAT = 2
+FORMAT = 3
 FILES = ("arrays.safetensors", "operating_points.json", "evaluation.json", "probes.jsonl", "MODEL_CARD.md")
 ENCODER_FILES = ("encoder.onnx", "tokenizer.json")
 _NAME = re.compile(r"comments-[0-9a-f]{12}")
@@ -58,7 +58,8 @@ _ENCODER_NAME = re.compile(r"encoder-[0-9a-f]{12}")
 # Processors add in another order, and what the encoder rounds to eight bits may then fall on the other side.
 _PROBE_TOLERANCE = {"lexical": 1e-4, "full": 0.03}
 _MANIFEST_KEYS = frozenset(
-    {"format", "tiers", "normalise", "heads", "dense", "fields", "files", "encoder", "made_with", "trained_on"}
+    {"format", "tiers", "normalise", "heads", "dense", "context", "windows", "fields", "files", "encoder", "made_with"}
+    | {"trained_on"}
 )
 
 
@@ -160,6 +161,8 @@ def write_bundle(
         "normalise": normalise.VERSION,
         "heads": list(heads.codes),
         "dense": list(DENSE),
+        "context": list(CONTEXT),
+        "windows": list(MARKS),
         "fields": {name: asdict(field.spec) for name, field in heads.fields.items()},
         "files": {name: _fingerprint(content) for name, content in files.items()},
         "encoder": _store_encoder(models, encoder) if encoder is not None else None,
@@ -294,7 +297,12 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise BundleCorrupt(f"manifest.json of {path.name} lacks entries or has unknown ones")
     if path.name != f"comments-{hashlib.sha256(content).hexdigest()[:12]}":
         raise BundleCorrupt(f"manifest.json of {path.name} was changed: its hash no longer gives the folder's name")
-    expected = {"normalise": normalise.VERSION, "dense": list(DENSE)}
+    expected = {
+        "normalise": normalise.VERSION,
+        "dense": list(DENSE),
+        "context": list(CONTEXT),
+        "windows": list(MARKS),
+    }
     for key, value in expected.items():
         if manifest[key] != value:
             raise BundleUnsupported(f"{path.name} was made for other {key} than this version has: train it again")

@@ -67,15 +67,17 @@ _ENGLISH = frozenset(
 )
 _FOREIGN = frozenset(
     """
-    der das und ist nicht ein eine einen ich du er sie wir ihr es mit auf von zu im auch wie wenn aber oder nur noch
-    schon bei nach aus haben sind wird werden kann mehr sich mir dir dich mich bist hier doch was wer wo warum kein
+    der das und ist nicht ein eine einen ich du er sie wir ihr es mit auf von zu auch wie wenn aber oder nur noch
+    schon bei nach aus haben sind wird werden kann mehr sich mir dir dich mich bist hier doch wer wo warum kein
     keine diese dieser immer ihn ihm uns euch sein seine dein deine que nao n\u00e3o um uma com por os na ao mais
     como seu sua voc\u00ea voce vc ele ela isso esse essa esta est\u00e1 foi tem ser muito tudo quem pra t\u00e1
     aqui quando onde porque pq sem meu minha pelo pela las del una unos pero tu su muy todo todos esto eso ese hay
     fue ser\u00e1 s\u00ed qu\u00e9 yo nosotros ellos usted nada le et est pas au ce cette ces qui je il elle nous
     vous ils pour dans avec ou plus tout fait c'est j'ai n'est qu'il sont suis tr\u00e8s bien moi toi lo gli di che
     non sono anche pi\u00f9 come questo questa ci sei het een ik niet dat zijn te wij jij maar ook naar voor aan bir
-    bu icin i\u00e7in de\u011fil cok \u00e7ok yok nie jest si\u0119 \u017ce jak tak ale tylko
+    bu icin i\u00e7in de\u011fil cok \u00e7ok yok nie jest si\u0119 \u017ce jak tak ale tylko o e da se em vai vou
+    sou gente nem hoje bom bem agora ter tenho ta pro pois ainda porra caralho tbm voces f\u00fcr zum einer dass vor
+    alles alle dann wieder heute ab als bin geht ihre gerade ohne gegen unter diesem
     """.split()  # noqa: SIM905 - as above
 ).difference(_ENGLISH)
 
@@ -325,9 +327,9 @@ class Encoder:
             TokenWindow(
                 [self._start, *ids[start : start + size], self._end],
                 spans[start : start + size],
-                tell_english(readable.text[slice(offsets[start][0], offsets[start : start + size][-1][1])])
+                tell_english(_as_written(readable, offsets[start][0], offsets[start : start + size][-1][1]))
                 if ids
-                else 1.0,
+                else 1,
             )
             for start in starts
         ]
@@ -347,6 +349,16 @@ class Encoder:
         if not all(np.isfinite(output).all() for output in outputs):
             raise EncoderUnavailable("the encoder gave numbers that are none")
         return Window(class_vector, topic_vector, marks[1:-1], window.spans, window.english)
+
+
+def _as_written(readable: Readable, start: int, end: int) -> str:
+    """A stretch of the text without the names of its emoji, which are English whatever it is written in."""
+    origins = readable.origins
+    if isinstance(origins, range):
+        return readable.text[start:end]
+    return "".join(
+        readable.text[index] for index in range(start, end) if index == 0 or origins[index] != origins[index - 1]
+    )
 
 
 def _special(tokenizer: Tokenizer, token: str) -> int:

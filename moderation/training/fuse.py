@@ -31,6 +31,11 @@ _HOSTILE_WORDS = (
     "foreign",
     *(f"foreign_lexical_{code}" for code in _HOSTILE_CODES),
 )
+# A choice of what says how near a comment is: with all of it the head learns its few blogs by heart.
+_NEARNESS = (
+    *("passage_cosine", "title_cosine", "rarest_shared", "parent_cosine", "thread_cosine", "has_parent", "has_thread"),
+    *("vector_best", "vector_mean", "vector_parent", "vector_thread_best", "vector_thread_mean", "vector_around"),
+)
 _FACTS = tuple(name for name in signals.NAMES if not name.startswith(UNEVEN))
 
 
@@ -40,16 +45,19 @@ class FullRecipe:
 
     ``regularisation`` is ``C`` of scikit-learn's LogisticRegression over standardised columns. ``elsewhere`` is what
     rows of sources that are neither like a blog nor ours weigh; ``by_source`` gives each source an intercept while
-    fitting. ``reads`` says whether the encoder's class vector and marks are seen, ``reads_signature`` whether what it
-    makes of the author's name and of links is.
+    fitting. ``windows`` and ``signature`` are what one standard deviation of the class vector and marks, and of what is
+    made of the author's name and of links, counts for beside one of the context: there are ten times as many, and
+    what counts for less is held back more strongly. At nought they are not seen.
+    ``hard`` is what a comment weighs that was moved to the post most like its own.
     """
 
     context: tuple[str, ...]
     regularisation: float
     elsewhere: float = 1.0
     by_source: bool = True
-    reads: bool = True
-    reads_signature: bool = False
+    windows: float = 0.15
+    signature: float = 0.0
+    hard: float = 1.0
 
 
 _PART_OF_HOSTILE = FullRecipe((*MANNERS, *_HOSTILE_WORDS), 0.01)
@@ -59,13 +67,14 @@ FULL_RECIPES: Mapping[str, FullRecipe] = {
         (*_FACTS, "has_passages", "vector_best", "vector_mean", "lexical_spam", "foreign_lexical_spam"),
         0.01,
         by_source=False,
-        reads_signature=True,
+        signature=0.25,
     ),
     "off_topic": FullRecipe(
-        (*topic.NAMES, *topic.VECTOR_NAMES, "lexical_off_topic", "foreign", "foreign_lexical_off_topic"),
+        (*_NEARNESS, "lexical_off_topic", "foreign", "foreign_lexical_off_topic"),
         0.1,
         by_source=False,
-        reads=False,
+        windows=0.0,
+        hard=4.0,
     ),
     "insult": _PART_OF_HOSTILE,
     "threat": _PART_OF_HOSTILE,
@@ -181,21 +190,21 @@ def _fit_head(
     context: NDArray[np.float32],
 ) -> _Coefficients:
     lesson = choose_lesson(table, code, recipe.elsewhere)
+    is_hard = np.array(["moved-nearest" in table.rows[row].slices for row in lesson.index.tolist()])
+    weights = lesson.weights * np.where(is_hard, recipe.hard, 1.0)
     columns = [CONTEXT.index(name) for name in recipe.context]
     intercepts = np.eye(lesson.source_count)[lesson.sources] * recipe.by_source
-    read = windows[lesson.index] if recipe.reads else windows[lesson.index][:, :0]
-    signed = signatures[lesson.index] if recipe.reads_signature else signatures[lesson.index][:, :0]
+    read = windows[lesson.index][:, : windows.shape[1] if recipe.windows else 0] * recipe.windows
+    signed = signatures[lesson.index][:, : WIDTH if recipe.signature else 0] * recipe.signature
     seen = np.hstack([read, signed, context[lesson.index][:, columns], intercepts * 3])
-    head = LogisticRegression(C=recipe.regularisation, max_iter=2000).fit(
-        seen, lesson.target, sample_weight=lesson.weights
-    )
+    head = LogisticRegression(C=recipe.regularisation, max_iter=2000).fit(seen, lesson.target, sample_weight=weights)
     parts = np.split(head.coef_[0], np.cumsum([read.shape[1], signed.shape[1], len(columns)]))
     own, signature = np.zeros(windows.shape[1]), np.zeros(WIDTH)
-    own[: read.shape[1]] = parts[0]
-    signature[: signed.shape[1]] = parts[1]
+    own[: read.shape[1]] = parts[0] * recipe.windows
+    signature[: signed.shape[1]] = parts[1] * recipe.signature
     all_context = np.zeros(len(CONTEXT))
     all_context[columns] = parts[2]
-    mean_intercept = np.average((intercepts * 3) @ parts[3], weights=lesson.weights)
+    mean_intercept = np.average((intercepts * 3) @ parts[3], weights=weights)
     return _Coefficients(own, signature, all_context, float(head.intercept_[0] + mean_intercept))
 
 

@@ -44,19 +44,41 @@ def test_it_scores_what_it_says_on_real_frozen_rows(bundle, evaluation):
     """The figures in the bundle are measurements, not claims: measured again, they come out the same."""
     names = ("jigsaw-predibase", "kaggle-insults")
     frozen = gather(shipped_folder("training_data"), Path(DATA_DIR or ""), only=names).dataset.frozen
-    again = evaluate(bundle.assess, bundle.operating_points, frozen, [])["sets"]
-    before = {(item["set"], item["slice"], item["category"]): item for item in evaluation["sets"]}
-    assert {item["set"] for item in again} == {"jigsaw", "kaggle-insults"}
-    for item in again:
-        said = before[item["set"], item["slice"], item["category"]]
-        assert {name: item[name] for name in said} == said
+    for assess, figures, exact in tiers(bundle, evaluation):
+        again = evaluate(assess, bundle.operating_points, frozen, [], with_trials=False)["sets"]
+        before = {(item["set"], item["slice"], item["category"]): item for item in figures["sets"]}
+        assert {item["set"] for item in again} == {"jigsaw", "kaggle-insults"}
+        for item in again:
+            said = before[item["set"], item["slice"], item["category"]]
+            if exact:
+                assert {name: item[name] for name in said} == said
+            else:
+                assert [item[name] for name in ("rows", "positives")] == [said[name] for name in ("rows", "positives")]
+                assert item["auc"] == pytest.approx(said["auc"], abs=0.003)
+                assert item["average_precision"] == pytest.approx(said["average_precision"], abs=0.01)
 
 
 def test_its_behaviour_figures_are_those_of_the_cases(bundle, evaluation):
     folder = shipped_folder("training_data") / "behaviour"
     cases = [case for path in sorted(folder.glob("*.jsonl")) for case in read_behaviour(path)]
-    again = evaluate(bundle.assess, bundle.operating_points, {}, cases)
-    assert again["behaviour"] == evaluation["behaviour"]
+    for assess, figures, exact in tiers(bundle, evaluation):
+        again = evaluate(assess, bundle.operating_points, {}, cases)["behaviour"]
+        if exact:
+            assert again == figures["behaviour"]
+        else:
+            one, other = ({case["id"] for case in found["failed"]} for found in (again, figures["behaviour"]))
+            assert len(one ^ other) <= len(cases) / 100
+
+
+def tiers(bundle, evaluation):
+    """Each tier with its figures, and whether they must come out the same to the last digit.
+
+    The encoder computes in 8 and 32 bits at once, and processors round the latter differently (decision 2): nearly the
+    same scores elsewhere, a handful of them on the other side of a line.
+    """
+    yield bundle.model.lexical_tier().assess, evaluation.get("lexical", evaluation), True
+    if bundle.model.full is not None:
+        yield bundle.assess, evaluation, False
 
 
 @pytest.mark.parametrize("name", ["self-disclosure", "identity-mention", "counter-speech", "one-word", "self-talk"])
