@@ -6,6 +6,7 @@ Its encoder is the exception: where that cannot be believed, the bundle answers 
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -258,3 +259,40 @@ def test_a_bundle_holds_no_pickle_and_no_text_of_training_rows(tiny_bundle, tiny
     for row in tiny_ingredients.dataset.train:
         if len(row.comment.text) > 40:
             assert json.dumps(row.comment.text, ensure_ascii=False)[1:-1].encode() not in everything
+
+
+class Choking:
+    """A model that cannot stand some comments, as one with a fault in it might."""
+
+    def __init__(self, model):
+        self._model = model
+
+    def assess(self, comments):
+        if any("choke" in comment.text for comment in comments):
+            raise RuntimeError(f"cannot read {comments[0].text}")
+        return [
+            (replace(scores, spam=float("nan")) if "nan" in comment.text else scores, facts)
+            for comment, (scores, facts) in zip(comments, self._model.assess(comments), strict=True)
+        ]
+
+
+def test_a_comment_that_the_model_cannot_stand_is_left_to_a_person_and_takes_no_others_with_it(tiny_bundle):
+    bundle = load_bundle(tiny_bundle)
+    broken = replace(bundle, model=Choking(bundle.model))
+    comments = [Comment("fine"), Comment("choke https://example.org"), Comment("nan"), Comment("ok")]
+    told = []
+
+    found = broken.assess_or_hold(comments, told.append)
+
+    assert [scores is None for scores, _ in found] == [False, True, True, False]
+    assert [found[0], found[3]] == bundle.assess([comments[0], comments[3]])
+    assert (found[1][1].links, found[1][1].domains) == (1, ("example.org",))
+    assert set(told) == {"RuntimeError", "a score is not finite"}
+
+
+@pytest.mark.parametrize("key", ["context", "windows", "dense"])
+def test_a_bundle_made_for_other_columns_is_refused_with_what_to_do(copy, key):
+    columns = json.loads((copy / "manifest.json").read_text())[key]
+    path = forge(copy, **{key: columns[::-1]})
+    with pytest.raises(BundleUnsupported, match="train it again"):
+        load_bundle(path)

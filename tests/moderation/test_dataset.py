@@ -238,6 +238,28 @@ def test_about_fifteen_in_a_hundred_groups_are_for_validation_and_our_own_rows_n
     assert dataset.report.train["seed"] == 50
 
 
+def test_validation_spam_that_leads_where_training_spam_leads_is_left_out():
+    """Another text with the same shop behind it has been seen; a well-known host is no campaign."""
+    blog = min(VALIDATION_BLOGS)
+
+    def spam(number, blog, url):
+        return row(number, text=f"words of number {number} {url}", labels={"spam": 1}, group=f"blog:{blog}")
+
+    rows = [
+        spam(1, "other", "https://shop.example/a"),
+        spam(2, "other", "https://github.com/a"),
+        spam(3, blog, "https://shop.example/another"),
+        spam(4, blog, "https://github.com/b"),
+        spam(5, blog, "https://fresh.example/"),
+    ]
+
+    dataset = build_dataset(rows, ())
+
+    assert [item.id for item in dataset.validation] == [rows[3].id, rows[4].id]
+    assert len(dataset.train) == 2
+    assert dataset.report.dropped["leads where training spam leads"] == {rows[2].source: 1}
+
+
 def test_blogs_are_split_whole_by_name():
     rows = [item for blog in ("made-mistakes", "another", "third") for item in on_blog(blog)]
 

@@ -231,6 +231,11 @@ def test_names_of_pictures_are_english(pictures):
     assert tell_english(make_readable(pictures).text) == 1
 
 
+@pytest.mark.parametrize("text", ["\U0001f602\U0001f602 du bist so dumm \U0001f602", "\U0001f621 seu lixo \U0001f621"])
+def test_but_they_do_not_make_english_of_what_stands_beside_them(encoder, text):
+    assert encoder.windows(make_readable(text))[0].english < 0.2
+
+
 @settings(deadline=None)
 @given(
     st.text(max_size=200) | st.lists(st.sampled_from(["the", "und", "\u8fd9", "you", "'", " ", "\u2019s"])).map("".join)
