@@ -32,6 +32,9 @@ from moderation.training.rows import Row
 # are: blogs, forums and talk pages, not collections of hate in which the harmless rows were chosen to be hard. Nor
 # toxic-spans, whose raters disagree on most comments: good comments are not so doubtful.
 LIKE_A_BLOG = frozenset({"blog-threads", "blog-pr-moderation", "kaggle-insults", "jigsaw-predibase", "jigsaw-fastbert"})
+# Labels in a narrower sense than the category's: kaggle-insults asked for insults at somebody who takes part, and calls
+# harmless whatever is said of anybody else.
+NARROWER = frozenset({("kaggle-insults", "hostile")})
 NEAR_A_BLOG = LIKE_A_BLOG | {"jigsaw-furkancaglayan", "toxic-spans", "ruddit", "seed", "templates"}
 # People talking to people, with no post of ours: that a comment has none, or is long, must not make it spam.
 TALK = frozenset({"jigsaw-predibase", "jigsaw-fastbert", "toxic-spans", "ruddit", "goemotions", "kaggle-insults"})
@@ -204,9 +207,9 @@ def vary(rows: Sequence[Row]) -> list[Row]:
     return varied
 
 
-def like_a_blog(table: Table) -> NDArray[np.bool_]:
-    """Which rows are such as a blog gets, shape (rows,)."""
-    return np.array([row.source in LIKE_A_BLOG for row in table.rows])
+def like_a_blog(table: Table, code: str) -> NDArray[np.bool_]:
+    """Which rows are such as a blog gets, with a label that means what the category does, shape (rows,)."""
+    return np.array([row.source in LIKE_A_BLOG and (row.source, code) not in NARROWER for row in table.rows])
 
 
 def _extract(comments: Sequence[Comment], idf: NDArray[np.float32], memory: Memory | None, jobs: int) -> Features:
