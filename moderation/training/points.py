@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from moderation.categories import CODES
 from moderation.errors import DataError
-from moderation.training.table import Table, like_a_blog
+from moderation.training.table import Table, like_a_blog, tells_good
 
 # How often each kind of trouble is met where comments were taken as they came (Wikipedia talk pages, the natural rate
 # of the Jigsaw set). Validation rows hold more of it; probabilities are calibrated to these. Spam and off-topic have no
@@ -35,7 +35,7 @@ def calibration_rows(code: str, table: Table) -> tuple[NDArray[np.int64], NDArra
 
     Raises ``DataError`` where the rows do not hold both labels.
     """
-    index = np.flatnonzero(table.known(code) & like_a_blog(table, code))
+    index = np.flatnonzero(table.known(code) & like_a_blog(table))
     labels = table.labels[index, CODES.index(code)]
     if len(np.unique(labels)) < 2:
         raise DataError(f"cannot calibrate {code}: the validation rows do not hold both labels; a source is missing")
@@ -109,7 +109,7 @@ def stack_knots(pairs: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) ->
 
 def operating_points(code: str, validation: Table, probabilities: NDArray[np.float64]) -> dict[str, Any]:
     """Thresholds with the shares of bad and good validation rows at or above each, ascending."""
-    index = np.flatnonzero(validation.known(code) & like_a_blog(validation, code))
+    index = np.flatnonzero(validation.known(code) & tells_good(validation, code))
     scores = np.round(probabilities[index, CODES.index(code)], 6)
     positive = validation.labels[index, CODES.index(code)] == 1
     bad, good = np.sort(scores[positive]), np.sort(scores[~positive])

@@ -207,9 +207,14 @@ def vary(rows: Sequence[Row]) -> list[Row]:
     return varied
 
 
-def like_a_blog(table: Table, code: str) -> NDArray[np.bool_]:
-    """Which rows are such as a blog gets, with a label that means what the category does, shape (rows,)."""
-    return np.array([row.source in LIKE_A_BLOG and (row.source, code) not in NARROWER for row in table.rows])
+def like_a_blog(table: Table) -> NDArray[np.bool_]:
+    """Which rows are such as a blog gets, shape (rows,)."""
+    return np.array([row.source in LIKE_A_BLOG for row in table.rows])
+
+
+def tells_good(table: Table, code: str) -> NDArray[np.bool_]:
+    """Which of those are good comments indeed where the label of the category is 0, shape (rows,)."""
+    return like_a_blog(table) & np.array([(row.source, code) not in NARROWER for row in table.rows])
 
 
 def _extract(comments: Sequence[Comment], idf: NDArray[np.float32], memory: Memory | None, jobs: int) -> Features:
