@@ -62,6 +62,8 @@ class Heads:
         """Raw scores, shape (comments, heads), before calibration."""
         total = _product(self.standardise(features.dense), self.dense_weights) + self.intercept
         for name, field in self.fields.items():
+            if not any(features.fields[name]):
+                continue  # no author, no link: nothing to count, which for one comment alone is a third of the work
             ngrams = count_ngrams(features.fields[name], field.spec)
             total += project(ngrams, weigh(ngrams, field.idf), field.weights)
         return total

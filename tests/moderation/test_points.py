@@ -39,7 +39,7 @@ def draw(count, odds=lambda logits: 2 * logits - 1, seed=0):
     return logits, labels, np.ones(count)
 
 
-def make_table(labels, code="hostile", source="kaggle-insults"):
+def make_table(labels, code="hostile", source="jigsaw-predibase"):
     rows = [Row(source, str(n), Comment("x"), {code: int(value)}, f"set:{n}") for n, value in enumerate(labels)]
     values = np.full((len(rows), len(CODES)), np.nan)
     values[:, CODES.index(code)] = labels
@@ -168,6 +168,16 @@ def test_operating_points_say_what_is_over_each_threshold():
         assert point["recall"] == pytest.approx(over[labels == 1].mean(), abs=1e-5)
         assert point["false_positive_rate"] == pytest.approx(over[labels == 0].mean(), abs=1e-6)
         assert point["false_positive_rate"] <= point["false_positive_rate_upper"] <= 1
+
+
+def test_what_is_harmless_only_in_a_narrower_sense_is_no_good_comment():
+    """kaggle-insults lets pass what is said of anybody who does not take part; its insults mean what ours do."""
+    table = make_table(np.array([1.0, 0.0, 1.0, 0.0]))
+    table = replace(table, rows=[*table.rows[:2], *(replace(row, source="kaggle-insults") for row in table.rows[2:])])
+    measured = operating_points("hostile", table, np.full((4, len(CODES)), 0.5))
+    assert (measured["positives"], measured["negatives"]) == (1, 1)
+    insults = make_table(np.array([1.0, 0.0]), code="insult", source="kaggle-insults")
+    assert operating_points("insult", insults, np.full((2, len(CODES)), 0.5))["negatives"] == 1
 
 
 def test_rows_of_other_sources_are_not_measured():

@@ -272,7 +272,7 @@ class TestVersion:
     def test_the_bundle_in_force_is_named(self, plain_home, plain_bundle):
         found = json.loads(run("version", "--json", "--home", plain_home).stdout)
 
-        assert (moderation.__version__, plain_bundle.name, 2) == (found["version"], found["bundle"], found["format"])
+        assert (moderation.__version__, plain_bundle.name, 3) == (found["version"], found["bundle"], found["format"])
         assert plain_bundle.name in run("version", "--home", plain_home).stdout
 
 

@@ -361,7 +361,7 @@ def test_links_that_cannot_be_found_do_not_lose_a_comment(home, tmp_path, clock,
     def fail(_comment):
         raise RecursionError
 
-    monkeypatch.setattr("service.live_model.link_facts", fail)
+    monkeypatch.setattr("moderation.signals.link_facts", fail)
     home.mkdir()
     live = open_model(home, tmp_path / "no models folder", clock).current()
 
