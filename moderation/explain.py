@@ -61,12 +61,19 @@ _YES_OR_NO = frozenset(
         "author_name_odd",
         "author_name_in_url",
         "author_name_has_link",
+        "name_random",
+        "title_repeated",
         "mixed_scripts",
         "trackback",
         "honeypot",
     }
 )
-_SHARES = frozenset({"link_share", "link_known", "capitals", "repeated_words", "repeated_lines", "foreign_script"})
+_SHARES = frozenset(
+    {
+        *("link_share", "link_known", "link_random", "random_words"),
+        *("capitals", "repeated_words", "repeated_lines", "foreign_script"),
+    }
+)
 
 Array = NDArray[np.float64]
 

@@ -51,7 +51,48 @@ _CODE = re.compile(
     re.MULTILINE,
 )
 _MONEY = re.compile(r"[$€£₹]\s?\d|(?<!\d)\d{1,12}\s?(?:(?:usd|eur|dollars|btc)\b|%)", re.IGNORECASE)
+_BBCODE = re.compile(r"\[(?:url|link)[=\]]", re.IGNORECASE)
+_GLUED = re.compile(r"[^\W\d_]+[a-z][A-Z][a-z]+")
+_DIGIT_BESIDE_LETTER = re.compile(r"\d(?=[a-z])|[a-z](?=\d)")
 _PERSON = re.compile(r"[^\W\d_]{2,}(?:[ .'\u2019-]+[^\W\d_]+){0,3}\.?")
+
+
+# Words of the trades that live from comment spam, in the languages it is mostly written in. Each is also an honest
+# word: they count only where the post does not use them, and heads learn how much.
+TRADE_WORDS = frozenset(
+    """
+    viagra cialis levitra kamagra sildenafil tadalafil vardenafil priligy dapoxetine xanax valium ambien tramadol
+    oxycodone phentermine modafinil clomid nolvadex plaquenil ivermectin stromectol prednisone amoxicillin doxycycline
+    lasix propecia finasteride accutane synthroid semaglutide ozempic pharmacy pharmacies pharm prescription pills
+    tablets dosage generic supplement supplements keto slimming botox steroids farmacia pharmacie apotheke
+    casino casinos kasino poker blackjack roulette slots jackpot betting sportsbook bookmaker bookie gacor judi togel
+    taruhan bahis kumar slotxo pgslot baccarat lottery powerball
+    bitcoin crypto cryptocurrency forex binary trading trader investment profits payday loan loans lender mortgage
+    refinance insurance payout kredit kredyt prestamos credito emprestimo
+    replica replicas rolex louis vuitton gucci chanel prada hermes ugg outlet handbags sneakers jerseys jordans yeezy
+    wholesale discount coupon coupons promo cheap cheapest
+    seo backlink backlinks serp followers subscribers traffic essay essays dissertation thesis writers assignment
+    escort escorts porn porno xxx sex webcam dating milf hookup
+    iptv torrent apk mod keygen crack cracked hacker hackers spyware whatsapp telegram astrologer vashikaran spell
+    spells herbal illuminati locksmith plumber plumbers roofing movers packers limo towing realtor realty
+    виагра казино ставки букмекер займ кредит купить заказать недорого скидка скидки раскрутка продвижение
+    порно эскорт диплом
+    """.split()  # noqa: SIM905 - as above
+)
+
+
+# Pairs of letters that fewer than one in five thousand are of, in 44,550 words that comments use: first letter, then
+# all the second ones. Words have few of them, letters drawn at random have many.
+_RARE_PAIRS = frozenset(
+    group[0] + letter
+    for group in """
+    aq bdfghkmnpqvwxz cbdfgjmnpqvwxz dcfhjkpqtxz e fbcdghjkmnpqvwxz gbcdfjkmpqvwxz hbcdfgjkpqvxz ihjwy
+    jbcdfghiklmnpqrstvwxyz kbcdfghjmpqvwxz ljnqrwxz mcdfghjklnqrvwxz nqx ojq pbcdgjkmnqvwxyz
+    qabcdefghijklmnoprstvwxyz rjqxz sdgjvxz tdgjkqvx uhjkqwy vbcdfghjklmnpqrstuwxyz wbcdfgjklmpqtuvxyz
+    xbdfghjklmnoqrsuvwyz ybdfghjkqtuvwxz zbcdfghjklmnpqrstvwxy
+    """.split()  # noqa: SIM905 - as above
+    for letter in group[1:]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +108,10 @@ NAMES: tuple[str, ...] = (
     "links",
     "link_share",
     "markup_links",
+    "bbcode_links",
     "link_last",
+    "link_repeats",
+    "link_random",
     "link_hyphens",
     "link_known",
     "link_home",
@@ -80,6 +124,10 @@ NAMES: tuple[str, ...] = (
     "author_name_odd",
     "author_name_in_url",
     "author_name_has_link",
+    "name_random",
+    "trade_words",
+    "title_repeated",
+    "random_words",
     "length",
     "words",
     "word_length",
@@ -102,6 +150,9 @@ _COUNTS = frozenset(
     {
         "links",
         "markup_links",
+        "bbcode_links",
+        "link_repeats",
+        "trade_words",
         "link_hyphens",
         "mail_addresses",
         "phone_numbers",
@@ -128,13 +179,22 @@ def measure(comment: Comment, normalised: Normalised) -> tuple[Signal, ...]:
     letters = [char for char in normalised.text if char.isalpha()]
     scripts = Counter(map(_script, letters))
     main_script = _main_script((comment.post.text or comment.post.title or "")[:1000]) if comment.post else None
+    long_words = [word for word in lowered if len(word) > 5 and word.isascii() and word.isalpha()]
+    title = ((comment.post.title if comment.post else None) or "").strip().lower()
+    trades = _trade_words(comment, [*lowered, *_WORD.findall(" ".join([name, *links, url]).lower())])
     lines = [line.strip() for line in text.splitlines() if len(line.strip()) > 10]
     capitals = sum(char.isupper() for char in letters)
     values: dict[str, tuple[float, str]] = {
         "links": (len(links), f"{len(links)} links in the text"),
         "link_share": (min(sum(map(len, links)) / len(text), 1.0), "share of the text that is links"),
         "markup_links": (len(_MARKUP_LINK.findall(text)), "links written as HTML or BBCode"),
+        "bbcode_links": (len(_BBCODE.findall(text)), "links written as BBCode"),
         "link_last": (_ends_with_link(text, links), "the text ends with a link"),
+        "link_repeats": (len(links) - len(set(links)), "links said again"),
+        "link_random": (
+            sum(_is_random_host(host) for host in hosts) / len(hosts) if hosts else 0.0,
+            "share of links whose names look drawn at random",
+        ),
         "link_hyphens": (sum(_hyphens(link) for link in [*links, url]), "hyphens in the names of links"),
         "link_known": (
             sum(is_known_host(host) for host in hosts) / len(hosts) if hosts else 0.0,
@@ -153,6 +213,13 @@ def measure(comment: Comment, normalised: Normalised) -> tuple[Signal, ...]:
         "author_name_odd": (bool(name) and not _PERSON.fullmatch(name.strip()), "the name has digits or signs"),
         "author_name_in_url": (_name_in_url(name, url), "the author's name and link say the same"),
         "author_name_has_link": (bool(find_links(name)), "the author's name is a link"),
+        "name_random": (_is_random_name(name), "the name looks drawn at random or glued together"),
+        "trade_words": (len(trades), "words of trades that live from comment spam, and not of the post"),
+        "title_repeated": (len(title) > 12 and title in text.lower(), "the text repeats the post's title"),
+        "random_words": (
+            sum(map(_is_random, long_words)) / len(long_words) if long_words else 0.0,
+            "share of long words that look drawn at random",
+        ),
         "length": (len(text), f"{len(text):,} characters"),
         "words": (len(words), f"{len(words):,} words"),
         "word_length": (sum(map(len, words)) / len(words) / 10 if words else 0.0, "average length of words, in tens"),
@@ -236,6 +303,33 @@ def _name_in_url(name: str, url: str) -> bool:
     host = re.sub(r"[^a-z0-9]", "", urlsplit_safe(url)[0].lower())
     words = [word.lower() for word in _WORD.findall(name) if len(word) > 3]
     return bool(host) and any(word in host for word in words)
+
+
+def _is_random(word: str) -> bool:
+    """Whether a word in lower case has many pairs of letters as chance alone puts them side by side."""
+    rare = sum(word[at : at + 2] in _RARE_PAIRS for at in range(len(word) - 1))
+    return rare > 1 and rare * 4 >= len(word) - 1
+
+
+def _is_random_host(host: str) -> bool:
+    name = max(host.split("."), key=len)
+    return _is_random(name) or len(_DIGIT_BESIDE_LETTER.findall(name)) > 3
+
+
+def _is_random_name(name: str) -> bool:
+    word = name.strip()
+    if len(word) > 5 and word.isascii() and word.isalpha() and _is_random(word.lower()):
+        return True
+    return bool(_GLUED.fullmatch(word)) and not word.startswith(("Mc", "Mac", "De", "Di", "Le", "La", "Van"))
+
+
+def _trade_words(comment: Comment, words: Sequence[str]) -> frozenset[str]:
+    """The distinct words of trades among ``words`` that the post does not use itself."""
+    found = TRADE_WORDS.intersection(words)
+    if found and comment.post is not None:
+        post = f"{comment.post.title or ''} {comment.post.text or ''}".lower()
+        found = frozenset(word for word in found if word not in post)
+    return found
 
 
 def _is_emoji(char: str) -> bool:

@@ -29,8 +29,8 @@ from moderation.training.table import TALK, TALK_SHARE
 # How often a row of a source is seen in one epoch. Fragments and machine-made sentences less, what is most like a
 # comment on a blog, or ours, more. The vocabulary is English: sources in other languages are left to the n-grams.
 TIMES = {
-    "kaggle-insults": 2.0,
-    "seed": 2.5,
+    "kaggle-insults": 2.5,
+    "seed": 5.0,
     "hatemoji": 3.0,
     "jigsaw-furkancaglayan": 0.7,
     "hatexplain": 0.4,
@@ -39,7 +39,7 @@ TIMES = {
     "vicomtech-stormfront": 0.3,
     "paradetox": 0.15,
     "goemotions": 0.5,
-    "templates": 1.0,
+    "templates": 1.5,
     "signature": 0.7,
     "youtube-uci": 0.5,
     "staticman-popcorn-demo": 0.2,
@@ -50,7 +50,7 @@ TIMES = {
     "cold-zh": 0.0,
 }
 SIGNATURE = "signature"
-DISGUISED_SHARE = 0.25
+DISGUISED_SHARE = 0.3
 SWAPPED_SHARE = 0.3
 NEIGHBOUR_SHARE = 0.35
 

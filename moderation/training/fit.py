@@ -3,8 +3,11 @@
 Each head is a logistic regression (liblinear) over the n-grams and dense features that :data:`RECIPES` allows it,
 fitted on the training rows whose label of that category is known. Sources mean different things by the same label, so
 most heads also get an intercept per source while they are fitted, which is dropped afterwards: the words need not
-explain how a source was sampled. Platt's sigmoid is then fitted on validation rows, which the head has not seen; the
-operating points are measured on those too. What is measured is what is shipped: nothing is fitted again on all rows.
+explain how a source was sampled. For spam, what the words say of rows they were not learned from is then weighed
+against the facts once more (stacked generalisation, Wolpert 1992): words learn a training set by heart, so beside them
+facts would count for too little on a blog that nobody has seen. Platt's sigmoid is then fitted on validation rows,
+which the head has not seen; the operating points are measured on those too. What is measured is what is shipped:
+nothing is fitted again on all rows.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
 
 from moderation import signals, topic
 from moderation.categories import CODES
@@ -33,6 +37,7 @@ from moderation.training.points import calibration_rows, fit_platt, operating_po
 from moderation.training.table import (
     MANNERS,
     UNEVEN,
+    Lesson,
     Table,
     build_table,
     choose_lesson,
@@ -42,6 +47,7 @@ from moderation.training.table import (
 from moderation.training.vectorizer import LexicalVectorizer
 
 TOPIC = ("has_topic", *topic.NAMES)
+_FOLDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,8 @@ class Recipe:
 
     ``regularisation`` is ``C`` of scikit-learn's LogisticRegression. ``elsewhere`` is what the rows of sources that are
     neither like a blog nor ours weigh, compared to those that are. ``by_source`` gives each source an intercept.
+    ``stacked`` is ``C`` of the second fit, of the facts and of what the words say of rows they were not learned from;
+    at nought there is none.
     """
 
     fields: tuple[str, ...]
@@ -58,6 +66,7 @@ class Recipe:
     regularisation: float
     elsewhere: float = 1.0
     by_source: bool = True
+    stacked: float = 0.0
 
 
 _PART_OF_HOSTILE = Recipe(("text",), MANNERS, 0.1, 1.0)
@@ -68,7 +77,14 @@ RECIPES: Mapping[str, Recipe] = {
     # The author's name and URL are read as words, but that they were given at all is not used: which blogs ask for
     # them differs more than who gives them. Sources are nearly all spam or all ham, so an intercept for each would
     # explain everything away, and so would what only some of them know.
-    "spam": Recipe(FIELDS, tuple(name for name in DENSE if not name.startswith(UNEVEN)), 0.1, 30.0, by_source=False),
+    "spam": Recipe(
+        FIELDS,
+        tuple(name for name in DENSE if not name.startswith(UNEVEN)),
+        0.1,
+        30.0,
+        by_source=False,
+        stacked=0.001,
+    ),
     "off_topic": Recipe((), TOPIC, 1.0, 0.1, by_source=False),
     "insult": _PART_OF_HOSTILE,
     "threat": _PART_OF_HOSTILE,
@@ -225,18 +241,49 @@ def _fit_head(
     ones = np.full(rows, float(recipe.by_source))
     intercepts = sparse.csr_matrix((ones, (np.arange(rows), lesson.sources)), shape=(rows, lesson.source_count))
     blocks = [matrices[name][lesson.index] for name in recipe.fields]
-    blocks += [sparse.csr_matrix(dense[lesson.index][:, columns] * recipe.dense_scale), intercepts]
+    facts = dense[lesson.index][:, columns]
+    blocks += [sparse.csr_matrix(facts * recipe.dense_scale), intercepts]
+    seen = sparse.hstack(blocks, format="csr")
     head = LogisticRegression(C=recipe.regularisation, solver="liblinear", random_state=0, max_iter=1000)
-    head.fit(sparse.hstack(blocks, format="csr"), lesson.target, sample_weight=lesson.weights)
+    head.fit(seen, lesson.target, sample_weight=lesson.weights)
     parts = np.split(head.coef_[0], np.cumsum([block.shape[1] for block in blocks])[:-1])
-    by_field = dict(zip(recipe.fields, parts, strict=False))
+    intercept = float(head.intercept_[0] + np.average(parts[-1][lesson.sources] * ones, weights=lesson.weights))
+    words, again, offset = 1.0, np.zeros(len(columns)), 0.0
+    groups = np.array([train.rows[row].group for row in lesson.index.tolist()])
+    folds = min(_FOLDS, *(len(np.unique(groups[lesson.target == label])) for label in (0, 1)))
+    if recipe.stacked and folds > 1:
+        words, again, offset = _weigh_facts(head, seen, facts, lesson, groups, folds, recipe.stacked)
+    by_field = {name: part * words for name, part in zip(recipe.fields, parts, strict=False)}
     dense_weights = np.zeros(len(DENSE))
-    dense_weights[columns] = parts[-2] * recipe.dense_scale
+    dense_weights[columns] = parts[-2] * recipe.dense_scale * words + again
     return _Coefficients(
         {name: by_field.get(name, np.zeros(1 << VECTORIZERS[name].bits)) for name in FIELDS},
         dense_weights,
-        float(head.intercept_[0] + np.average(parts[-1][lesson.sources] * ones, weights=lesson.weights)),
+        intercept * words + offset,
     )
+
+
+def _weigh_facts(
+    head: LogisticRegression,
+    seen: sparse.csr_matrix,
+    facts: NDArray[np.float32],
+    lesson: Lesson,
+    groups: NDArray[np.str_],
+    folds: int,
+    regularisation: float,
+) -> tuple[float, NDArray[np.float64], float]:
+    """What the logit of ``head`` counts for beside the facts, the facts' own weights, and the offset.
+
+    Fitted on logits of rows whose blog or campaign the words were not learned from.
+    """
+    logits = np.zeros(len(lesson.target))
+    for learn, rest in StratifiedGroupKFold(folds).split(facts, lesson.target, groups):
+        part = clone(head).fit(seen[learn], lesson.target[learn], sample_weight=lesson.weights[learn])
+        logits[rest] = part.decision_function(seen[rest])
+    spread = max(float(logits.std()), 1e-9)
+    both = np.hstack([facts, logits[:, None] / spread])
+    second = LogisticRegression(C=regularisation, max_iter=3000).fit(both, lesson.target, sample_weight=lesson.weights)
+    return float(second.coef_[0, -1]) / spread, second.coef_[0, :-1], float(second.intercept_[0])
 
 
 def _topic_idf(dataset: Dataset) -> NDArray[np.float32]:

@@ -36,6 +36,8 @@ _NEARNESS = (
     *("passage_cosine", "title_cosine", "rarest_shared", "parent_cosine", "thread_cosine", "has_parent", "has_thread"),
     *("vector_best", "vector_mean", "vector_parent", "vector_thread_best", "vector_thread_mean", "vector_around"),
 )
+# Insults in comments on blogs, news and in forums: the set whose texts are most like what we judge.
+CLOSEST = frozenset({"kaggle-insults"})
 _FACTS = tuple(name for name in signals.NAMES if not name.startswith(UNEVEN))
 
 
@@ -48,7 +50,8 @@ class FullRecipe:
     fitting. ``windows`` and ``signature`` are what one standard deviation of the class vector and marks, and of what is
     made of the author's name and of links, counts for beside one of the context: there are ten times as many, and
     what counts for less is held back more strongly. At nought they are not seen.
-    ``hard`` is what a comment weighs that was moved to the post most like its own.
+    ``words`` is the same for what the words say in general. ``hard`` is what a comment weighs that was moved to the
+    post most like its own, ``closest`` what one weighs of a source most like comments on blogs (:data:`CLOSEST`).
     """
 
     context: tuple[str, ...]
@@ -57,12 +60,14 @@ class FullRecipe:
     by_source: bool = True
     windows: float = 0.15
     signature: float = 0.0
+    words: float = 1.0
     hard: float = 1.0
+    closest: float = 1.0
 
 
 _PART_OF_HOSTILE = FullRecipe((*MANNERS, *_HOSTILE_WORDS), 0.01)
 FULL_RECIPES: Mapping[str, FullRecipe] = {
-    "hostile": replace(_PART_OF_HOSTILE, elsewhere=0.3),
+    "hostile": replace(_PART_OF_HOSTILE, elsewhere=0.3, words=0.4, closest=3.0),
     "spam": FullRecipe(
         (*_FACTS, "has_passages", "vector_best", "vector_mean", "lexical_spam", "foreign_lexical_spam"),
         0.01,
@@ -191,19 +196,21 @@ def _fit_head(
 ) -> _Coefficients:
     lesson = choose_lesson(table, code, recipe.elsewhere)
     is_hard = np.array(["moved-nearest" in table.rows[row].slices for row in lesson.index.tolist()])
-    weights = lesson.weights * np.where(is_hard, recipe.hard, 1.0)
+    is_close = np.array([table.rows[row].source in CLOSEST for row in lesson.index.tolist()])
+    weights = lesson.weights * np.where(is_hard, recipe.hard, 1.0) * np.where(is_close, recipe.closest, 1.0)
     columns = [CONTEXT.index(name) for name in recipe.context]
+    scale = np.array([recipe.words if name.startswith("lexical_") else 1.0 for name in recipe.context])
     intercepts = np.eye(lesson.source_count)[lesson.sources] * recipe.by_source
     read = windows[lesson.index][:, : windows.shape[1] if recipe.windows else 0] * recipe.windows
     signed = signatures[lesson.index][:, : WIDTH if recipe.signature else 0] * recipe.signature
-    seen = np.hstack([read, signed, context[lesson.index][:, columns], intercepts * 3])
+    seen = np.hstack([read, signed, context[lesson.index][:, columns] * scale, intercepts * 3])
     head = LogisticRegression(C=recipe.regularisation, max_iter=2000).fit(seen, lesson.target, sample_weight=weights)
     parts = np.split(head.coef_[0], np.cumsum([read.shape[1], signed.shape[1], len(columns)]))
     own, signature = np.zeros(windows.shape[1]), np.zeros(WIDTH)
     own[: read.shape[1]] = parts[0] * recipe.windows
     signature[: signed.shape[1]] = parts[1] * recipe.signature
     all_context = np.zeros(len(CONTEXT))
-    all_context[columns] = parts[2]
+    all_context[columns] = parts[2] * scale
     mean_intercept = np.average((intercepts * 3) @ parts[3], weights=weights)
     return _Coefficients(own, signature, all_context, float(head.intercept_[0] + mean_intercept))
 

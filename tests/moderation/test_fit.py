@@ -5,15 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from joblib import Memory
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
 
 from moderation.bundle import load_bundle
 from moderation.categories import CODES
 from moderation.comment import Author, Comment, Neighbour, Post
 from moderation.errors import DataError
 from moderation.policy import Policy, default_policy_toml
-from moderation.training.fit import fit_model, vary
+from moderation.training.fit import RECIPES, _weigh_facts, fit_model, vary
 from moderation.training.points import NATURAL_RATE
 from moderation.training.rows import Row
+from moderation.training.table import Lesson
 
 WHOLE = Comment(
     "Great post!",
@@ -106,3 +109,30 @@ def test_cached_features_give_the_same_model(tiny_ingredients, tmp_path):
     first, second = (fit_model(tiny_ingredients.dataset, memory=memory) for _ in range(2))
     assert np.array_equal(first.model.heads.dense_weights, second.model.heads.dense_weights)
     assert first.operating_points == second.operating_points
+
+
+def test_facts_that_carry_over_gain_on_words_learned_by_heart():
+    """Every blog has words of its own, which tell its spam in training and nobody else's."""
+    chance = np.random.default_rng(0)
+    target = chance.integers(0, 2, 400).astype(float)
+    groups = np.arange(400) // 20
+    own = np.zeros((400, 40))
+    own[np.arange(400), groups * 2 + target.astype(int)] = 1  # a word for the spam of each blog, another for the rest
+
+    def share_of_facts(facts):
+        """What the facts count for beside the words, fitted once and weighed again."""
+        facts = facts[:, None].astype(np.float32)
+        seen = sparse.csr_matrix(np.hstack([own, facts * 0.1]))
+        head = LogisticRegression(C=30.0, solver="liblinear", random_state=0).fit(seen, target)
+        of_words, of_facts = np.abs(head.coef_[0, :-1]).max(), head.coef_[0, -1] * 0.1
+        lesson = Lesson(np.arange(400), target, np.ones(400), np.zeros(400, int), 1)
+        factor, again, _ = _weigh_facts(head, seen, facts, lesson, groups, 4, 0.1)
+        return of_facts / of_words, (of_facts * factor + again[0]) / (of_words * factor)
+
+    once, again = share_of_facts(target + chance.normal(0, 1, 400))
+    assert again > 2 * once > 0
+    assert abs(share_of_facts(chance.normal(0, 1, 400))[1]) < again / 3
+
+
+def test_facts_are_weighed_again_for_spam_alone():
+    assert [code for code in CODES if RECIPES[code].stacked] == ["spam"]

@@ -67,6 +67,45 @@ def test_author_signals():
     assert plain["author_url"] == plain["author_name_odd"] == plain["author_name_in_url"] == 0
 
 
+@pytest.mark.parametrize("word", ["uijcchmmxw", "qpnhovssk", "xkzvbnqj"])
+def test_letters_drawn_at_random_are_told_from_words(word):
+    found = signals_of(f"see {word} here: http://{word}.test", author=Author(name=word))
+    assert found["random_words"] == found["link_random"] == found["name_random"] == 1
+
+
+@pytest.mark.parametrize("word", ["strengths", "Schlittschuh", "przepraszam", "javascript", "kubectl", "MacIntyre"])
+def test_hard_words_are_words(word):
+    found = signals_of(f"see {word} http://{word}.example", author=Author(name=word))
+    assert found["random_words"] == found["link_random"] == found["name_random"] == 0
+
+
+def test_names_glued_together_look_made_up():
+    assert signals_of("hi", author=Author(name="JamesGusty"))["name_random"] == 1
+    assert signals_of("hi", author=Author(name="James Gusty"))["name_random"] == 0
+    assert signals_of("hi http://a1b2c3d4e5.example")["link_random"] == 1
+
+
+def test_words_of_a_trade_count_where_the_post_does_not_use_them():
+    text = "cheap levitra at the casino http://poker.example"
+    assert signals_of(text)["trade_words"] == 4
+    assert signals_of(text, author=Author(name="Viagra"))["trade_words"] == 5
+    about = Post(title="A night at the casino", text="We played poker for cheap prizes.")
+    assert signals_of(text, post=about)["trade_words"] == 1
+
+
+def test_the_same_link_in_many_notations():
+    text = "http://a.example [url=http://a.example]a[/url] <a href='http://a.example'>a</a>"
+    found = signals_of(text)
+    assert (found["bbcode_links"], found["markup_links"], found["link_repeats"]) == (1, 2, 2)
+
+
+def test_a_repeated_title():
+    post = Post(title="Notes on trees in Vim")
+    assert signals_of("notes on trees in vim abc http://x.example", post=post)["title_repeated"] == 1
+    assert signals_of("I take notes on trees, too", post=post)["title_repeated"] == 0
+    assert signals_of("Trees!", post=Post(title="Trees"))["title_repeated"] == 0
+
+
 def test_capitals_need_some_letters_to_mean_anything():
     assert signals_of("WHY ARE YOU SHOUTING")["capitals"] == 1
     assert signals_of("OK")["capitals"] == 0
