@@ -34,8 +34,9 @@ from moderation.encoder import make_readable, read_post, read_signature
 from moderation.shipped import shipped_folder
 from moderation.training.dataset import Dataset, is_for_heads
 from moderation.training.disguise import attack
-from moderation.training.encoder import SentenceEncoder, Settings, fine_tune, has_half_precision, load_fine_tuned
+from moderation.training.encoder import Settings, fine_tune
 from moderation.training.measures import auc
+from moderation.training.network import SentenceEncoder, has_half_precision, load_fine_tuned
 from moderation.training.rows import Row
 from moderation.training.slices import sample
 from moderation.training.train import gather

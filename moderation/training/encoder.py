@@ -32,10 +32,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Encoding, Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import BertConfig, BertModel
 
-from moderation.categories import CODES
-from moderation.encoder import WIDTH, make_readable
+from moderation.encoder import make_readable
 from moderation.training.dataset import Dataset
 from moderation.training.examples import (
     DISGUISED_SHARE,
@@ -50,8 +48,8 @@ from moderation.training.examples import (
     topic_examples,
     vary_text,
 )
+from moderation.training.network import CLASS_CODES, SentenceEncoder, Tasks, load_base
 
-CLASS_CODES = tuple(code for code in CODES if code != "off_topic")
 # Sources that label by one and the same definition.
 DEFINITIONS = {"jigsaw-predibase": "jigsaw", "jigsaw-fastbert": "jigsaw", "jigsaw-furkancaglayan": "jigsaw"}
 
@@ -89,45 +87,6 @@ class Settings:
     checkpoint_minutes: float = 8.0
 
 
-class SentenceEncoder(nn.Module):
-    """The transformer with its three outputs: class vectors, topic vectors, logits of marks."""
-
-    def __init__(self, bert: BertModel) -> None:
-        super().__init__()
-        self.bert = bert
-        self.mark = nn.Linear(WIDTH, 1)
-        nn.init.zeros_(self.mark.weight)
-        nn.init.constant_(self.mark.bias, -3.0)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Shapes: both inputs (texts, tokens); results (texts, 384), (texts, 384), (texts, tokens)."""
-        hidden = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
-        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        mean = (hidden * mask).sum(1) / mask.sum(1)
-        return hidden[:, 0], functional.normalize(mean, dim=-1), self.mark(hidden).squeeze(-1)
-
-
-class Tasks(nn.Module):
-    """What is learned on top while training, and dropped afterwards."""
-
-    def __init__(self, sources: Sequence[str]) -> None:
-        super().__init__()
-        self.sources = {source: number for number, source in enumerate(sources)}
-        self.shared = nn.Linear(WIDTH, len(CLASS_CODES))
-        self.residual = nn.Embedding(len(sources), len(CLASS_CODES) * (WIDTH + 1))
-        nn.init.zeros_(self.residual.weight)
-        nn.init.normal_(self.shared.weight, std=0.02)
-        nn.init.constant_(self.shared.bias, -1.0)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(20.0)))
-
-    def class_logits(self, vectors: Tensor, sources: Tensor) -> Tensor:
-        """Shape (texts, categories)."""
-        residual = self.residual(sources).view(len(sources), len(CLASS_CODES), WIDTH + 1)
-        own = torch.einsum("bcw,bw->bc", residual[..., :WIDTH], vectors) + residual[..., WIDTH]
-        logits: Tensor = self.shared(vectors) + own
-        return logits
-
-
 @dataclass
 class _Run:
     """A run under way: models, optimiser, where it is."""
@@ -150,31 +109,6 @@ class _Run:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.half_precision):
             _, vectors, _ = self.start(ids, mask)
         return vectors.float()
-
-
-def load_base(folder: Path) -> tuple[SentenceEncoder, Tokenizer]:
-    """The encoder before fine-tuning, from a folder with ``config.json``, ``model.safetensors``, ``tokenizer.json``."""
-    config = BertConfig.from_json_file(str(folder / "config.json"))
-    # Rows are seen once or twice, which hardly overfits, and drawing the dropout takes a quarter of a step on a CPU.
-    config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
-    # The fused kernel for CPUs takes a third of a step to go back through texts as short as comments.
-    config._attn_implementation = "eager"  # noqa: SLF001 - its public name is an argument of another constructor
-    bert = BertModel(config, add_pooling_layer=False)
-    weights = {name: tensor for name, tensor in load_file(folder / "model.safetensors").items() if "pooler" not in name}
-    missing, unexpected = bert.load_state_dict(weights, strict=False)
-    if [name for name in missing if "position_ids" not in name] or [n for n in unexpected if "position_ids" not in n]:
-        raise ValueError(f"{folder} does not hold the expected encoder: {missing[:3]} {unexpected[:3]}")
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    tokenizer.encode_special_tokens = True
-    return SentenceEncoder(bert), tokenizer
-
-
-def has_half_precision() -> bool:
-    """Whether this processor computes in bfloat16 itself (AVX-512 BF16 or AMX)."""
-    checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(check is not None and check() for check in checks)
 
 
 def fine_tune(
@@ -250,16 +184,6 @@ def fine_tune(
     _save(run, folder, identity)
     save_file(_tensors(encoder), folder / "encoder.safetensors")
     return encoder.eval()
-
-
-def load_fine_tuned(base: Path, weights: Path) -> tuple[SentenceEncoder, Tokenizer]:
-    """The encoder with the weights of ``encoder.safetensors`` or of a checkpoint, and its tokenizer."""
-    encoder, tokenizer = load_base(base)
-    tensors = load_file(weights)
-    if any(name.startswith("encoder.") for name in tensors):
-        tensors = {name.removeprefix("encoder."): t for name, t in tensors.items() if name.startswith("encoder.")}
-    encoder.load_state_dict(tensors)
-    return encoder.eval(), tokenizer
 
 
 def _class_losses(

@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from moderation.encoder import WIDTH, Encoder, make_readable
-from moderation.training.encoder import SentenceEncoder
+from moderation.training.network import SentenceEncoder
 
 HEADS = 12
 EPSILON = 1e-12

@@ -70,20 +70,21 @@ def train_encoder(
     console = Console(stderr=True)
     ingredients = gather_rows(console, Settings.load(home=home), training_data, allow_missing=allow_missing)
 
-    from moderation.training import encoder
+    from moderation.training.encoder import Settings as TrainingSettings
+    from moderation.training.network import has_half_precision
     from moderation.training.train import train_encoder as train
 
     if (output / "checkpoint.safetensors").exists():
         console.print(f"going on from the checkpoint in {output}", highlight=False)
     if half_precision is None:
-        half_precision = encoder.has_half_precision()
+        half_precision = has_half_precision()
     chosen: dict[str, Any] = {
         "epochs": epochs,
         "topic_epochs": topic_epochs,
         "seed": seed,
         "half_precision": half_precision,
     }
-    settings = replace(encoder.Settings(), **{name: value for name, value in chosen.items() if value is not None})
+    settings = replace(TrainingSettings(), **{name: value for name, value in chosen.items() if value is not None})
     with _bar(console) as progress:
         facts = train(ingredients.dataset, base, output, settings, progress=progress)
     parity = facts["parity"]

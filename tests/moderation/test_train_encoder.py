@@ -25,17 +25,15 @@ from moderation.encoder import WIDTH, Encoder, make_readable  # noqa: E402
 from moderation.training.dataset import Dataset, Report  # noqa: E402
 from moderation.training.encoder import (  # noqa: E402
     Settings,
-    Tasks,
     _optimizer,
     _Run,
     _topic_losses,
     fine_tune,
-    load_base,
-    load_fine_tuned,
     read_log,
 )
 from moderation.training.examples import topic_examples  # noqa: E402
 from moderation.training.export import check_parity, export  # noqa: E402
+from moderation.training.network import Tasks, load_base, load_fine_tuned  # noqa: E402
 from moderation.training.rows import Row  # noqa: E402
 
 SETTINGS = Settings(

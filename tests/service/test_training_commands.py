@@ -97,7 +97,7 @@ class TestTrainEncoder:
         reason="the extra encoder is not installed",
     )
     def test_it_leaves_everything_that_training_a_bundle_needs(self, tmp_path, training_data):
-        from moderation.training.encoder import has_half_precision
+        from moderation.training.network import has_half_precision
 
         output = tmp_path / "out"
 
