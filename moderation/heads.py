@@ -146,8 +146,8 @@ class FullHeads:
 
     def calibrate(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Raw scores to probabilities, same shape; beyond the outermost points the line goes on."""
-        columns = [interpolate(logits[:, head], *self.knots[head]) for head in range(len(self.codes))]
-        result: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(np.stack(columns, axis=1), -30, 30)))
+        log_odds = interpolate(logits, self.knots[:, 0], self.knots[:, 1])
+        result: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(log_odds, -30, 30)))
         return result
 
 
@@ -199,8 +199,14 @@ def _product(rows: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray
 def interpolate(
     values: NDArray[np.float64], knots: NDArray[np.float64], images: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Piecewise linear through the points (``knots`` ascending), the first and last piece drawn on for ever."""
-    index = np.clip(np.searchsorted(knots, values) - 1, 0, len(knots) - 2)
-    share = (values - knots[index]) / (knots[index + 1] - knots[index])
-    result: NDArray[np.float64] = images[index] + share * (images[index + 1] - images[index])
+    """Piecewise linear through the points (``knots`` ascending), the first and last piece drawn on for ever.
+
+    Shapes: ``values`` (comments, heads), like the result; ``knots``, ``images`` (heads, points).
+    """
+    below = np.clip((values[:, :, None] > knots).sum(axis=2) - 1, 0, knots.shape[1] - 2)
+    heads = np.arange(len(knots))
+    left, base = knots[heads, below], images[heads, below]
+    result: NDArray[np.float64] = base + (values - left) / (knots[heads, below + 1] - left) * (
+        images[heads, below + 1] - base
+    )
     return result

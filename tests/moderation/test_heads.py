@@ -181,9 +181,11 @@ def test_a_signature_adds_its_product_with_the_weights_and_none_adds_nothing():
 
 
 def test_between_the_points_lines_are_drawn_and_beyond_them_drawn_on():
-    knots, images = np.array([0.0, 1.0, 3.0]), np.array([0.0, 2.0, 3.0])
+    knots, images = np.array([[0.0, 1.0, 3.0], [0.0, 1.0, 2.0]]), np.array([[0.0, 2.0, 3.0], [0.0, 1.0, 2.0]])
     values = np.array([-1.0, 0.0, 0.5, 1.0, 2.0, 3.0, 5.0])
-    assert interpolate(values, knots, images).tolist() == [-2.0, 0.0, 1.0, 2.0, 2.5, 3.0, 4.0]
+    bent, straight = interpolate(np.stack([values, values], axis=1), knots, images).T
+    assert bent.tolist() == [-2.0, 0.0, 1.0, 2.0, 2.5, 3.0, 4.0]
+    assert straight.tolist() == values.tolist()
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20))

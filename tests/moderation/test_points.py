@@ -27,6 +27,11 @@ from moderation.training.rows import Row
 from moderation.training.table import Table
 
 
+def through(values, knots, images):
+    """``interpolate`` for a single head."""
+    return interpolate(values[:, None], knots[None], images[None])[:, 0]
+
+
 def sigmoid(odds):
     return 1 / (1 + np.exp(-odds))
 
@@ -58,7 +63,7 @@ def make_table(labels, code="hostile", source="jigsaw-predibase"):
 def test_it_finds_the_probabilities_that_are_there(odds):
     knots, images = fit_knots(*draw(40_000, odds))
     inside = np.linspace(-2.5, 2.5, 60)
-    found = sigmoid(interpolate(inside, knots, images))
+    found = sigmoid(through(inside, knots, images))
     assert np.abs(found - sigmoid(odds(inside))).max() < 0.06
     assert np.abs(found - sigmoid(odds(inside))).mean() < 0.02
 
@@ -71,7 +76,7 @@ def test_a_bend_is_more_than_platt_can_say():
     def loss(odds):
         return float(np.mean(np.log1p(np.exp(-np.where(labels == 1, odds, -odds)))))
 
-    assert loss(interpolate(logits, knots, images)) < loss(logits * slope + offset) - 0.005
+    assert loss(through(logits, knots, images)) < loss(logits * slope + offset) - 0.005
 
 
 @settings(max_examples=25, deadline=None)
@@ -81,7 +86,7 @@ def test_it_rises_everywhere(seed, count, slope, offset):
     assert (np.diff(knots) > 0).all()
     assert (np.diff(images) > 0).all()
     logits = np.linspace(-20, 20, 400)
-    assert (np.diff(interpolate(logits, knots, images)) > 0).all()
+    assert (np.diff(through(logits, knots, images)) > 0).all()
 
 
 def test_few_rows_give_a_line_and_enough_rows_more():
@@ -101,8 +106,8 @@ def test_few_rows_give_a_line_and_enough_rows_more():
 def test_weights_count_as_rows():
     """Twice the weight on bad rows doubles their odds, wherever on the scale."""
     logits, labels, weights = draw(40_000)
-    plain = interpolate(np.linspace(-2, 2, 9), *fit_knots(logits, labels, weights))
-    heavy = interpolate(np.linspace(-2, 2, 9), *fit_knots(logits, labels, np.where(labels == 1, 2.0, 1.0)))
+    plain = through(np.linspace(-2, 2, 9), *fit_knots(logits, labels, weights))
+    heavy = through(np.linspace(-2, 2, 9), *fit_knots(logits, labels, np.where(labels == 1, 2.0, 1.0)))
     assert heavy - plain == pytest.approx(np.log(2), abs=0.25)
 
 
@@ -113,8 +118,8 @@ def test_heads_with_fewer_points_are_drawn_on_along_their_last_line():
     assert stacked.shape == (2, 2, 5)
     assert stacked[1].tolist() == [longer[0].tolist(), longer[1].tolist()]
     values = np.linspace(-3, 12, 40)
-    assert interpolate(values, *stacked[0]) == pytest.approx(2 * values - 1)
-    assert interpolate(values, *stacked[0]) == pytest.approx(interpolate(values, *short))
+    assert through(values, *stacked[0]) == pytest.approx(2 * values - 1)
+    assert through(values, *stacked[0]) == pytest.approx(through(values, *short))
 
 
 # --- which rows, and what they weigh
