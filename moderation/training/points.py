@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from moderation.categories import CODES
 from moderation.errors import DataError
-from moderation.training.table import Table, like_a_blog, tells_good
+from moderation.training.table import PLACES, Table, like_a_blog, tells_good
 
 # How often each kind of trouble is met where comments were taken as they came (Wikipedia talk pages, the natural rate
 # of the Jigsaw set). Validation rows hold more of it; probabilities are calibrated to these. Spam and off-topic have no
@@ -108,25 +108,32 @@ def stack_knots(pairs: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) ->
 
 
 def operating_points(code: str, validation: Table, probabilities: NDArray[np.float64]) -> dict[str, Any]:
-    """Thresholds with the shares of bad and good validation rows at or above each, ascending."""
+    """Thresholds with the shares of bad and good validation rows at or above each, ascending.
+
+    The share of good rows is the mean of those of each kind of place (:data:`moderation.training.table.PLACES`), and so
+    is its upper bound, which is a little wide for that.
+    """
     index = np.flatnonzero(validation.known(code) & tells_good(validation, code))
     scores = np.round(probabilities[index, CODES.index(code)], 6)
     positive = validation.labels[index, CODES.index(code)] == 1
+    places = np.array([PLACES[validation.rows[row].source] for row in index.tolist()])
     bad, good = np.sort(scores[positive]), np.sort(scores[~positive])
+    by_place = [np.sort(scores[~positive & (places == place)]) for place in np.unique(places[~positive])]
     # Dense where the lines of policies lie: among the highest scores of good rows.
     shares = np.concatenate([np.linspace(0, 0.9, 40), 1 - np.geomspace(0.1, 1e-4, 80)])
     thresholds = np.unique(np.concatenate([np.quantile(good, shares), np.quantile(bad, np.linspace(0, 1, 80))]))
     thresholds = np.unique(np.ceil(thresholds * 1e6) / 1e6)
     points = []
     for threshold in thresholds:
-        wrong = len(good) - int(np.searchsorted(good, threshold))
+        wrong = [len(there) - int(np.searchsorted(there, threshold)) for there in by_place]
+        counts = [(events, len(there)) for events, there in zip(wrong, by_place, strict=True)]
         found = len(bad) - int(np.searchsorted(bad, threshold))
         points.append(
             {
                 "threshold": round(float(threshold), 6),
                 "recall": round(found / len(bad), 5),
-                "false_positive_rate": round(wrong / len(good), 6),
-                "false_positive_rate_upper": round(clopper_pearson_upper(wrong, len(good)), 6),
+                "false_positive_rate": round(float(np.mean([events / rows for events, rows in counts])), 6),
+                "false_positive_rate_upper": round(float(np.mean([clopper_pearson_upper(*of) for of in counts])), 6),
             }
         )
     return {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +31,15 @@ from moderation.training.rows import Row
 # Operating points tell how many *good comments of a blog* a line touches, so they are measured where such comments
 # are: blogs, forums and talk pages, not collections of hate in which the harmless rows were chosen to be hard. Nor
 # toxic-spans, whose raters disagree on most comments: good comments are not so doubtful.
-LIKE_A_BLOG = frozenset({"blog-threads", "blog-pr-moderation", "kaggle-insults", "jigsaw-predibase", "jigsaw-fastbert"})
+# Each kind of place counts the same, however many rows there are of it.
+PLACES: Mapping[str, str] = {
+    "blog-threads": "blogs",
+    "blog-pr-moderation": "blogs",
+    "jigsaw-predibase": "talk pages",
+    "jigsaw-fastbert": "talk pages",
+    "kaggle-insults": "forums",
+}
+LIKE_A_BLOG = frozenset(PLACES)
 # Labels in a narrower sense than the category's: kaggle-insults asked for insults at somebody who takes part, and calls
 # harmless whatever is said of anybody else.
 NARROWER = frozenset({("kaggle-insults", "hostile")})

@@ -175,6 +175,25 @@ def test_operating_points_say_what_is_over_each_threshold():
         assert point["false_positive_rate"] <= point["false_positive_rate_upper"] <= 1
 
 
+def test_good_comments_of_each_kind_of_place_count_the_same():
+    """Ten good comments of a blog, none over the line, and thirty of a talk page, all over it: half."""
+    few = make_table(np.array([1.0] + [0.0] * 10), source="blog-threads")
+    many = make_table(np.zeros(30), source="jigsaw-predibase")
+    both = Table(
+        [*few.rows, *many.rows],
+        Features({}, np.vstack([few.features.dense, many.features.dense])),
+        np.vstack([few.labels, many.labels]),
+        np.ones(41),
+    )
+    probabilities = np.full((41, len(CODES)), 0.9)
+    probabilities[1:11] = 0.1
+    measured = operating_points("hostile", both, probabilities)
+    [over] = [point for point in measured["points"] if point["threshold"] == 0.9]
+    assert over["false_positive_rate"] == 0.5
+    assert over["false_positive_rate_upper"] == pytest.approx((clopper_pearson_upper(0, 10) + 1) / 2, abs=1e-6)
+    assert (measured["positives"], measured["negatives"]) == (1, 40)
+
+
 def test_what_is_harmless_only_in_a_narrower_sense_is_no_good_comment():
     """kaggle-insults lets pass what is said of anybody who does not take part; its insults mean what ours do."""
     table = make_table(np.array([1.0, 0.0, 1.0, 0.0]))
