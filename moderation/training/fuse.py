@@ -36,8 +36,8 @@ _NEARNESS = (
     *("passage_cosine", "title_cosine", "rarest_shared", "parent_cosine", "thread_cosine", "has_parent", "has_thread"),
     *("vector_best", "vector_mean", "vector_parent", "vector_thread_best", "vector_thread_mean", "vector_around"),
 )
-# Insults in comments on blogs, news and in forums: the set whose texts are most like what we judge.
-CLOSEST = frozenset({"kaggle-insults"})
+# What rows weigh, for some heads, whose texts are most like what we judge: comments on blogs and news, talk pages.
+CLOSENESS: Mapping[str, float] = {"kaggle-insults": 3.0, "jigsaw-predibase": 1.5, "jigsaw-fastbert": 1.5}
 _FACTS = tuple(name for name in signals.NAMES if not name.startswith(UNEVEN))
 
 
@@ -51,7 +51,7 @@ class FullRecipe:
     made of the author's name and of links, counts for beside one of the context: there are ten times as many, and
     what counts for less is held back more strongly. At nought they are not seen.
     ``words`` is the same for what the words say in general. ``hard`` is what a comment weighs that was moved to the
-    post most like its own, ``closest`` what one weighs of a source most like comments on blogs (:data:`CLOSEST`).
+    post most like its own; ``by_closeness`` has sources weigh what :data:`CLOSENESS` says.
     """
 
     context: tuple[str, ...]
@@ -62,17 +62,18 @@ class FullRecipe:
     signature: float = 0.0
     words: float = 1.0
     hard: float = 1.0
-    closest: float = 1.0
+    by_closeness: bool = False
 
 
 _PART_OF_HOSTILE = FullRecipe((*MANNERS, *_HOSTILE_WORDS), 0.01)
 FULL_RECIPES: Mapping[str, FullRecipe] = {
-    "hostile": replace(_PART_OF_HOSTILE, elsewhere=0.3, words=0.4, closest=3.0),
+    "hostile": replace(_PART_OF_HOSTILE, elsewhere=0.3, words=0.4, by_closeness=True),
     "spam": FullRecipe(
         (*_FACTS, "has_passages", "vector_best", "vector_mean", "lexical_spam", "foreign_lexical_spam"),
         0.01,
         by_source=False,
-        signature=0.25,
+        windows=0.1,
+        signature=0.15,
     ),
     "off_topic": FullRecipe(
         (*_NEARNESS, "lexical_off_topic", "foreign", "foreign_lexical_off_topic"),
@@ -196,8 +197,9 @@ def _fit_head(
 ) -> _Coefficients:
     lesson = choose_lesson(table, code, recipe.elsewhere)
     is_hard = np.array(["moved-nearest" in table.rows[row].slices for row in lesson.index.tolist()])
-    is_close = np.array([table.rows[row].source in CLOSEST for row in lesson.index.tolist()])
-    weights = lesson.weights * np.where(is_hard, recipe.hard, 1.0) * np.where(is_close, recipe.closest, 1.0)
+    weights = lesson.weights * np.where(is_hard, recipe.hard, 1.0)
+    if recipe.by_closeness:
+        weights *= [CLOSENESS.get(table.rows[row].source, 1.0) for row in lesson.index.tolist()]
     columns = [CONTEXT.index(name) for name in recipe.context]
     scale = np.array([recipe.words if name.startswith("lexical_") else 1.0 for name in recipe.context])
     intercepts = np.eye(lesson.source_count)[lesson.sources] * recipe.by_source

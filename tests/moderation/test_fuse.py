@@ -13,7 +13,7 @@ from moderation.encoder import WIDTH
 from moderation.errors import DataError
 from moderation.heads import CLIP, Features, Vectors, put_together, worst_windows
 from moderation.model import CONTEXT, DENSE, MARKS
-from moderation.training.fuse import CLOSEST, FULL_RECIPES, fit_full_heads
+from moderation.training.fuse import CLOSENESS, FULL_RECIPES, fit_full_heads
 from moderation.training.points import fit_knots, stack_knots
 from moderation.training.rows import Row
 from moderation.training.table import Table
@@ -182,7 +182,7 @@ def test_logits_are_those_of_a_regression_on_centred_and_standardised_columns(co
     columns.append(context[:, [CONTEXT.index(name) for name in recipe.context]] * counts_for)
     columns.append(np.full((ROWS, 1), 3.0 * recipe.by_source))  # all rows are of one source
     seen = np.hstack(columns)
-    weights = [recipe.closest if row.source in CLOSEST else 1.0 for row in table.rows]
+    weights = [CLOSENESS.get(row.source, 1.0) if recipe.by_closeness else 1.0 for row in table.rows]
     by_hand = LogisticRegression(C=recipe.regularisation, max_iter=2000).fit(seen, table.labels[:, head], weights)
     logits = heads.logits(vectors, table.features.dense, lexical)[:, head]
     assert logits == pytest.approx(by_hand.decision_function(seen), abs=0.01)
