@@ -36,8 +36,14 @@ _NEARNESS = (
     *("passage_cosine", "title_cosine", "rarest_shared", "parent_cosine", "thread_cosine", "has_parent", "has_thread"),
     *("vector_best", "vector_mean", "vector_parent", "vector_thread_best", "vector_thread_mean", "vector_around"),
 )
-# What rows weigh, for some heads, whose texts are most like what we judge: comments on blogs and news, talk pages.
-CLOSENESS: Mapping[str, float] = {"kaggle-insults": 3.0, "jigsaw-predibase": 1.5, "jigsaw-fastbert": 1.5}
+# What rows weigh, for some heads, whose texts are most like what we judge: comments on blogs and news, talk pages; and
+# what is said with emoji, which no other set has.
+CLOSENESS: Mapping[str, float] = {
+    "kaggle-insults": 3.0,
+    "jigsaw-predibase": 1.5,
+    "jigsaw-fastbert": 1.5,
+    "hatemoji": 3.0,
+}
 _FACTS = tuple(name for name in signals.NAMES if not name.startswith(UNEVEN))
 
 
@@ -73,7 +79,7 @@ FULL_RECIPES: Mapping[str, FullRecipe] = {
         0.01,
         by_source=False,
         windows=0.1,
-        signature=0.15,
+        signature=0.25,
     ),
     "off_topic": FullRecipe(
         (*_NEARNESS, "lexical_off_topic", "foreign", "foreign_lexical_off_topic"),

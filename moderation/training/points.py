@@ -110,8 +110,9 @@ def stack_knots(pairs: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) ->
 def operating_points(code: str, validation: Table, probabilities: NDArray[np.float64]) -> dict[str, Any]:
     """Thresholds with the shares of bad and good validation rows at or above each, ascending.
 
-    The share of good rows is the mean of those of each kind of place (:data:`moderation.training.table.PLACES`), and so
-    is its upper bound, which is a little wide for that.
+    The share of good rows is the mean of those of each kind of place (:data:`moderation.training.table.PLACES`). Its
+    upper bound is that of as many rows as would tell a share so exactly if they were of one place (Korn and Graubard
+    1998).
     """
     index = np.flatnonzero(validation.known(code) & tells_good(validation, code))
     scores = np.round(probabilities[index, CODES.index(code)], 6)
@@ -123,17 +124,18 @@ def operating_points(code: str, validation: Table, probabilities: NDArray[np.flo
     shares = np.concatenate([np.linspace(0, 0.9, 40), 1 - np.geomspace(0.1, 1e-4, 80)])
     thresholds = np.unique(np.concatenate([np.quantile(good, shares), np.quantile(bad, np.linspace(0, 1, 80))]))
     thresholds = np.unique(np.ceil(thresholds * 1e6) / 1e6)
+    as_many = len(by_place) ** 2 / sum(1 / len(there) for there in by_place)
     points = []
     for threshold in thresholds:
         wrong = [len(there) - int(np.searchsorted(there, threshold)) for there in by_place]
-        counts = [(events, len(there)) for events, there in zip(wrong, by_place, strict=True)]
+        share = float(np.mean([events / len(there) for events, there in zip(wrong, by_place, strict=True)]))
         found = len(bad) - int(np.searchsorted(bad, threshold))
         points.append(
             {
                 "threshold": round(float(threshold), 6),
                 "recall": round(found / len(bad), 5),
-                "false_positive_rate": round(float(np.mean([events / rows for events, rows in counts])), 6),
-                "false_positive_rate_upper": round(float(np.mean([clopper_pearson_upper(*of) for of in counts])), 6),
+                "false_positive_rate": round(share, 6),
+                "false_positive_rate_upper": round(clopper_pearson_upper(share * as_many, as_many), 6),
             }
         )
     return {
@@ -144,6 +146,6 @@ def operating_points(code: str, validation: Table, probabilities: NDArray[np.flo
     }
 
 
-def clopper_pearson_upper(events: int, trials: int, level: float = 0.95) -> float:
+def clopper_pearson_upper(events: float, trials: float, level: float = 0.95) -> float:
     """The one-sided upper bound of a share (Clopper and Pearson 1934)."""
     return 1.0 if events >= trials else float(beta.ppf(level, events + 1, trials - events))
