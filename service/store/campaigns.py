@@ -28,27 +28,32 @@ def count_near(connection: Connection, site: Site, bands: Sequence[int], comment
     return connection.execute(select(func.count()).select_from(near.limit(MOST_COUNTED).subquery())).scalar_one()
 
 
-def join_campaign(
-    connection: Connection, site: Site, comment_row: int, bands: Sequence[int], now: datetime
-) -> int | None:
-    """Remember a comment's hashes in place of those of its text before; the campaign that it belongs to.
+def join_campaign(connection: Connection, site: Site, comment_row: int, bands: Sequence[int], now: datetime) -> None:
+    """Remember a comment's hashes, in place of those of its text before, as part of the campaign of its like.
 
-    A campaign is named by the row of the comment that it began with; ``None`` for a text too short to have one.
+    A campaign is named by the row of the comment that it began with.
     """
     connection.execute(delete(near_hashes).where(near_hashes.c.comment_id == comment_row))
     if not bands:
-        return None
+        return
     latest = select(near_hashes.c.campaign).where(_is_near(site, bands, now)).order_by(near_hashes.c.id.desc())
     found: int | None = connection.execute(latest.limit(1)).scalar()
     campaign = comment_row if found is None else found
     row = {"site_id": site.row, "comment_id": comment_row, "campaign": campaign, "at": now}
     connection.execute(insert(near_hashes), [row | {"band": band} for band in bands])
+
+
+def find_campaign(connection: Connection, comment_row: int) -> int | None:
+    """The campaign of a comment; ``None`` where its text is too short to have one, or came in too long ago."""
+    query = select(near_hashes.c.campaign).where(near_hashes.c.comment_id == comment_row).limit(1)
+    campaign: int | None = connection.execute(query).scalar()
     return campaign
 
 
-def forget_hashes(connection: Connection, site: Site, moment: datetime) -> None:
+def forget_hashes(connection: Connection, site: Site, now: datetime) -> None:
     """Drop hashes that are too old to count."""
-    connection.execute(delete(near_hashes).where(near_hashes.c.site_id == site.row, near_hashes.c.at < moment))
+    old = now - timedelta(hours=CAMPAIGN_HOURS)
+    connection.execute(delete(near_hashes).where(near_hashes.c.site_id == site.row, near_hashes.c.at < old))
 
 
 def _is_near(site: Site, bands: Sequence[int], now: datetime) -> ColumnElement[bool]:

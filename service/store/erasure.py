@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, Row, Text, and_, cast, delete, exists
 
 from service.errors import NotFound
 from service.store import engine as connections
+from service.store.campaigns import forget_hashes
 from service.store.queue import close_entries
 from service.store.records import Site
 from service.store.rows import ERASED, NO_DIGESTS
@@ -77,7 +78,7 @@ class Erasure:
         """Empty comments that were decided before ``moment`` and do not wait; how many, at most ``limit``.
 
         Their statuses stay, and so do their digests, by which the same request is known again. What other comments
-        quote of them is forgotten with those.
+        quote of them is forgotten with those. Hashes of near-duplicates that are too old to count go, too.
         """
         waits = exists().where(queue_entries.c.comment_id == comments.c.id, queue_entries.c.closed_at.is_(None))
         has_text = exists().where(comment_versions.c.comment_id == comments.c.id, comment_versions.c.text.is_not(None))
@@ -90,6 +91,7 @@ class Erasure:
         )
         with connections.writing(self._engine) as connection:
             take_turn(connection, site)
+            forget_hashes(connection, site, self._now())
             rows = connection.execute(query).all()
             for row in rows:
                 empty_versions(connection, [row.id], keep_digests_of=row.version)

@@ -35,6 +35,7 @@ from moderation.policy_schema import fold
 from service.errors import EntryTaken, InvalidRequest, NotFound
 from service.statuses import Sort, Status
 from service.store import engine as connections
+from service.store.campaigns import find_campaign
 from service.store.records import Priority, QueueEntry, QueueFilter, QueuePage, Site, Why
 from service.store.rows import is_current, read_stored, select_stored
 from service.store.tables import (
@@ -69,12 +70,12 @@ def put_entry(
     status: Status,
     now: datetime,
     reports: int = 0,
-    campaign: int | None = None,
+    is_edit: bool = False,
 ) -> None:
     """Open a comment's entry, open it again, or bring an open one up to date, as the comment is now.
 
-    An open entry keeps its reasons of the names ``keep`` and its age; a claim on it ends. Without any reason it is
-    closed. A comment whose text is not kept has no entry.
+    An open entry keeps its reasons of the names ``keep`` and its age; a claim on it ends with an edit. Without any
+    reason it is closed. A comment whose text is not kept has no entry.
     """
     present = connection.execute(select(queue_entries).where(queue_entries.c.comment_id == comment_row)).first()
     is_open = present is not None and present.closed_at is None
@@ -101,14 +102,14 @@ def put_entry(
         "urgency": priority.harm * readers,
         "teaching": priority.teaching,
         "reports": reports,
-        "campaign": campaign if campaign is not None or present is None else present.campaign,
+        "campaign": find_campaign(connection, comment_row),
         "post_id": version.post_id,
         "author_id": version.author_id,
         "lang": version.lang,
         "folded_text": fold(version.text),
-        "claimed_by": None,
-        "claimed_until": None,
     }
+    if is_edit or not is_open:
+        row |= {"claimed_by": None, "claimed_until": None}
     if present is None:
         entry = connection.execute(insert(queue_entries).values(row).returning(queue_entries.c.id)).scalar_one()
     else:
@@ -290,11 +291,15 @@ def _select_page(
     name, falls = _SORTS[sort]
     entry = queue_entries.c
     other = queue_entries.alias("earlier")
-    # Among what is wanted, or a campaign would vanish from a list that leaves its oldest comment out.
+    # Among what is wanted, or a campaign would vanish from a list that leaves its oldest comment out. Its site is not
+    # asked again: a campaign is of one site, and SQLite would be tempted to go through all that waits there.
     earlier = exists().where(
         other.c.campaign == entry.campaign, other.c.id < entry.id, *_conditions(dialect, other, sites, wanted)
     )
-    query = select(entry.id, entry[name].label("place")).where(*_conditions(dialect, queue_entries, sites, wanted))
+    rows = _rows(sites)
+    of_sites = entry.site_id == rows[0] if len(rows) == 1 else entry.site_id.in_(rows)
+    query = select(entry.id, entry[name].label("place"))
+    query = query.where(of_sites, *_conditions(dialect, queue_entries, sites, wanted))
     query = query.where(or_(entry.campaign.is_(None), ~earlier))
     if after is not None:
         place, row = _read_cursor(sort, after)
@@ -309,15 +314,11 @@ def _conditions(
     dialect: str, table: Alias | Any, sites: Sequence[Site], wanted: QueueFilter
 ) -> list[ColumnElement[bool]]:
     entry = table.c
-    rows = _rows(sites)
-    conditions: list[ColumnElement[bool]] = [
-        entry.site_id == rows[0] if len(rows) == 1 else entry.site_id.in_(rows),
-        entry.closed_at.is_(None),
-    ]
+    conditions: list[ColumnElement[bool]] = [entry.closed_at.is_(None)]
     equal: dict[str, str | None] = {"category": wanted.category, "author_id": wanted.author, "lang": wanted.lang}
     conditions += [entry[name] == value for name, value in equal.items() if value is not None]
     if wanted.post is not None:
-        known = select(posts.c.id).where(posts.c.site_id.in_(rows), posts.c.external_id == wanted.post)
+        known = select(posts.c.id).where(posts.c.site_id.in_(_rows(sites)), posts.c.external_id == wanted.post)
         conditions.append(entry.post_id.in_(known))
     if wanted.reason is not None:
         why = queue_reasons.alias()

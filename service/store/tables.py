@@ -265,6 +265,8 @@ queue_entries = Table(
     _open_only("site_id", "score", "id"),
     _open_only("site_id", "teaching", "id"),
     _open_only("campaign", "id"),
+    _open_only("post_id", "id"),
+    _open_only("author_id", "id"),
 )
 
 # Why an entry was opened, as many rows as there are reasons; replaced when it is opened again.

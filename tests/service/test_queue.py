@@ -243,9 +243,12 @@ class TestCampaigns:
     def test_an_edit_leaves_its_campaign(self, store, site, put):
         put(site, "c1", f"{COPY}1")
         put(site, "c2", f"{COPY}2")
+        put(site, "c3", f"{COPY}3")
         put(site, "c2", "An honest question about the oven and its temperature")
+        put(site, "c3", "Short")
+        page = store.queue.page([site])
 
-        assert sorted(ids(store.queue.page([site]))) == ["c1", "c2"]
+        assert {entry.stored.id: entry.campaign_count for entry in page.entries} == {"c1": 1, "c2": 1, "c3": 1}
 
 
 class TestClaims:
@@ -267,6 +270,15 @@ class TestClaims:
         store.queue.claim([site], row, ada.row, seconds=0)
 
         assert store.queue.claim([site], row, ben.row).claimed_by == "Ben"
+
+    def test_a_report_does_not_take_a_comment_from_whoever_holds_it(self, store, site, put, ada, ben):
+        put(site, "c1", action="publish", score=0.48, limit=0.5)
+        row = store.queue.claim_next([site], ada.row).row
+        store.readers.report(site, "c1", "r" * 64, None, reopen_at=3, measure=measure)
+
+        assert [why.name for why in store.queue.page([site]).entries[0].whys] == ["near_line", "reported"]
+        with pytest.raises(EntryTaken):
+            store.queue.claim([site], row, ben.row)
 
     def test_claim_next_goes_past_what_others_hold(self, store, site, put, ada, ben):
         for n in range(3):

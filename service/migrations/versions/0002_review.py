@@ -117,6 +117,20 @@ def _make_tables() -> None:
         sa.UniqueConstraint("comment_id", name=op.f("uq_queue_entries_comment_id")),
     )
     op.create_index(
+        op.f("ix_queue_entries_author_id_id"),
+        "queue_entries",
+        ["author_id", "id"],
+        sqlite_where=WAITING,
+        postgresql_where=WAITING,
+    )
+    op.create_index(
+        op.f("ix_queue_entries_post_id_id"),
+        "queue_entries",
+        ["post_id", "id"],
+        sqlite_where=WAITING,
+        postgresql_where=WAITING,
+    )
+    op.create_index(
         op.f("ix_queue_entries_campaign_id"),
         "queue_entries",
         ["campaign", "id"],
