@@ -13,7 +13,7 @@
     ├── TextChanged               409 the text has changed since it was read; the details hold the new one
     ├── EntryTaken                409 another moderator holds the queue entry, or it has been decided
     ├── NothingToAppeal           409 the comment is not rejected
-    ├── VerdictStands             409 a later verdict has replaced the one that was to be undone
+    ├── VerdictStands             409 the verdict was replaced by a later one, or its text is no longer kept
     ├── UnknownHost               400 the Host header is not one of MODERATION_ALLOWED_HOSTS
     └── StoreError                503 the database did not do its part; nothing of the request was kept
         ├── StoreBusy             locked by someone else for longer than the timeout: try again
@@ -36,7 +36,7 @@ CODES: Mapping[str, str] = {
     "text_changed": "The text has changed since it was read; the details hold the new text and its digest.",
     "taken": "Another moderator holds the queue entry, or it has been decided.",
     "nothing_to_appeal": "The comment is not rejected, so there is nothing to appeal against.",
-    "verdict_stands": "A later verdict has replaced this one; undo that one first.",
+    "verdict_stands": "A later verdict has replaced this one (undo that one first), or its text is no longer kept.",
     "unknown_host": "The Host header is not one of MODERATION_ALLOWED_HOSTS.",
     "busy": "The database is locked or overloaded. Nothing was kept; try again after Retry-After seconds.",
     "unavailable": "The database is away, read-only or full. Nothing was kept; the operator has to act.",
@@ -141,13 +141,17 @@ class NothingToAppeal(ServiceError):
 
 
 class VerdictStands(ServiceError):
-    """A verdict that cannot be undone because a later one has replaced it."""
+    """A verdict that cannot be undone: a later one has replaced it, or its comment could no longer be read."""
 
     status = 409
     code = "verdict_stands"
 
-    def __init__(self) -> None:
-        super().__init__("a later verdict on the same text has replaced this one; undo that one first")
+    def __init__(self, *, is_forgotten: bool) -> None:
+        super().__init__(
+            "the text is no longer kept, so nobody could judge it again"
+            if is_forgotten
+            else "a later verdict on the same text has replaced this one; undo that one first"
+        )
 
 
 class UnknownHost(ServiceError):

@@ -28,17 +28,20 @@ def count_near(connection: Connection, site: Site, bands: Sequence[int], comment
     return connection.execute(select(func.count()).select_from(near.limit(MOST_COUNTED).subquery())).scalar_one()
 
 
-def join_campaign(connection: Connection, site: Site, comment_row: int, bands: Sequence[int], now: datetime) -> None:
+def join_campaign(
+    connection: Connection, site: Site, comment_row: int, version_row: int, bands: Sequence[int], now: datetime
+) -> None:
     """Remember a comment's hashes, in place of those of its text before, as part of the campaign of its like.
 
-    A campaign is named by the row of the comment that it began with.
+    A campaign is named by the row of the version that it began with: a comment that is edited begins another one, and
+    leaves that of its text before to the others.
     """
     connection.execute(delete(near_hashes).where(near_hashes.c.comment_id == comment_row))
     if not bands:
         return
     latest = select(near_hashes.c.campaign).where(_is_near(site, bands, now)).order_by(near_hashes.c.id.desc())
     found: int | None = connection.execute(latest.limit(1)).scalar()
-    campaign = comment_row if found is None else found
+    campaign = version_row if found is None else found
     row = {"site_id": site.row, "comment_id": comment_row, "campaign": campaign, "at": now}
     connection.execute(insert(near_hashes), [row | {"band": band} for band in bands])
 

@@ -77,15 +77,18 @@ class Erasure:
     def forget_before(self, site: Site, moment: datetime, *, limit: int = 500) -> int:
         """Empty comments that were decided before ``moment`` and do not wait; how many, at most ``limit``.
 
-        Their statuses stay, and so do their digests, by which the same request is known again. What other comments
+        Decided means by the model or by a moderator, whichever was last, also where the status stayed as it was. Their statuses stay, and so do their digests, by which the same request is known again. What other comments
         quote of them is forgotten with those. Hashes of near-duplicates that are too old to count go, too.
         """
         waits = exists().where(queue_entries.c.comment_id == comments.c.id, queue_entries.c.closed_at.is_(None))
         has_text = exists().where(comment_versions.c.comment_id == comments.c.id, comment_versions.c.text.is_not(None))
+        version, verdict = comment_versions.c, verdicts.c
+        is_edited = exists().where(version.comment_id == comments.c.id, version.created_at >= moment)
+        is_judged = exists().where(verdict.comment_id == comments.c.id, verdict.at >= moment)
         query = (
             select(comments)
             .where(comments.c.site_id == site.row, comments.c.status.in_(("published", "rejected")))
-            .where(comments.c.updated_at < moment, has_text, ~waits)
+            .where(comments.c.updated_at < moment, has_text, ~waits, ~is_edited, ~is_judged)
             .order_by(comments.c.id)
             .limit(limit)
         )

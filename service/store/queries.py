@@ -256,7 +256,7 @@ class Store:
         status = STATUS_AFTER[decision.action]
         set_status(connection, site, comment_row, old, status, who=MODEL, now=now, decision=decision_row)
         bands = () if comment.do_not_store else judged.bands
-        join_campaign(connection, site, comment_row, bands, now)
+        join_campaign(connection, site, comment_row, version_row, bands, now)
         if judged.draw is not None and not comment.do_not_store:
             draw = asdict(judged.draw) | {"decision_id": decision_row, "at": now}
             connection.execute(insert(audit_draws).values(draw))

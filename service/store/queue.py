@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -402,9 +403,10 @@ def _write_cursor(sort: Sort, row: Row[Any]) -> str:
 def _read_cursor(sort: Sort, cursor: str) -> tuple[float | datetime, int]:
     try:
         named, place, row = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        here = datetime.fromisoformat(place) if sort == "age" else float(place)
-        is_ours = named == sort and isinstance(row, int)
-    except (ValueError, TypeError):
+        here = datetime.fromisoformat(place).astimezone(UTC) if sort == "age" else float(place)
+        is_place = isinstance(here, datetime) or math.isfinite(here)
+        is_ours = named == sort and is_place and isinstance(row, int) and 0 < row < 2**63
+    except (ValueError, TypeError, OverflowError):
         is_ours = False
     if not is_ours:
         detail = {"field": "after", "message": "is not a cursor of this list"}

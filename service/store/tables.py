@@ -146,7 +146,7 @@ comments = Table(
     _row_id(),
     _to("sites.id", "site_id"),
     Column("external_id", Text),
-    Column("status", String(16), nullable=False),  # (moves; only through Store._set_status)
+    Column("status", String(16), nullable=False),  # (moves; only through writing.set_status)
     Column("version", Integer, nullable=False),  # comment_versions.number of the current one (moves)
     # Copied from the current version, so that a thread and an author's history are one index away. (move)
     _to("posts.id", "post_id", nullable=True),

@@ -17,6 +17,9 @@ from service.store.records import Judge, Judgement, Site, Target, Verdict
 from service.store.tables import appeals, comment_versions, comments, queue_entries, queue_reasons, verdicts
 from service.store.writing import insert_row, log, set_status, take_turn
 
+MOST_TOGETHER = 1000
+"""So many verdicts are given in one go, since nobody else of the site can write meanwhile."""
+
 
 class Verdicts:
     """Giving, undoing and reading verdicts."""
@@ -40,9 +43,9 @@ class Verdicts:
             return [self._decide_one(connection, site, judge, judgement, target, together) for target in targets]
 
     def decide_campaign(self, site: Site, judge: Judge, judgement: Judgement, target: Target) -> list[Verdict]:
-        """Judge an entry and all its near-duplicates that wait and that nobody else holds, to be undone together.
+        """Judge an entry and its near-duplicates that wait and that nobody else holds, to be undone together.
 
-        ``target`` names the entry and the digest that was read; its verdict comes first. Raises what
+        Of more than ``MOST_TOGETHER`` the rest goes on waiting. ``target`` names the entry and the digest that was read; its verdict comes first. Raises what
         :meth:`decide` puts in place of a verdict on it, and then nothing was written.
         """
         with connections.writing(self._engine) as connection:
@@ -60,6 +63,7 @@ class Verdicts:
                 .where(comment_versions.c.number == comments.c.version, queue_entries.c.site_id == site.row)
                 .where(queue_entries.c.campaign == asked.scalar_subquery(), is_free(judge.moderator, self._now()))
                 .order_by(queue_entries.c.id)
+                .limit(MOST_TOGETHER - 1)
             )
             for row in connection.execute(others).all():
                 other = Target(row.digest, entry=row.id)
@@ -73,8 +77,9 @@ class Verdicts:
         """Take back a verdict and those given together with it; all of them as they are now. Twice is no error.
 
         The status before comes back and the entry that the verdict closed opens again, unless the text has changed
-        since: then the verdict is only marked. One that a later verdict has replaced stays, and is left out. Raises
-        ``NotFound``, and ``VerdictStands`` where nothing could be taken back.
+        since: then the verdict is only marked. One that a later verdict has replaced stays, and is left out, and so is
+        one whose comment would wait again with a text that is no longer kept. Raises ``NotFound``, and
+        ``VerdictStands`` where nothing could be taken back.
         """
         with connections.writing(self._engine) as connection:
             take_turn(connection, site)
@@ -85,7 +90,7 @@ class Verdicts:
             rows = connection.execute(group).all()
             undone = [row.id for row in rows if row.undone_at is not None or self._undo_one(connection, site, row, who)]
             if not undone:
-                raise VerdictStands
+                raise VerdictStands(is_forgotten=_is_forgotten(found))
             again = _select_verdicts(site).where(verdicts.c.id.in_(undone)).order_by(verdicts.c.id)
             return [_read_verdict(row) for row in connection.execute(again)]
 
@@ -159,7 +164,7 @@ class Verdicts:
         is_current = verdict.number == verdict.version and verdict.status != "erased"
         if is_current:
             standing = standing_verdict(connection, verdict.comment_version_id)
-            if standing is None or standing.id != verdict.id:
+            if standing is None or standing.id != verdict.id or _is_forgotten(verdict):
                 return False
         mark = {"undone_at": now, "undone_by": who}
         connection.execute(update(verdicts).where(verdicts.c.id == verdict.id).values(mark))
@@ -168,8 +173,7 @@ class Verdicts:
         if is_current:
             of_it = queue_entries.c.comment_id == verdict.comment_id
             if verdict.closed_entry:
-                is_kept = of_it & queue_entries.c.folded_text.is_not(None)
-                connection.execute(update(queue_entries).where(is_kept).values(closed_at=None))
+                connection.execute(update(queue_entries).where(of_it).values(closed_at=None))
             set_status(
                 connection, site, verdict.comment_id, verdict.status, verdict.old, who=who, now=now, verdict=verdict.id
             )
@@ -200,10 +204,16 @@ def _select_target(site: Site, target: Target) -> Select[Any]:
 def _select_verdicts(site: Site) -> Select[Any]:
     return (
         select(verdicts, comments.c.external_id, comments.c.status, comments.c.version, comment_versions.c.number)
+        .add_columns(comment_versions.c.text.is_(None).label("is_empty"))
         .join(comments, comments.c.id == verdicts.c.comment_id)
         .join(comment_versions, comment_versions.c.id == verdicts.c.comment_version_id)
         .where(verdicts.c.site_id == site.row)
     )
+
+
+def _is_forgotten(verdict: Row[Any]) -> bool:
+    """Whether nobody could look at the comment if it waited again."""
+    return bool(verdict.closed_entry and verdict.is_empty)
 
 
 def _says_the_same(row: Row[Any], judge: Judge, judgement: Judgement) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -146,6 +148,23 @@ class TestOrder:
         with pytest.raises(InvalidRequest, match="cursor"):
             store.queue.page([site], sort="score", after=cursor)
 
+    @pytest.mark.parametrize(
+        ("sort", "place", "row"),
+        [
+            ("score", 0.5, 2**63),
+            ("score", 0.5, -(2**63) - 1),
+            ("score", 10**400, 1),
+            ("score", float("nan"), 1),
+            ("score", float("inf"), 1),
+            ("age", "0001-01-01T00:00:00+14:00", 1),
+            ("age", "9999-12-31T23:59:59-14:00", 1),
+        ],
+    )
+    def test_a_cursor_with_a_place_that_cannot_be_is_refused(self, store, site, sort: Sort, place, row):
+        cursor = base64.urlsafe_b64encode(json.dumps([sort, place, row]).encode()).decode()
+        with pytest.raises(InvalidRequest, match="cursor"):
+            store.queue.page([site], sort=sort, after=cursor)
+
     def test_reports_make_it_more_urgent(self, store, site, put):
         put(site, "quiet", "Words that nobody minds", "publish", score=0.5)
         put(site, "loud", "Words that many mind", "publish", score=0.5)
@@ -250,6 +269,14 @@ class TestCampaigns:
 
         assert {entry.stored.id: entry.campaign_count for entry in page.entries} == {"c1": 1, "c2": 1, "c3": 1}
 
+    def test_so_does_an_edit_of_the_one_that_it_began_with(self, store, site, put):
+        for n in range(3):
+            put(site, f"c{n}", f"{COPY}{n}")
+        put(site, "c0", "An honest question about the oven and its temperature")
+        page = store.queue.page([site], sort="age")
+
+        assert [(entry.stored.id, entry.campaign_count) for entry in page.entries] == [("c0", 1), ("c1", 2)]
+
 
 class TestClaims:
     def test_only_one_holds_an_entry_until_it_is_given_back(self, store, site, put, ada, ben):
@@ -330,7 +357,8 @@ def test_200_claims_by_16_moderators_decide_no_comment_twice_and_lose_none(open_
     """Sixteen at once, all taking the next one of 5,000.
 
     It fails when the update in ``Queue._hold`` is not conditional: with ``is_free(moderator, now)`` taken out of its
-    WHERE, all sixteen are given the first entry, and of the 200 verdicts most are refused or about the same comment.
+    WHERE, several are given the same entry, and only the first verdict on it counts. Measured so, the 200 claims decided
+    93 comments on SQLite and 178 on PostgreSQL.
     """
     store = open_store(timeout_seconds=60)
     fill_queue(store, site, put, 5000)

@@ -182,6 +182,18 @@ class TestUndo:
         assert undone.undone_by == "Ada"
         assert (status(store, site, "c1"), waiting(store, site)) == ("published", [])
 
+    def test_what_could_not_be_read_again_does_not_wait_again(self, store, site, put, ada):
+        """Retention has emptied the text since: a comment that is held must be one that somebody can look at."""
+        one, two = put(site, "c1", action="hold"), put(site, "c2", action="publish", score=0.1)
+        first, second = decide(store, site, ada, APPROVE, one), decide(store, site, ada, REJECT, two)
+        store.erasure.forget_before(site, datetime.now(UTC) + timedelta(days=1))
+        with pytest.raises(VerdictStands, match="no longer kept"):
+            store.verdicts.undo(site, first.id, "Ada")
+        store.verdicts.undo(site, second.id, "Ada")
+
+        assert (status(store, site, "c1"), status(store, site, "c2")) == ("published", "published")
+        assert [verdict.undone_at for verdict in store.verdicts.of_comment(site, "c1")] == [None]
+
     def test_another_sites_verdict_is_not_found(self, store, site, put, ada):
         verdict = decide(store, site, ada, REJECT, put(site, "c1"))
         with pytest.raises(NotFound):
@@ -221,6 +233,15 @@ class TestCampaign:
             store.verdicts.decide_campaign(site, ada, REJECT, Target(stored[0].decision.digest, entry=row))
 
         assert {status(store, site, f"c{n}") for n in range(2)} == {"held"}
+
+    def test_of_very_many_a_part_is_decided_and_the_rest_waits(self, store, site, put, ada, monkeypatch):
+        monkeypatch.setattr("service.store.verdicts.MOST_TOGETHER", 2)
+        stored = [put(site, f"c{n}", f"{COPY}{n}") for n in range(4)]
+        row = store.queue.page([site]).entries[0].row
+        verdicts = store.verdicts.decide_campaign(site, ada, REJECT, Target(stored[0].decision.digest, entry=row))
+
+        assert [verdict.comment for verdict in verdicts] == ["c0", "c1"]
+        assert store.queue.page([site]).entries[0].campaign_count == 2
 
     def test_without_near_duplicates_it_is_one_verdict(self, store, site, put, ada):
         stored = put(site, "c1", "short")
@@ -338,6 +359,21 @@ class TestForgetting:
         assert put(site, "old", "Old words that were published", "publish", score=0.1).seen is True
         assert waiting(store, site) == ["waits"]
         later.close()
+
+    def test_an_edit_and_a_verdict_begin_the_days_anew(self, store, site, put, ada):
+        clock = [datetime(2026, 1, 1, tzinfo=UTC)]
+        store._now = store.verdicts._now = lambda: clock[0]
+        for name in ("edited", "judged", "left"):
+            stored = put(site, name, f"Old words, {name}", "publish", score=0.1)
+            if name == "judged":
+                judged = stored
+        clock[0] += timedelta(days=31)
+        put(site, "edited", "New words", "publish", score=0.1)
+        decide(store, site, ada, APPROVE, judged)
+        before = clock[0] - timedelta(days=30)
+
+        assert store.erasure.forget_before(site, before) == 1
+        assert store.erasure.forget_before(site, clock[0] + timedelta(days=1)) == 2
 
 
 class TestLogs:
