@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from moderation.comment import MAX_ID_CHARS
 from service.schemas import AuthorBody, BatchBody, Body, ChangeBody, CommentBody, DecisionBody, PostBody, write_decision
-from service.statuses import Outcome, Status, VerdictAction, WhyName
+from service.statuses import RESERVED_NAMES, Outcome, Status, VerdictAction, WhyName
 from service.store import Appeal, Change, QueueEntry, Verdict
 
 MAX_NOTE_CHARS = 2_000
@@ -21,7 +21,14 @@ def _refuse_nul(text: str) -> str:
     return text
 
 
+def _refuse_reserved(name: str) -> str:
+    if name != "site" and name.strip().casefold() in RESERVED_NAMES:
+        raise ValueError("means something else in the logs")
+    return name
+
+
 _Name = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS), AfterValidator(_refuse_nul)]
+_Moderator = Annotated[_Name, AfterValidator(_refuse_reserved)]
 _Note = Annotated[str, Field(max_length=MAX_NOTE_CHARS), AfterValidator(_refuse_nul)]
 Category = Literal["hostile", "spam", "off_topic", "insult", "threat", "identity_attack", "profanity", "severe"]
 
@@ -36,7 +43,7 @@ class VerdictBody(Body):
     digest: _Name = Field(description="The digest of the text that was read.")
     action: VerdictAction
     categories: list[Category] | None = Field(None, description="What is wrong with it; empty for an approval.")
-    moderator: _Name | None = Field(None, description="Who judged, as the logs are to name them. Default: site.")
+    moderator: _Moderator | None = Field(None, description="Who judged, as the logs are to name them. Default: site.")
     note: _Note | None = Field(None, description="For moderators; forgotten with the comment.")
     score_shown: bool | None = Field(None, description="Whether the moderator saw the model's scores before.")
     whole_campaign: bool | None = Field(None, description="Also judge the entry's near-duplicates that wait.")
@@ -45,7 +52,7 @@ class VerdictBody(Body):
 class UndoBody(Body):
     """Who takes a verdict back."""
 
-    moderator: _Name | None = Field(None, description="Default: site.")
+    moderator: _Moderator | None = Field(None, description="Default: site.")
 
 
 class ReportBody(Body):

@@ -17,6 +17,9 @@ Role = Literal["viewer", "moderator", "maintainer"]
 WhyName = Literal["held", "near_line", "reported", "appealed", "audit"]
 Sort = Literal["urgency", "age", "score", "teaching"]
 
+# Who else stands in the logs: a moderator of that name could not be told from it.
+RESERVED_NAMES = frozenset({"model", "site", "reader", "author", "retention", "operator"})
+
 STATUS_AFTER: Mapping[Action, Status] = {"publish": "published", "hold": "held", "reject": "rejected"}
 STATUS_BY_VERDICT: Mapping[VerdictAction, Status] = {"approve": "published", "reject": "rejected"}
 OUTCOME_BY_VERDICT: Mapping[VerdictAction, Outcome] = {"approve": "overturned", "reject": "upheld"}

@@ -77,8 +77,9 @@ class Erasure:
     def forget_before(self, site: Site, moment: datetime, *, limit: int = 500) -> int:
         """Empty comments that were decided before ``moment`` and do not wait; how many, at most ``limit``.
 
-        Decided means by the model or by a moderator, whichever was last, also where the status stayed as it was. Their statuses stay, and so do their digests, by which the same request is known again. What other comments
-        quote of them is forgotten with those. Hashes of near-duplicates that are too old to count go, too.
+        Decided means by the model or by a moderator, whichever was last, also where the status stayed as it was. Their
+        statuses stay, and so do their digests, by which the same request is known again. What other comments quote of
+        them is forgotten with those. Hashes of near-duplicates that are too old to count go, too.
         """
         waits = exists().where(queue_entries.c.comment_id == comments.c.id, queue_entries.c.closed_at.is_(None))
         has_text = exists().where(comment_versions.c.comment_id == comments.c.id, comment_versions.c.text.is_not(None))

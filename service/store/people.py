@@ -9,14 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, delete, select, update
 
 from service.errors import InvalidSettings, NotFound
-from service.statuses import Role
+from service.statuses import RESERVED_NAMES, Role
 from service.store import engine as connections
 from service.store.records import Change, LogEntry, Moderator, Site, StatusChange
 from service.store.tables import audit_log, comments, decisions, moderators, roles, sites, status_log, verdicts
 from service.store.writing import insert_new, log
-
-# Who else stands in the logs: a moderator of that name could not be told from it.
-RESERVED_NAMES = frozenset({"model", "site", "reader", "author", "retention", "operator"})
 
 _AT_ONCE = 1000
 

@@ -45,8 +45,9 @@ class Verdicts:
     def decide_campaign(self, site: Site, judge: Judge, judgement: Judgement, target: Target) -> list[Verdict]:
         """Judge an entry and its near-duplicates that wait and that nobody else holds, to be undone together.
 
-        Of more than ``MOST_TOGETHER`` the rest goes on waiting. ``target`` names the entry and the digest that was read; its verdict comes first. Raises what
-        :meth:`decide` puts in place of a verdict on it, and then nothing was written.
+        Of more than ``MOST_TOGETHER`` the rest goes on waiting. ``target`` names the entry and the digest that was
+        read; its verdict comes first. Raises what :meth:`decide` puts in place of a verdict on it, and then nothing was
+        written.
         """
         with connections.writing(self._engine) as connection:
             take_turn(connection, site)
@@ -168,9 +169,9 @@ class Verdicts:
                 return False
         mark = {"undone_at": now, "undone_by": who}
         connection.execute(update(verdicts).where(verdicts.c.id == verdict.id).values(mark))
-        answered = appeals.c.verdict_id == verdict.id
-        connection.execute(update(appeals).where(answered).values(outcome=None, verdict_id=None))
         if is_current:
+            answered = appeals.c.verdict_id == verdict.id
+            connection.execute(update(appeals).where(answered).values(outcome=None, verdict_id=None))
             of_it = queue_entries.c.comment_id == verdict.comment_id
             if verdict.closed_entry:
                 connection.execute(update(queue_entries).where(of_it).values(closed_at=None))

@@ -357,8 +357,8 @@ def test_200_claims_by_16_moderators_decide_no_comment_twice_and_lose_none(open_
     """Sixteen at once, all taking the next one of 5,000.
 
     It fails when the update in ``Queue._hold`` is not conditional: with ``is_free(moderator, now)`` taken out of its
-    WHERE, several are given the same entry, and only the first verdict on it counts. Measured so, the 200 claims decided
-    93 comments on SQLite and 178 on PostgreSQL.
+    WHERE, several are given the same entry, and only the first verdict on it counts. Measured so, the 200 claims
+    decided 93 comments on SQLite and 178 on PostgreSQL.
     """
     store = open_store(timeout_seconds=60)
     fill_queue(store, site, put, 5000)

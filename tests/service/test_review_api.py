@@ -167,6 +167,7 @@ def test_a_question_that_cannot_be_meant_is_refused(shared_service, query):
         {"comment_id": "c1", "digest": "d", "action": "reject", "note": "\ud800"},
         {"comment_id": "c1", "digest": "d", "action": "reject", "note": "x" * 2001},
         {"comment_id": "c1", "digest": "d", "action": "reject", "moderator": ""},
+        {"comment_id": "c1", "digest": "d", "action": "reject", "moderator": "Model"},
         {"comment_id": "c1", "digest": "d", "action": "reject", "unknown": 1},
         {"entry": 2**63, "digest": "d", "action": "reject"},
     ],

@@ -305,6 +305,17 @@ class TestAppeals:
         assert store.readers.find_appeal(site, appeal.id).outcome is None
         assert waiting(store, site) == ["c1"]
 
+    def test_after_an_edit_an_undo_leaves_the_answer_to_the_old_text(self, store, site, put, ada):
+        """Nobody would look again: the comment does not wait, and its text is another one."""
+        stored = put(site, "c1", "Old words", "reject", score=0.99)
+        appeal = store.readers.appeal(site, "c1", None, measure=measure)
+        verdict = decide(store, site, ada, REJECT, stored)
+        put(site, "c1", "New words", "publish", score=0.1)
+        store.verdicts.undo(site, verdict.id, "Ada")
+
+        assert store.readers.find_appeal(site, appeal.id).outcome == "upheld"
+        assert waiting(store, site) == []
+
     @pytest.mark.parametrize("action", ["publish", "hold"])
     def test_only_what_is_rejected_can_be_appealed(self, store, site, put, action):
         put(site, "c1", action=action)
