@@ -92,10 +92,11 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": schemas.ErrorBody, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
-def takes(body: str, example: Any) -> dict[str, Any]:
+def takes(body: str, example: Any, *, required: bool = True) -> dict[str, Any]:
     """The body that a route reads itself, for its description."""
     schema = {"$ref": f"#/components/schemas/{body}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 @router.post(

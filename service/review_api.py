@@ -104,7 +104,7 @@ def give_verdict(site: KeySite, body: RequestBody, parts: PartsOf) -> Response:
     tags=["review"],
     summary="Take a verdict back",
     responses={200: {"model": review_schemas.VerdictsAnswer}, **errors(401, 404, 409, 413, 422, 503)},
-    openapi_extra=takes("UndoBody", {"moderator": "Ada"}),
+    openapi_extra=takes("UndoBody", {"moderator": "Ada"}, required=False),
 )
 def undo_verdict(verdict_id: str, site: KeySite, body: RequestBody, parts: PartsOf) -> Response:
     """The status before comes back, also for the verdicts that were given together with it. Twice is no error."""

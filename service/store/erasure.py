@@ -97,8 +97,9 @@ class Erasure:
             take_turn(connection, site)
             forget_hashes(connection, site, self._now())
             rows = connection.execute(query).all()
-            for row in rows:
-                empty_versions(connection, [row.id], keep_digests_of=row.version)
+            for version_number in {row.version for row in rows}:
+                some = [row.id for row in rows if row.version == version_number]
+                empty_versions(connection, some, keep_digests_of=version_number)
             if rows:
                 log(connection, site, "retention", "comments_forgotten", {"comments": len(rows)}, self._now())
         if rows:

@@ -229,6 +229,14 @@ def test_reports_and_appeals_bring_a_comment_back_and_the_author_hears(service):
     assert error_of(post(service, "/v1/appeals", comment_id="c2")) == (409, "nothing_to_appeal")
 
 
+def test_the_body_of_an_undo_may_be_left_out_and_the_description_says_so(shared_service):
+    paths = httpx.get(f"{shared_service.url}/openapi.json").json()["paths"]
+
+    assert paths["/v1/verdicts/{verdict_id}/undo"]["post"]["requestBody"]["required"] is False
+    assert paths["/v1/verdicts"]["post"]["requestBody"]["required"] is True
+    assert error_of(shared_service.client.post("/v1/verdicts/v/undo")) == (404, "not_found")
+
+
 def test_a_verdict_that_was_replaced_stands(service):
     digest = held(service)["digest"]
     body = {"comment_id": "c1", "digest": digest}

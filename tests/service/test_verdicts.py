@@ -6,7 +6,7 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 
 from service.errors import CommentErased, EntryTaken, NotFound, NothingToAppeal, TextChanged, VerdictStands
 from service.priority import measure
@@ -385,6 +385,24 @@ class TestForgetting:
 
         assert store.erasure.forget_before(site, before) == 1
         assert store.erasure.forget_before(site, clock[0] + timedelta(days=1)) == 2
+
+    def test_forgetting_many_takes_no_more_statements_than_forgetting_one(self, store, site, put):
+        """While it lasts, nobody else can write."""
+        counts = []
+        for number in (1, 20):
+            for n in range(number):
+                put(site, f"{number}-{n}", "Words", "publish", score=0.1)
+            statements: list[str] = []
+
+            def note(_connection, _cursor, statement, *_, seen=statements) -> None:
+                seen.append(statement)
+
+            event.listen(store._engine, "before_cursor_execute", note)
+            assert store.erasure.forget_before(site, datetime.now(UTC) + timedelta(days=1)) == number
+            event.remove(store._engine, "before_cursor_execute", note)
+            counts.append(len(statements))
+
+        assert counts[0] == counts[1]
 
 
 class TestLogs:
