@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 import moderation
 from moderation.comment import Comment
-from service import schemas
+from service import review_schemas, schemas
 from service.auth import find_site, site_url
 from service.errors import CommentErased, InvalidRequest, InvalidSettings, ServiceError, TooLarge, WrongSite
 from service.errors import error_body as make_error_body
@@ -26,6 +26,7 @@ from service.live_model import LiveModel
 from service.metrics import CONTENT_TYPE, Metrics
 from service.settings import Settings
 from service.store import Site, Store, Stored
+from service.verdicts import Moderation
 from service.workflow import Workflow
 
 router = APIRouter()
@@ -40,6 +41,7 @@ class Parts:
     live_model: LiveModel
     metrics: Metrics
     workflow: Workflow
+    moderation: Moderation
 
 
 def parts_of(request: Request) -> Parts:
@@ -47,12 +49,12 @@ def parts_of(request: Request) -> Parts:
     return cast("Parts", request.app.state.parts)
 
 
-_Parts = Annotated[Parts, Depends(parts_of)]
+PartsOf = Annotated[Parts, Depends(parts_of)]
 
 
 def require_site(
     request: Request,
-    parts: _Parts,
+    parts: PartsOf,
     # Declared for the OpenAPI page; find_site reads the headers itself.
     _bearer: Annotated[object, Depends(HTTPBearer(auto_error=False, description="The site's API key."))],
     _header: Annotated[object, Depends(APIKeyHeader(name="X-API-Key", auto_error=False))],
@@ -61,10 +63,10 @@ def require_site(
     return find_site(parts.store, request.headers)
 
 
-_KeySite = Annotated[Site, Depends(require_site)]
+KeySite = Annotated[Site, Depends(require_site)]
 
 
-async def read_body(request: Request, parts: _Parts, _site: _KeySite) -> bytes:
+async def read_body(request: Request, parts: PartsOf, _site: KeySite) -> bytes:
     """The request's body, up to the limit. Raises ``TooLarge``."""
     limit = parts.settings.max_body_bytes
     refusal = TooLarge(f"the body is longer than {limit:,} bytes", [{"field": "body", "message": "is too large"}])
@@ -82,16 +84,19 @@ async def read_body(request: Request, parts: _Parts, _site: _KeySite) -> bytes:
     return bytes(body)
 
 
-_RequestBody = Annotated[bytes, Depends(read_body)]
+RequestBody = Annotated[bytes, Depends(read_body)]
 
 
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of a route, for its description."""
     return {status: {"model": schemas.ErrorBody, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
-def _takes(body: str, example: Any) -> dict[str, Any]:
+def takes(body: str, example: Any, *, required: bool = True) -> dict[str, Any]:
+    """The body that a route reads itself, for its description."""
     schema = {"$ref": f"#/components/schemas/{body}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 @router.post(
@@ -102,12 +107,12 @@ def _takes(body: str, example: Any) -> dict[str, Any]:
         200: {"model": schemas.DecisionBody, "description": "Seen before: the stored decision."},
         201: {"model": schemas.DecisionBody, "description": "Decided: published or rejected."},
         202: {"model": schemas.DecisionBody, "description": "Held for a moderator."},
-        **_errors(401, 403, 410, 413, 422, 503),
+        **errors(401, 403, 410, 413, 422, 503),
     },
     status_code=201,
-    openapi_extra=_takes("CommentBody", schemas.EXAMPLE),
+    openapi_extra=takes("CommentBody", schemas.EXAMPLE),
 )
-def submit(site: _KeySite, body: _RequestBody, parts: _Parts) -> Response:
+def submit(site: KeySite, body: RequestBody, parts: PartsOf) -> Response:
     """Judge a comment. It and its decision are stored before the answer is sent."""
     comment = _read_comment(schemas.read_json(body), site, parts)
     stored = parts.workflow.submit(site, comment)
@@ -120,11 +125,11 @@ def submit(site: _KeySite, body: _RequestBody, parts: _Parts) -> Response:
     summary="Submit up to 100 comments",
     responses={
         200: {"model": schemas.BatchAnswer, "description": "One result per comment, in order."},
-        **_errors(401, 413, 422, 503),
+        **errors(401, 413, 422, 503),
     },
-    openapi_extra=_takes("BatchBody", {"comments": [schemas.EXAMPLE, {"text": "Buy cheap watches"}]}),
+    openapi_extra=takes("BatchBody", {"comments": [schemas.EXAMPLE, {"text": "Buy cheap watches"}]}),
 )
-def submit_batch(site: _KeySite, body: _RequestBody, parts: _Parts) -> Response:
+def submit_batch(site: KeySite, body: RequestBody, parts: PartsOf) -> Response:
     """Judge comments in one go. A bad one gets its error in its place; the good ones are stored together."""
     read: list[Comment | ServiceError] = []
     for data in schemas.read_batch(schemas.read_json(body)):
@@ -140,9 +145,9 @@ def submit_batch(site: _KeySite, body: _RequestBody, parts: _Parts) -> Response:
     "/v1/decisions/{decision_id}",
     tags=["decisions"],
     summary="Read a decision",
-    responses={200: {"model": schemas.DecisionBody}, **_errors(401, 404, 503)},
+    responses={200: {"model": schemas.DecisionBody}, **errors(401, 404, 503)},
 )
-def read_decision(decision_id: str, site: _KeySite, parts: _Parts) -> Response:
+def read_decision(decision_id: str, site: KeySite, parts: PartsOf) -> Response:
     """A decision of your site, with the present status of its comment."""
     return JSONResponse(schemas.write_decision(parts.workflow.find_decision(site, decision_id)))
 
@@ -151,9 +156,9 @@ def read_decision(decision_id: str, site: _KeySite, parts: _Parts) -> Response:
     "/v1/comments/{comment_id:path}",
     tags=["comments"],
     summary="Read a comment's status",
-    responses={200: {"model": schemas.CommentAnswer}, **_errors(401, 404, 503)},
+    responses={200: {"model": review_schemas.CommentAnswer}, **errors(401, 404, 503)},
 )
-def read_comment(comment_id: str, site: _KeySite, parts: _Parts) -> Response:
+def read_comment(comment_id: str, site: KeySite, parts: PartsOf) -> Response:
     """What became of a comment, by the id that you gave it."""
     return _comment_answer(parts.workflow.find_comment(site, comment_id), site, parts)
 
@@ -162,9 +167,9 @@ def read_comment(comment_id: str, site: _KeySite, parts: _Parts) -> Response:
     "/v1/comments/{comment_id:path}",
     tags=["comments"],
     summary="Erase a comment",
-    responses={200: {"model": schemas.CommentAnswer}, **_errors(401, 404, 503)},
+    responses={200: {"model": review_schemas.CommentAnswer}, **errors(401, 404, 503)},
 )
-def erase_comment(comment_id: str, site: _KeySite, parts: _Parts) -> Response:
+def erase_comment(comment_id: str, site: KeySite, parts: PartsOf) -> Response:
     """Remove the text and its author for good. The decision stays, without what it was about."""
     return _comment_answer(parts.workflow.erase(site, comment_id), site, parts)
 
@@ -182,7 +187,7 @@ def check_health_briefly() -> Response:
 
 
 @router.get("/readyz", tags=["operation"], summary="Can it do its work?", responses={503: {"description": "No."}})
-def check_readiness(parts: _Parts) -> Response:
+def check_readiness(parts: PartsOf) -> Response:
     """503 when the database is away or there is no model. Without a model comments are still taken, and held.
 
     `tier` is the part of the model that answers. It is `lexical` when the bundle's encoder is out of use; the service
@@ -201,7 +206,7 @@ def check_readiness(parts: _Parts) -> Response:
 
 
 @router.get("/metrics", tags=["operation"], summary="Figures for Prometheus", response_class=Response)
-def read_metrics(parts: _Parts) -> Response:
+def read_metrics(parts: PartsOf) -> Response:
     """Decisions by action and tier, answers by route and status. No text, no ids."""
     content = parts.metrics.render(tier=parts.live_model.current().tier)
     return Response(content, media_type=CONTENT_TYPE)
@@ -215,7 +220,7 @@ def describe_api(app: FastAPI) -> dict[str, Any]:
         )
         known = description["components"]["schemas"]
         template = "#/components/schemas/{model}"
-        for body in (schemas.CommentBody, schemas.BatchBody):
+        for body in review_schemas.REQUEST_BODIES:
             schema = body.model_json_schema(ref_template=template)
             known |= schema.pop("$defs", {}) | {body.__name__: schema}
         app.openapi_schema = description
@@ -255,5 +260,6 @@ def _comment_answer(stored: Stored, site: Site, parts: Parts) -> Response:
         {"old": change.old, "new": change.new, "who": change.who, "at": change.at.isoformat()}
         for change in parts.workflow.status_changes(site, stored.id or "")
     ]
-    content = {"id": stored.id, "site": stored.site, "status": stored.status, "decision": decision, "changes": changes}
-    return JSONResponse(content)
+    verdicts = [review_schemas.write_verdict(verdict) for verdict in parts.moderation.verdicts(site, stored.id or "")]
+    content = {"id": stored.id, "site": stored.site, "status": stored.status, "decision": decision}
+    return JSONResponse(content | {"verdicts": verdicts, "changes": changes})

@@ -18,13 +18,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import moderation
 from moderation.shipped import shipped_folder
-from service import api, docs_page
+from service import api, docs_page, review_api
 from service.errors import ServiceError, UnknownHost, error_body
+from service.hashes import Hashes
 from service.home import open_store, prepare_home
 from service.live_model import LiveModel
 from service.logs import describe_error
 from service.metrics import Metrics, known_method
 from service.settings import Settings
+from service.verdicts import Moderation
 from service.workflow import Workflow
 
 _log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ Every route under `/v1` takes the API key of a site, made with `moderation add-s
 _TAGS = [
     {"name": "comments", "description": "Submit comments and ask what became of them."},
     {"name": "decisions", "description": "Read what was decided, and why."},
+    {"name": "review", "description": "What waits for a person, verdicts, reports by readers, appeals by authors."},
     {"name": "operation", "description": "For the people and programs that run the service. No key needed."},
 ]
 
@@ -57,7 +60,8 @@ def create_app(settings: Settings) -> FastAPI:
     store = open_store(settings)
     live_model = LiveModel(settings.home, shipped_folder("models"))
     metrics = Metrics()
-    workflow = Workflow(store, live_model, metrics, text_key=secret)
+    hashes = Hashes(secret)
+    workflow = Workflow(store, live_model, metrics, hashes=hashes)
 
     @asynccontextmanager
     async def closing(_app: FastAPI) -> AsyncIterator[None]:
@@ -74,8 +78,10 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=closing,
     )
-    app.state.parts = api.Parts(settings, store, live_model, metrics, workflow)
+    desk = Moderation(store, hashes, reports_to_reopen=settings.reports_to_reopen)
+    app.state.parts = api.Parts(settings, store, live_model, metrics, workflow, desk)
     app.include_router(api.router)
+    app.include_router(review_api.router)
     app.include_router(docs_page.router)
     app.openapi = lambda: api.describe_api(app)  # type: ignore[method-assign]  # FastAPI's documented way
     app.add_exception_handler(ServiceError, _answer_service_error)

@@ -1,4 +1,4 @@
-"""Who is asking: API keys of sites.
+"""Who is asking: API keys of sites, and the token with which a moderator signs in for the first time.
 
 A key is ``mod_ID_SECRET``. ``ID`` (8 characters) is public and finds the row. Of the whole key only the SHA-256 is
 kept, which is enough because ``SECRET`` has 256 random bits and cannot be guessed from it.
@@ -13,11 +13,15 @@ import secrets
 import string
 import unicodedata
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
 from service.errors import InvalidSettings, Unauthorized
-from service.store import Site, Store
+from service.store import Moderator, Site, Store
+
+SIGN_IN_DAYS = 7
+"""How long a token for a first sign-in works."""
 
 _KEY = re.compile(r"mod_([a-z0-9]{8})_[A-Za-z0-9_-]{43}")
 _ID_LETTERS = string.ascii_lowercase + string.digits
@@ -34,6 +38,21 @@ def make_key(store: Store, site: Site) -> str:
     key = f"mod_{prefix}_{secrets.token_urlsafe(32)}"
     store.add_key(site, prefix, _hash(key))
     return key
+
+
+def make_sign_in_token(store: Store, moderator: Moderator) -> tuple[str, datetime]:
+    """A token that lets a moderator in once, and until when. It is returned here and never again."""
+    token, until = f"sign_{secrets.token_urlsafe(32)}", datetime.now(UTC) + timedelta(days=SIGN_IN_DAYS)
+    store.people.give_sign_in(moderator, _hash(token), until)
+    return token, until
+
+
+def take_sign_in_token(store: Store, token: str) -> Moderator:
+    """The moderator whose token that is; it does not work again. Raises ``Unauthorized``."""
+    moderator = store.people.take_sign_in(_hash(token))
+    if moderator is None:
+        raise Unauthorized("this token is not valid; make a new one with 'moderation add-moderator NAME --site URL'")
+    return moderator
 
 
 def find_site(store: Store, headers: Mapping[str, str]) -> Site:

@@ -15,7 +15,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from moderation.errors import ModerationError
-from service.commands import encoder, keys, score, training
+from service.commands import encoder, keys, review, score, training
 from service.commands.places import HomeOption
 from service.errors import InvalidSettings, ServiceError
 from service.settings import Settings
@@ -180,6 +180,9 @@ def version(
 
 app.command()(keys.keys)
 app.command()(keys.revoke_key)
+app.command("add-moderator")(review.add_moderator)
+app.command()(review.export)
+app.command()(review.forget)
 app.command()(score.score)
 app.command()(training.train)
 app.command("train-encoder")(encoder.train_encoder)

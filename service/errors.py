@@ -10,6 +10,10 @@
     ├── WrongSite                 403 the key belongs to another site than the body names
     ├── NotFound                  404 there is no such thing on this site
     ├── CommentErased             410 the comment was erased and is not taken in again
+    ├── TextChanged               409 the text has changed since it was read; the details hold the new one
+    ├── EntryTaken                409 another moderator holds the queue entry, or it has been decided
+    ├── NothingToAppeal           409 the comment is not rejected
+    ├── VerdictStands             409 the verdict was replaced by a later one, or its text is no longer kept
     ├── UnknownHost               400 the Host header is not one of MODERATION_ALLOWED_HOSTS
     └── StoreError                503 the database did not do its part; nothing of the request was kept
         ├── StoreBusy             locked by someone else for longer than the timeout: try again
@@ -26,9 +30,13 @@ CODES: Mapping[str, str] = {
     "too_large": "The body or one of its fields is longer than its limit. Comments are refused, never cut.",
     "unauthorized": "There is no API key, or it is unknown or revoked.",
     "wrong_site": "The body names another site than the one the key belongs to.",
-    "not_found": "This site has no such comment or decision, or there is no such route.",
+    "not_found": "This site has no such thing, or there is no such route.",
     "method_not_allowed": "The route exists, but not with this method.",
     "erased": "The comment was erased on request; its id is not taken in again.",
+    "text_changed": "The text has changed since it was read; the details hold the new text and its digest.",
+    "taken": "Another moderator holds the queue entry, or it has been decided.",
+    "nothing_to_appeal": "The comment is not rejected, so there is nothing to appeal against.",
+    "verdict_stands": "A later verdict has replaced this one (undo that one first), or its text is no longer kept.",
     "unknown_host": "The Host header is not one of MODERATION_ALLOWED_HOSTS.",
     "busy": "The database is locked or overloaded. Nothing was kept; try again after Retry-After seconds.",
     "unavailable": "The database is away, read-only or full. Nothing was kept; the operator has to act.",
@@ -96,6 +104,54 @@ class CommentErased(ServiceError):
 
     def __init__(self) -> None:
         super().__init__("this comment was erased; a new one needs an id of its own")
+
+
+class TextChanged(ServiceError):
+    """A verdict on a text that is no longer the comment's. ``details`` hold the new text and its digest."""
+
+    status = 409
+    code = "text_changed"
+
+    def __init__(self, digest: str, text: str | None) -> None:
+        details = [{"field": "digest", "message": digest}]
+        if text is not None:
+            details.append({"field": "text", "message": text})
+        super().__init__("the text has changed since it was read; read the new one, which is in the details", details)
+
+
+class EntryTaken(ServiceError):
+    """A claim of, or a verdict on, a queue entry that somebody else holds or that has been decided."""
+
+    status = 409
+    code = "taken"
+
+    def __init__(self, *, is_decided: bool) -> None:
+        how = "has been decided meanwhile" if is_decided else "is held by another moderator"
+        super().__init__(f"this comment {how}; go on with the next one")
+
+
+class NothingToAppeal(ServiceError):
+    """An appeal about a comment that is published, or still waits for a moderator."""
+
+    status = 409
+    code = "nothing_to_appeal"
+
+    def __init__(self) -> None:
+        super().__init__("this comment is not rejected, so there is nothing to appeal against")
+
+
+class VerdictStands(ServiceError):
+    """A verdict that cannot be undone: a later one has replaced it, or its comment could no longer be read."""
+
+    status = 409
+    code = "verdict_stands"
+
+    def __init__(self, *, is_forgotten: bool) -> None:
+        super().__init__(
+            "the text is no longer kept, so nobody could judge it again"
+            if is_forgotten
+            else "a later verdict on the same text has replaced this one; undo that one first"
+        )
 
 
 class UnknownHost(ServiceError):

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Annotated, Any, Literal, Never
+from typing import Annotated, Any, Literal, Never, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -33,17 +33,21 @@ EXAMPLE: dict[str, Any] = {
     "post": {"id": "bread", "title": "Why your bread is dense", "text": "Most loaves are dense because ..."},
 }
 
+
 # An empty id would make one comment of all that have none.
 _Id = Annotated[str, Field(min_length=1)]
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
     """Takes exactly the declared names and types: ``"1"`` is no number, and a misspelt field is an error."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
-class AuthorBody(_Body):
+BodyType = TypeVar("BodyType", bound=Body)
+
+
+class AuthorBody(Body):
     """Who wrote it, as far as the site says. Never send an e-mail or IP address."""
 
     id: _Id | None = Field(None, description="The site's own id. Only with it is an author known again.")
@@ -51,7 +55,7 @@ class AuthorBody(_Body):
     url: str | None = None
 
 
-class PostBody(_Body):
+class PostBody(Body):
     """What is commented on. Send it once with its id; later the id alone will do."""
 
     id: _Id | None = None
@@ -61,14 +65,14 @@ class PostBody(_Body):
     tags: list[str] | None = None
 
 
-class NeighbourBody(_Body):
+class NeighbourBody(Body):
     """Another comment of the same post. Of one that was sent before, the id alone will do as ``parent``."""
 
     id: _Id | None = None
     text: str | None = None
 
 
-class CommentBody(_Body):
+class CommentBody(Body):
     """A comment with the little context that helps to judge it. Only ``text`` is required."""
 
     model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
@@ -91,7 +95,7 @@ class CommentBody(_Body):
 
 
 _MAX_ENTRIES = {"tags": MAX_TAGS, "thread": MAX_THREAD, "hints": MAX_HINTS}
-_INNER: dict[str, type[_Body]] = {
+_INNER: dict[str, type[Body]] = {
     "author": AuthorBody,
     "post": PostBody,
     "parent": NeighbourBody,
@@ -99,7 +103,7 @@ _INNER: dict[str, type[_Body]] = {
 }
 
 
-class BatchBody(_Body):
+class BatchBody(Body):
     """Up to 100 comments, judged in one go."""
 
     comments: list[CommentBody] = Field(min_length=1, max_length=MAX_BATCH)
@@ -184,16 +188,6 @@ class ChangeBody(BaseModel):
     at: datetime
 
 
-class CommentAnswer(BaseModel):
-    """A comment as it stands now, with its latest decision and everything that happened to it."""
-
-    id: str
-    site: str
-    status: Status
-    decision: DecisionBody
-    changes: list[ChangeBody]
-
-
 def read_json(body: bytes) -> Any:
     """Decode a request body. Raises ``InvalidRequest`` for anything but JSON in UTF-8 without NaN and Infinity."""
     try:
@@ -235,12 +229,17 @@ def read_batch(data: Any) -> Sequence[Any]:
     return comments
 
 
+def read_body(body: type[BodyType], data: Any) -> BodyType:
+    """A request body of that shape. Raises ``InvalidRequest`` that names the fields."""
+    return _check_shape(body, data)
+
+
 def write_decision(stored: Stored) -> dict[str, Any]:
     """A :class:`DecisionBody`."""
     return {"id": stored.id, "site": stored.site, "status": stored.status, **stored.decision.to_dict()}
 
 
-def _check_sizes(body: type[_Body], data: Any, path: str = "") -> None:
+def _check_sizes(body: type[Body], data: Any, path: str = "") -> None:
     """Refuse too many names and entries in no time; the full check makes an error of each, a hundred times its size."""
     if not isinstance(data, dict):
         return
@@ -259,9 +258,9 @@ def _check_sizes(body: type[_Body], data: Any, path: str = "") -> None:
                 _check_sizes(inner, item, f"{path}{name}.")
 
 
-def _check_shape(body: type[_Body], data: Any) -> None:
+def _check_shape(body: type[BodyType], data: Any) -> BodyType:
     try:
-        body.model_validate(data)
+        return body.model_validate(data)
     except ValidationError as error:
         details = [
             {"field": _short(".".join(map(str, item["loc"])) or "body"), "message": _short(item["msg"])}

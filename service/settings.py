@@ -68,6 +68,15 @@ class Settings(BaseSettings):
         min_length=32,
         description="Keys the hash by which a text is found again. Default: the file secret in the home folder.",
     )
+    reports_to_reopen: int = Field(
+        default=3, ge=1, le=1000, description="How many new reports bring back a comment that a moderator has judged."
+    )
+    retention_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=36_500,
+        description="After how many days `moderation forget` empties what was decided. Default: never.",
+    )
     log_format: Literal["text", "json"] = Field(default="text", description="One line per event: text or json.")
 
     @classmethod

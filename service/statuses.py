@@ -1,4 +1,7 @@
-"""The statuses of a comment and the moves allowed between them: one table, read by everything that writes one."""
+"""The closed lists of review: statuses and the moves allowed between them, verdicts, roles, reasons to look.
+
+The moves are one table, read by everything that writes a status.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,18 @@ from typing import Literal
 from moderation.comment import Action
 
 Status = Literal["published", "held", "rejected", "erased"]
+VerdictAction = Literal["approve", "reject"]
+Outcome = Literal["upheld", "overturned"]
+Role = Literal["viewer", "moderator", "maintainer"]
+WhyName = Literal["held", "near_line", "reported", "appealed", "audit"]
+Sort = Literal["urgency", "age", "score", "teaching"]
+
+# Who else stands in the logs: a moderator of that name could not be told from it.
+RESERVED_NAMES = frozenset({"model", "site", "reader", "author", "retention", "operator"})
 
 STATUS_AFTER: Mapping[Action, Status] = {"publish": "published", "hold": "held", "reject": "rejected"}
+STATUS_BY_VERDICT: Mapping[VerdictAction, Status] = {"approve": "published", "reject": "rejected"}
+OUTCOME_BY_VERDICT: Mapping[VerdictAction, Outcome] = {"approve": "overturned", "reject": "upheld"}
 
 # ``None`` is a comment not seen before. Erasure is final: what was erased cannot come back under the same id.
 MOVES: Mapping[Status | None, frozenset[Status]] = {

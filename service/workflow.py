@@ -3,35 +3,44 @@
 1. Erased before: refused. Seen before with the same digest: the stored decision is the answer.
 2. What the site left out (post, parent, thread) is filled in from the store.
 3. The model scores, the policy decides. Any fault on the way means that a person decides, never that it passes.
-4. Comment, decision, status and log row are committed together. Only then is there an answer.
+4. Chance draws a share of what was published and rejected, to be looked at by a person nevertheless.
+5. Comment, decision, status, log row and its place in the queue are committed together. Only then is there an answer.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 
 from moderation.comment import Author, Comment, Decision, Neighbour, Post
-from moderation.errors import InvalidComment
-from moderation.normalise import normalise
 from moderation.policy import Facts
 from service.errors import CommentErased, NotFound
+from service.hashes import Hashes
 from service.live_model import LiveModel
 from service.metrics import Metrics
-from service.store import Context, Judged, Site, StatusChange, Store, Stored
+from service.priority import draw_audit, measure, reasons_to_look
+from service.store import Context, Judged, Site, StatusChange, Store, Stored, may_be_id
 
 
 class Workflow:
-    """The one way in which comments get a status. Thread-safe."""
+    """How comments come in and get their first status. Thread-safe."""
 
-    def __init__(self, store: Store, live_model: LiveModel, metrics: Metrics, *, text_key: bytes) -> None:
-        """``text_key`` is the secret under which texts are hashed, so that a hash alone tells nobody what was said."""
+    def __init__(
+        self,
+        store: Store,
+        live_model: LiveModel,
+        metrics: Metrics,
+        *,
+        hashes: Hashes,
+        make_seed: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        """``make_seed`` gives the seeds (up to 32 characters) by which chance picks what is audited; for tests."""
         self._store = store
         self._live_model = live_model
         self._metrics = metrics
-        self._text_key = text_key
+        self._hashes = hashes
+        self._make_seed = make_seed
 
     def submit(self, site: Site, comment: Comment) -> Stored:
         """Judge one comment. Raises ``CommentErased``, ``StoreBusy`` or ``StoreUnavailable``."""
@@ -70,31 +79,45 @@ class Workflow:
     def _judge(self, site: Site, sent: Sequence[Comment]) -> list[Stored | CommentErased]:
         live = self._live_model.current()
         policy = live.policy(site.policy_digest, self._store.policy_toml)
-        contexts = self._store.context(site, sent)
+        bands = [self._hashes.bands(comment.text) for comment in sent]
+        contexts = self._store.context(site, sent, bands)
         judged = [_fill(site, comment, context) for comment, context in zip(sent, contexts, strict=True)]
         rows = []
-        for comment, whole, context, (scores, found) in zip(sent, judged, contexts, live.assess(judged), strict=True):
-            facts = replace(found, author_published=context.author_published)
+        for index, (scores, found) in enumerate(live.assess(judged)):
+            comment, context = judged[index], contexts[index]
+            # Of a flood that comes in one call, each sees those before it.
+            beside = sum(not set(bands[index]).isdisjoint(earlier) for earlier in bands[:index])
+            facts = replace(
+                found, author_published=context.author_published, campaign_size=context.campaign_size + beside
+            )
+            decision = policy.decide(comment, scores, facts)
+            share = policy.settings.audit.get(decision.action, 0.0)
+            is_queued = bool(reasons_to_look(decision, None))
+            draw = draw_audit(decision.action, share, self._make_seed(), is_queued=is_queued)
             row = Judged(
-                comment=whole,
-                sent_digest=comment.digest(),
-                text_hash=self.hash_text(whole.text),
-                decision=policy.decide(whole, scores, facts),
+                comment=comment,
+                sent_digest=sent[index].digest(),
+                text_hash=self._hashes.text(comment.text),
+                decision=decision,
                 facts=asdict(facts),
                 known=(*context.thread, *([context.parent] if context.parent else [])),
+                bands=bands[index],
+                whys=reasons_to_look(decision, draw),
+                priority=measure(decision),
+                draw=draw,
             )
             rows.append(row)
         return self._store.record(site, rows, (policy.digest, policy.toml))
 
     def find_decision(self, site: Site, decision_id: str) -> Stored:
         """A stored decision of this site. Raises ``NotFound``."""
-        if not _may_be_id(decision_id):
+        if not may_be_id(decision_id):
             raise NotFound("this site has no such decision")
         return self._store.find_decision(site, decision_id)
 
     def find_comment(self, site: Site, comment_id: str) -> Stored:
         """A comment of this site with its latest decision. Raises ``NotFound``."""
-        found = self._store.find_comments(site, [comment_id]).get(comment_id) if _may_be_id(comment_id) else None
+        found = self._store.find_comments(site, [comment_id]).get(comment_id) if may_be_id(comment_id) else None
         if found is None:
             raise NotFound("this site has no such comment")
         return found
@@ -105,9 +128,9 @@ class Workflow:
 
     def erase(self, site: Site, comment_id: str) -> Stored:
         """Remove what was written and who wrote it, on the site's request. Twice is no error. Raises ``NotFound``."""
-        if not _may_be_id(comment_id):
+        if not may_be_id(comment_id):
             raise NotFound("this site has no such comment")
-        self._store.erase_comment(site, comment_id, who="site")
+        self._store.erasure.erase_comment(site, comment_id, who="site")
         return self.find_comment(site, comment_id)
 
     def replay(self, site: Site, decision_id: str) -> Decision:
@@ -128,19 +151,6 @@ class Workflow:
         old = _read_facts(old_facts)
         facts = replace(found, author_published=old.author_published, campaign_size=old.campaign_size)
         return policy.decide(comment, scores, facts)
-
-    def hash_text(self, text: str) -> str:
-        """The keyed hash (hex) by which the same text is found again, also in a disguise that ``normalise`` undoes."""
-        return hmac.new(self._text_key, normalise(text).text.encode(), hashlib.sha256).hexdigest()
-
-
-def _may_be_id(text: str) -> bool:
-    """Whether a comment can have that id at all. Databases choke on some that cannot, such as one with a NUL."""
-    try:
-        Neighbour(id=text)
-    except InvalidComment:
-        return False
-    return True
 
 
 def _fill(site: Site, comment: Comment, context: Context) -> Comment:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from service.commands.places import HomeOption
+from service.commands.places import HomeOption, open_home
 from service.errors import NotFound
 from service.settings import Settings
-
-if TYPE_CHECKING:  # SQLAlchemy would slow --help down
-    from service.store import Store
 
 
 def keys(
@@ -27,7 +22,7 @@ def keys(
     from service.auth import site_url
 
     url = site_url(url)
-    with _open_store(Settings.load(home=home)) as store:
+    with open_home(Settings.load(home=home)) as store:
         site = next((site for site in store.sites() if site.url == url), None)
         if site is None:
             raise NotFound(f"there is no site {url}; 'moderation add-site {url}' makes it")
@@ -58,19 +53,7 @@ def revoke_key(
     """End an API key at once and for good. The site's other keys, and what was stored with this one, stay."""
     # Whoever pastes more than the public part, even the whole key, is understood; none of it is printed.
     match = re.fullmatch(r"(?:mod_)?([a-z0-9]{8})(?:_.*)?", prefix.strip())
-    with _open_store(Settings.load(home=home)) as store:
+    with open_home(Settings.load(home=home)) as store:
         if match is None or not store.revoke_key(match[1]):
             raise NotFound("there is no such key in use; 'moderation keys URL' lists those of a site")
     typer.echo(f"Revoked: mod_{match[1]}_...")
-
-
-@contextmanager
-def _open_store(settings: Settings) -> Iterator[Store]:
-    from service.home import open_store, prepare_home
-
-    prepare_home(settings)
-    store = open_store(settings)
-    try:
-        yield store
-    finally:
-        store.close()

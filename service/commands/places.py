@@ -1,13 +1,18 @@
-"""Which bundle and which policy a command uses, and the options that say so."""
+"""Which home, bundle and policy a command uses, and the options that say so."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.settings import Settings
+
+if TYPE_CHECKING:  # SQLAlchemy would slow --help down
+    from service.store import Store
 
 HomeOption = Annotated[
     Path | None,
@@ -24,6 +29,19 @@ PolicyOption = Annotated[
         "--policy", help="Policy as TOML. Default: policy.toml in the home, else the built-in one.", show_default=False
     ),
 ]
+
+
+@contextmanager
+def open_home(settings: Settings) -> Iterator[Store]:
+    """The database of a home folder, both made if they are not there. Raises ``InvalidSettings`` or ``StoreError``."""
+    from service.home import open_store, prepare_home
+
+    prepare_home(settings)
+    store = open_store(settings)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def find_bundle(home: Path | None, bundle: Path | None) -> Path:

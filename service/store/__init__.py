@@ -6,7 +6,61 @@ With ``service/migrations`` the only place that imports SQLAlchemy. All methods 
 
 from __future__ import annotations
 
+from service.store.campaigns import CAMPAIGN_HOURS
 from service.store.queries import Store
-from service.store.records import Context, Judged, KeyDates, Known, Site, StatusChange, Stored, StoredKey
+from service.store.queue import CLAIM_SECONDS, MAX_PAGE
+from service.store.records import (
+    Appeal,
+    AuditDraw,
+    Change,
+    Context,
+    Judge,
+    Judged,
+    Judgement,
+    KeyDates,
+    Known,
+    LogEntry,
+    Moderator,
+    Priority,
+    QueueEntry,
+    QueueFilter,
+    QueuePage,
+    Site,
+    StatusChange,
+    Stored,
+    StoredKey,
+    Target,
+    Verdict,
+    Why,
+    may_be_id,
+)
 
-__all__ = ["Context", "Judged", "KeyDates", "Known", "Site", "StatusChange", "Store", "Stored", "StoredKey"]
+__all__ = [
+    "CAMPAIGN_HOURS",
+    "CLAIM_SECONDS",
+    "MAX_PAGE",
+    "Appeal",
+    "AuditDraw",
+    "Change",
+    "Context",
+    "Judge",
+    "Judged",
+    "Judgement",
+    "KeyDates",
+    "Known",
+    "LogEntry",
+    "Moderator",
+    "Priority",
+    "QueueEntry",
+    "QueueFilter",
+    "QueuePage",
+    "Site",
+    "StatusChange",
+    "Store",
+    "Stored",
+    "StoredKey",
+    "Target",
+    "Verdict",
+    "Why",
+    "may_be_id",
+]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
 from moderation.comment import MAX_THREAD, Comment, Neighbour, Post
+from service.store.campaigns import count_near
 from service.store.records import Context, Known, Site
 from service.store.tables import comment_versions, comments, post_versions, posts
 
 
-def find_context(connection: Connection, site: Site, comment: Comment) -> Context:
-    """Look up only what the comment leaves open."""
+def find_context(connection: Connection, site: Site, comment: Comment, bands: Sequence[int], now: datetime) -> Context:
+    """Look up what the comment leaves open, and what else came in that is like it."""
     post_id = comment.post.id if comment.post else None
     parent_id = comment.parent.id if comment.parent and comment.parent.text is None else None
     author_id = comment.author.id if comment.author else None
@@ -21,6 +24,7 @@ def find_context(connection: Connection, site: Site, comment: Comment) -> Contex
         parent=_find_parent(connection, site, parent_id) if parent_id else None,
         thread=_find_thread(connection, site, post_id, comment.id) if post_id and comment.thread is None else (),
         author_published=_count_published(connection, site, author_id, comment.id) if author_id else None,
+        campaign_size=count_near(connection, site, bands, comment.id, now),
     )
 
 

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, Text, cast, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, insert, select, update
 
 from moderation.comment import Comment, Post, Scores
 from service.errors import CommentErased, NotFound
-from service.statuses import MOVES, STATUS_AFTER, Status
+from service.statuses import STATUS_AFTER, Status
 from service.store import engine as connections
+from service.store.campaigns import join_campaign
 from service.store.context import find_context
+from service.store.erasure import Erasure, empty_versions, erase_copies
+from service.store.people import Logs, People
+from service.store.queue import OUTLIVES_EDIT, Queue, close_entries, put_entry
+from service.store.readers import Readers
 from service.store.records import Context, Judged, KeyDates, Site, StatusChange, Stored, StoredKey
 from service.store.rows import (
-    ERASED,
-    NO_DIGESTS,
     has_content,
     is_current,
     read_comment,
@@ -32,6 +33,7 @@ from service.store.rows import (
 )
 from service.store.tables import (
     api_keys,
+    audit_draws,
     comment_versions,
     comments,
     decisions,
@@ -41,17 +43,31 @@ from service.store.tables import (
     sites,
     status_log,
 )
+from service.store.verdicts import Verdicts
+from service.store.writing import insert_new, insert_row, log, set_status, take_turn
 
 MODEL = "model"
 """Who a status is from when a decision set it."""
 
+OPERATOR = "operator"
+"""Who did what a command does."""
+
 
 class Store:
-    """One database. Thread-safe: every method takes a connection of its own from the pool."""
+    """One database. Thread-safe: every method takes a connection of its own from the pool.
+
+    Sites, keys, comments and decisions are here; what moderators, readers and authors do has parts of its own.
+    """
 
     def __init__(self, url: str, *, timeout_seconds: float = 5.0, now: Callable[[], datetime] | None = None) -> None:
         self._engine = connections.make_engine(url, timeout_seconds)
         self._now = now or (lambda: datetime.now(UTC))
+        self.queue = Queue(self._engine, self._now)
+        self.verdicts = Verdicts(self._engine, self._now)
+        self.readers = Readers(self._engine, self._now)
+        self.erasure = Erasure(self._engine, self._now)
+        self.people = People(self._engine, self._now)
+        self.logs = Logs(self._engine)
 
     def migrate(self) -> None:
         """Create the tables or bring them up to date."""
@@ -71,7 +87,7 @@ class Store:
     def add_site(self, url: str) -> Site:
         """The site of that URL, made if it is new."""
         with connections.writing(self._engine) as connection:
-            _insert_new(connection, sites, {"url": url, "created_at": self._now()}, ("url",))
+            insert_new(connection, sites, {"url": url, "created_at": self._now()}, ("url",))
             row = connection.execute(select(sites).where(sites.c.url == url)).one()
         return Site(row.id, row.url, row.policy_digest)
 
@@ -86,6 +102,7 @@ class Store:
         row = {"site_id": site.row, "prefix": prefix, "hash": key_hash, "created_at": self._now()}
         with connections.writing(self._engine) as connection:
             connection.execute(insert(api_keys).values(row))
+            log(connection, site, OPERATOR, "key_made", {"key": prefix}, self._now())
 
     def find_key(self, prefix: str) -> StoredKey | None:
         """The key with that prefix, revoked or not."""
@@ -106,7 +123,12 @@ class Store:
         """End a key. False when there is no such key, or it has ended already."""
         query = update(api_keys).where(api_keys.c.prefix == prefix, api_keys.c.revoked_at.is_(None))
         with connections.writing(self._engine) as connection:
-            return connection.execute(query.values(revoked_at=self._now())).rowcount == 1
+            site = connection.execute(query.values(revoked_at=self._now()).returning(api_keys.c.site_id)).scalar()
+            if site is not None:
+                row = connection.execute(select(sites).where(sites.c.id == site)).one()
+                of_site = Site(row.id, row.url, row.policy_digest)
+                log(connection, of_site, OPERATOR, "key_revoked", {"key": prefix}, self._now())
+            return site is not None
 
     # Reading comments and decisions
 
@@ -155,10 +177,14 @@ class Store:
         # A neighbour that was erased leaves a hole, and the comment would be judged differently.
         return (comment, row.facts) if comment.digest() == row.digest else None
 
-    def context(self, site: Site, wanted: Sequence[Comment]) -> list[Context]:
-        """What is known around each comment: its post, its parent's text, its thread, its author's past."""
+    def context(
+        self, site: Site, wanted: Sequence[Comment], bands: Sequence[Sequence[int]] | None = None
+    ) -> list[Context]:
+        """What is known around each comment: its post, parent, thread, author's past and, by ``bands``, its like."""
+        hashes = bands if bands is not None else [()] * len(wanted)
+        now = self._now()
         with connections.reading(self._engine) as connection:
-            return [find_context(connection, site, comment) for comment in wanted]
+            return [find_context(connection, site, *each, now) for each in zip(wanted, hashes, strict=True)]
 
     # Writing comments and decisions
 
@@ -172,16 +198,11 @@ class Store:
         results: dict[int, Stored | CommentErased] = {}
         unkept = [item.comment.id for item in judged if item.comment.do_not_store and item.comment.id is not None]
         with connections.writing(self._engine) as connection:
+            take_turn(connection, site)
             known = select(comments.c.id).where(comments.c.site_id == site.row, comments.c.external_id.in_(unkept))
             forgets = bool(unkept) and connection.execute(known.limit(1)).first() is not None
-            if forgets:
-                _take_turn(connection, site)
             row = {"digest": policy[0], "toml": policy[1], "created_at": self._now()}
-            _insert_new(connection, policies, row, ("digest",))
-            # Everyone locks first comments, then posts, each in the same order, so that two batches wait for each
-            # other instead of dying together.
-            for comment_id in sorted({item.comment.id for item in judged if item.comment.id is not None}):
-                self._claim(connection, site, comment_id)
+            insert_new(connection, policies, row, ("digest",))
             for index in _order_by_post([item.comment for item in judged]):
                 results[index] = self._record_one(connection, site, judged[index])
         if forgets:
@@ -189,15 +210,15 @@ class Store:
         return [results[index] for index in range(len(judged))]
 
     def _claim(self, connection: Connection, site: Site, comment_id: str | None) -> Row[Any]:
-        """The locked row of a comment, made if there is none; a new one has version 0 until it has a decision."""
+        """The row of a comment, made if there is none; a new one has version 0 until it has a decision."""
         now = self._now()
         row: dict[str, Any] = {"site_id": site.row, "external_id": comment_id, "status": "held", "version": 0}
-        made = _insert_new(
+        made = insert_new(
             connection, comments, row | {"created_at": now, "updated_at": now}, ("site_id", "external_id")
         )
         is_it = (comments.c.site_id == site.row) & (comments.c.external_id == comment_id)
         query = select(comments).where(is_it if made is None else comments.c.id == made)
-        return connection.execute(query.with_for_update()).one()
+        return connection.execute(query).one()
 
     def _record_one(self, connection: Connection, site: Site, judged: Judged) -> Stored | CommentErased:
         comment, now = judged.comment, self._now()
@@ -213,25 +234,42 @@ class Store:
             if comment.do_not_store and comment.id is not None:
                 # By its digests the decision that stands is found again.
                 kept = present.version if is_seen else 0
-                _empty_versions(connection, site, present, comment.id, keep_digests_of=kept)
+                empty_versions(connection, [comment_row], keep_digests_of=kept)
+                erase_copies(connection, site, [comment.id])
+                close_entries(connection, [comment_row], now)
             if is_seen:
                 return replace(stored, seen=True)
         post = None if comment.do_not_store else comment.post
         post_row, post_version = self._keep_post(connection, site, post) if post else (None, None)
         row = write_comment(judged) | {"comment_id": comment_row, "number": number, "created_at": now}
-        version_row = _insert(
+        version_row = insert_row(
             connection, comment_versions, row | {"post_id": post_row, "post_version_id": post_version}
         )
         # The first answer shows what later ones read from the row: scores of six digits.
         scores = Scores.from_dict(judged.decision.scores.to_dict()) if judged.decision.scores else None
         decision = replace(judged.decision, scores=scores, decision_id=f"d_{secrets.token_urlsafe(16)}")
         row = write_decision(judged, decision) | {"comment_version_id": version_row, "created_at": now}
-        decision_row = _insert(connection, decisions, row)
+        decision_row = insert_row(connection, decisions, row)
         author = None if comment.do_not_store or comment.author is None else comment.author.id
         current = {"version": number, "post_id": post_row, "author_id": author}
         connection.execute(update(comments).where(comments.c.id == comment_row).values(current))
         status = STATUS_AFTER[decision.action]
-        self._set_status(connection, comment_row, old, status, who=MODEL, decision=decision_row)
+        set_status(connection, site, comment_row, old, status, who=MODEL, now=now, decision=decision_row)
+        bands = () if comment.do_not_store else judged.bands
+        join_campaign(connection, site, comment_row, version_row, bands, now)
+        if judged.draw is not None and not comment.do_not_store:
+            draw = asdict(judged.draw) | {"decision_id": decision_row, "at": now}
+            connection.execute(insert(audit_draws).values(draw))
+        put_entry(
+            connection,
+            comment_row,
+            judged.whys,
+            judged.priority,
+            keep=OUTLIVES_EDIT,
+            status=status,
+            now=now,
+            is_edit=True,
+        )
         return Stored(comment.id, site.url, status, judged.sent_digest, decision, now)
 
     def _keep_post(self, connection: Connection, site: Site, post: Post) -> tuple[int | None, int | None]:
@@ -239,13 +277,13 @@ class Store:
         post_row = version = None
         if has_content(post):
             row = write_post(post) | {"site_id": site.row, "created_at": self._now()}
-            version = _insert_new(connection, post_versions, row, ("site_id", "digest"))
+            version = insert_new(connection, post_versions, row, ("site_id", "digest"))
             if version is None:
                 same = (post_versions.c.site_id == site.row) & (post_versions.c.digest == row["digest"])
                 version = connection.execute(select(post_versions.c.id).where(same)).scalar_one()
         if post.id is not None:
             row = {"site_id": site.row, "external_id": post.id, "version_id": version, "created_at": self._now()}
-            post_row = _insert_new(connection, posts, row, ("site_id", "external_id"))
+            post_row = insert_new(connection, posts, row, ("site_id", "external_id"))
             if post_row is None:
                 same = (posts.c.site_id == site.row) & (posts.c.external_id == post.id)
                 present = connection.execute(select(posts.c.id, posts.c.version_id).where(same)).one()
@@ -253,41 +291,6 @@ class Store:
                 if version is not None and version != present.version_id:
                     connection.execute(update(posts).where(posts.c.id == post_row).values(version_id=version))
         return post_row, version
-
-    def erase_comment(self, site: Site, comment_id: str, who: str) -> None:
-        """Empty a comment of text, author and context in every version, wherever it was copied. Twice is no error.
-
-        What stays: its id, its statuses, and its decisions without digests and facts. Raises ``NotFound``.
-        """
-        is_it = (comments.c.site_id == site.row) & (comments.c.external_id == comment_id)
-        with connections.writing(self._engine) as connection:
-            _take_turn(connection, site)
-            row = connection.execute(select(comments).where(is_it).with_for_update()).first()
-            if row is None:
-                raise NotFound("this site has no such comment")
-            _empty_versions(connection, site, row, comment_id)
-            self._set_status(connection, row.id, row.status, "erased", who=who)
-        connections.empty_journal(self._engine)
-
-    def _set_status(
-        self,
-        connection: Connection,
-        comment_row: int,
-        old: Status | None,
-        new: Status,
-        *,
-        who: str,
-        decision: int | None = None,
-    ) -> None:
-        """The one writer of a status. Does nothing if nothing changes; otherwise writes a log row too."""
-        if old == new:
-            return
-        if new not in MOVES[old]:
-            raise ValueError(f"a comment cannot move from {old} to {new}")
-        now = self._now()
-        connection.execute(update(comments).where(comments.c.id == comment_row).values(status=new, updated_at=now))
-        row = {"comment_id": comment_row, "old": old, "new": new, "who": who, "decision_id": decision, "at": now}
-        connection.execute(insert(status_log).values(row))
 
 
 def _order_by_post(batch: Sequence[Comment]) -> list[int]:
@@ -298,53 +301,3 @@ def _order_by_post(batch: Sequence[Comment]) -> list[int]:
         key = (comment.post.id if comment.post else None) or "", comment.id or ""
         keys.append(key if comment.id is None else first.setdefault(comment.id, key))
     return sorted(range(len(batch)), key=keys.__getitem__)
-
-
-def _take_turn(connection: Connection, site: Site) -> None:
-    """One erasure of a site at a time: each also writes into the rows of others' neighbours."""
-    connection.execute(select(sites.c.id).where(sites.c.id == site.row).with_for_update(key_share=True))
-
-
-def _insert(connection: Connection, table: Table, row: dict[str, Any]) -> int:
-    (key,) = table.primary_key.columns
-    row_id: int = connection.execute(insert(table).values(row).returning(key)).scalar_one()
-    return row_id
-
-
-def _insert_new(connection: Connection, table: Table, row: dict[str, Any], unique: tuple[str, ...]) -> int | None:
-    """The new row's key, or ``None`` when a row with the same ``unique`` columns is there already."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    (key,) = table.primary_key.columns
-    query = dialect.insert(table).values(row).on_conflict_do_nothing(index_elements=unique).returning(key)
-    row_id: int | None = connection.execute(query).scalar()
-    return row_id
-
-
-def _empty_versions(
-    connection: Connection, site: Site, comment: Row[Any], comment_id: str, *, keep_digests_of: int = 0
-) -> None:
-    """Empty all versions of a comment (a row of ``comments``) and its copies beside others.
-
-    The version numbered ``keep_digests_of`` keeps its digests, to be recognised by.
-    """
-    of_it = comment_versions.c.comment_id == comment.id
-    connection.execute(update(comment_versions).where(of_it).values(ERASED))
-    guessable = of_it & (comment_versions.c.number != keep_digests_of)
-    connection.execute(update(comment_versions).where(guessable).values(NO_DIGESTS))
-    connection.execute(update(comment_versions).where(of_it, ~guessable).values(do_not_store=True))
-    versions = select(comment_versions.c.id).where(of_it)
-    connection.execute(update(decisions).where(decisions.c.comment_version_id.in_(versions)).values(facts={}))
-    connection.execute(update(comments).where(comments.c.id == comment.id).values(author_id=None, post_id=None))
-    _erase_copies(connection, site, comment_id)
-
-
-def _erase_copies(connection: Connection, site: Site, comment_id: str) -> None:
-    """Remove a comment's text from where the site sent it along as a neighbour of others."""
-    of_site = comment_versions.c.comment_id.in_(select(comments.c.id).where(comments.c.site_id == site.row))
-    as_parent = update(comment_versions).where(of_site, comment_versions.c.parent_id == comment_id)
-    connection.execute(as_parent.values(parent_text=None))
-    mentions = cast(comment_versions.c.thread, Text).contains(json.dumps(comment_id), autoescape=True)
-    threads = select(comment_versions.c.id, comment_versions.c.thread).where(of_site, mentions)
-    for row in connection.execute(threads).all():
-        thread = [{"id": item["id"], "text": None} if item["id"] == comment_id else item for item in row.thread]
-        connection.execute(update(comment_versions).where(comment_versions.c.id == row.id).values(thread=thread))

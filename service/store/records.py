@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from moderation.comment import Comment, Decision, Neighbour, Post
-from service.statuses import Status
+from moderation.comment import Action, Comment, Decision, Neighbour, Post
+from moderation.errors import InvalidComment
+from service.statuses import Outcome, Role, Status, VerdictAction, WhyName
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,53 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the store knows around a comment. ``author_published`` is ``None`` without an author id."""
+    """What the store knows around a comment. ``author_published`` is ``None`` without an author id.
+
+    ``campaign_size`` counts other comments of the site that are nearly identical and came in lately.
+    """
 
     post: Post | None = None
     parent: Known | None = None
     thread: tuple[Known, ...] = ()
     author_published: int | None = None
+    campaign_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """One reason for which a comment is in the queue.
+
+    ``detail`` is the policy's reason (``held``, ``near_line``) or the audited action (``audit``), ``value`` the score,
+    the share or the number of reports, ``text`` a sentence for a moderator.
+    """
+
+    name: WhyName
+    detail: str | None
+    value: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Priority:
+    """What the queue is sorted by. ``category`` is the one with the most expected harm, with its ``score`` (0 to 1).
+
+    ``harm`` is expected harm (0 to 5), ``teaching`` how much a verdict would teach the model (0 to 1).
+    """
+
+    category: str | None
+    score: float
+    harm: float
+    teaching: float
+
+
+@dataclass(frozen=True, slots=True)
+class AuditDraw:
+    """A decision that chance has picked for a look: from which share (0 to 1), by which seed (hex)."""
+
+    action: Action
+    share: float
+    seed: str
+    inclusion_probability: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +103,8 @@ class Judged:
     """A comment with its decision, ready to be kept.
 
     ``comment`` is what was judged, ``sent_digest`` the digest of what was sent. ``known`` are the neighbours in it that
-    the store filled in: they are kept as references, so that erasing one erases it everywhere.
+    the store filled in: they are kept as references, so that erasing one erases it everywhere. ``whys`` say why a
+    person is to look at it (none: nobody needs to), ``bands`` are the hashes by which near-duplicates are found.
     """
 
     comment: Comment
@@ -70,6 +113,10 @@ class Judged:
     decision: Decision
     facts: Mapping[str, Any]
     known: tuple[Known, ...] = ()
+    bands: tuple[int, ...] = ()
+    whys: tuple[Why, ...] = ()
+    priority: Priority = Priority(None, 1.0, 0.0, 1.0)
+    draw: AuditDraw | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +140,160 @@ class StatusChange:
     new: Status
     who: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row of the status log as a site that polls sees it; ``cursor`` is its place in the order of commits."""
+
+    cursor: int
+    comment: str | None
+    decision_id: str | None
+    verdict_id: str | None
+    change: StatusChange
+
+
+@dataclass(frozen=True, slots=True)
+class Moderator:
+    """A person who moderates, with a role per site (by the site's URL)."""
+
+    row: int
+    name: str
+    disabled: bool
+    roles: Mapping[str, Role]
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Who gives a verdict: a name, the row where it is a moderator of ours, and through what (``source``)."""
+
+    name: str
+    source: str
+    moderator: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is said about a text: approve, or reject with categories. ``score_shown`` is ``None`` where unknown."""
+
+    action: VerdictAction
+    categories: tuple[str, ...] = ()
+    note: str | None = None
+    score_shown: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a verdict is about: a comment by the site's id, or a queue entry by its row, and the digest that was read.
+
+    With ``entry`` the verdict is the answer to that queue entry: it is refused where another moderator holds the entry
+    or it has been decided. Without, it is anybody's word about the comment and counts in any case.
+    """
+
+    digest: str
+    comment: str | None = None
+    entry: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A stored verdict. ``together`` is shared by verdicts given in one go; ``seen`` says that it was there before."""
+
+    id: str
+    together: str
+    comment: str | None
+    digest: str
+    action: VerdictAction
+    categories: tuple[str, ...]
+    note: str | None
+    moderator: str
+    source: str
+    score_shown: bool | None
+    inclusion_probability: float | None
+    status: Status
+    at: datetime
+    undone_at: datetime | None
+    undone_by: str | None
+    seen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Appeal:
+    """An author's wish for another look at one version of a comment; ``outcome`` is ``None`` until it is answered."""
+
+    id: str
+    comment: str | None
+    at: datetime
+    outcome: Outcome | None
+    seen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueueEntry:
+    """A row of the queue: a comment that waits, or the first of ``campaign_count`` near-duplicates that do."""
+
+    row: int
+    stored: Stored
+    text: str
+    kind: str
+    lang: str | None
+    url: str | None
+    author_id: str | None
+    author_name: str | None
+    author_url: str | None
+    post_id: str | None
+    post_title: str | None
+    whys: tuple[Why, ...]
+    priority: Priority
+    urgency: float
+    reports: int
+    campaign_count: int
+    opened_at: datetime
+    claimed_by: str | None
+    claimed_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePage:
+    """Entries in order; ``cursor`` continues after the last one and is ``None`` where there are no more."""
+
+    entries: tuple[QueueEntry, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFilter:
+    """Which entries are wanted; what is ``None`` is not asked. ``since`` and ``until`` bound when they were opened.
+
+    ``reason`` is why an entry is here: a ``Why.name``, or the policy's reason in ``Why.detail``. ``text`` is looked for
+    anywhere in the comment, whatever the capitals or compatibility forms.
+    """
+
+    post: str | None = None
+    category: str | None = None
+    reason: str | None = None
+    author: str | None = None
+    lang: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """A line of the audit log: who did what, when, on which site."""
+
+    at: datetime
+    site: str | None
+    who: str
+    event: str
+    details: Mapping[str, Any]
+
+
+def may_be_id(text: str) -> bool:
+    """Whether a comment can have that id at all. Databases choke on some that cannot, such as one with a NUL."""
+    try:
+        Neighbour(id=text)
+    except InvalidComment:
+        return False
+    return True

@@ -1,7 +1,8 @@
 """The tables, the same on SQLite and PostgreSQL. There is no column for an e-mail or an IP address, on purpose.
 
 Rows are only ever added, except for what is marked *moves*: a comment's status and current version, a post's current
-version, a key's revocation, and erasure, which empties text and author and keeps the row.
+version, a key's revocation, a queue entry (which is where a comment waits now, not what happened to it), and erasure,
+which empties text and author and keeps the row.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -26,6 +28,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
 # Named constraints, because a later migration can only change what has a name.
@@ -68,12 +71,18 @@ def _row_id() -> Column[int]:
     return Column("id", _ROW_ID, primary_key=True)
 
 
-def _to(target: str, name: str, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, ForeignKey(target), nullable=nullable)
+def _to(target: str, name: str, *, nullable: bool = False, ondelete: str | None = None) -> Column[Any]:
+    return Column(name, ForeignKey(target, ondelete=ondelete), nullable=nullable)
 
 
 def _moment(name: str, *, nullable: bool = False) -> Column[datetime]:
     return Column(name, Utc(), nullable=nullable)
+
+
+def _open_only(*columns: str) -> Index:
+    """An index over what waits, which stays small however much has been decided."""
+    where = text("closed_at IS NULL")
+    return Index(None, *columns, sqlite_where=where, postgresql_where=where)
 
 
 policies = Table(
@@ -137,7 +146,7 @@ comments = Table(
     _row_id(),
     _to("sites.id", "site_id"),
     Column("external_id", Text),
-    Column("status", String(16), nullable=False),  # (moves; only through Store._set_status)
+    Column("status", String(16), nullable=False),  # (moves; only through writing.set_status)
     Column("version", Integer, nullable=False),  # comment_versions.number of the current one (moves)
     # Copied from the current version, so that a thread and an author's history are one index away. (move)
     _to("posts.id", "post_id", nullable=True),
@@ -181,6 +190,7 @@ comment_versions = Table(
     UniqueConstraint("comment_id", "number"),
     Index(None, "text_hash"),
     Index(None, "post_id"),
+    Index(None, "author_id"),
 )
 
 decisions = Table(
@@ -202,16 +212,198 @@ decisions = Table(
     Index(None, "comment_version_id"),
 )
 
-# Who set which status and when. ``who`` is a copied name, so that it outlives an account.
+# People who moderate. Their names are copied into what they did, so that deleting one leaves that as it was.
+moderators = Table(
+    "moderators",
+    metadata,
+    _row_id(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("password_hash", Text),  # (moves)
+    Column("sign_in_hash", _DIGEST),  # SHA-256 of a token that works once, to set a first password (moves)
+    _moment("sign_in_until", nullable=True),  # (moves)
+    _moment("created_at"),
+    _moment("disabled_at", nullable=True),  # (moves)
+)
+
+roles = Table(
+    "roles",
+    metadata,
+    _row_id(),
+    _to("moderators.id", "moderator_id", ondelete="CASCADE"),
+    _to("sites.id", "site_id"),
+    Column("role", String(16), nullable=False),  # (moves)
+    UniqueConstraint("moderator_id", "site_id"),
+    CheckConstraint("role IN ('viewer', 'moderator', 'maintainer')", name="role"),
+)
+
+# A comment that waits for a person, or did: one row per comment, opened again when it has to be looked at again.
+# What is sorted and filtered by is copied here, so that a page of the queue is one index away. (all of it moves)
+queue_entries = Table(
+    "queue_entries",
+    metadata,
+    _row_id(),
+    _to("sites.id", "site_id"),
+    _to("comments.id", "comment_id"),
+    _moment("opened_at"),
+    _moment("closed_at", nullable=True),
+    Column("category", String(32)),  # the one with the most expected harm; empty where there were no scores
+    Column("score", Float, nullable=False),
+    Column("harm", Float, nullable=False),
+    Column("urgency", Float, nullable=False),
+    Column("teaching", Float, nullable=False),
+    Column("reports", Integer, nullable=False),
+    Column("campaign", _ROW_ID),  # near-duplicates share it
+    _to("posts.id", "post_id", nullable=True),
+    Column("author_id", Text),
+    Column("lang", Text),
+    Column("folded_text", Text),  # for searching: capitals and compatibility forms gone
+    _to("moderators.id", "claimed_by", nullable=True, ondelete="SET NULL"),
+    _moment("claimed_until", nullable=True),
+    UniqueConstraint("comment_id"),
+    _open_only("site_id", "urgency", "id"),
+    _open_only("site_id", "opened_at", "id"),
+    _open_only("site_id", "score", "id"),
+    _open_only("site_id", "teaching", "id"),
+    _open_only("campaign", "id"),
+    _open_only("post_id", "id"),
+    _open_only("author_id", "id"),
+)
+
+# Why an entry was opened, as many rows as there are reasons; replaced when it is opened again.
+queue_reasons = Table(
+    "queue_reasons",
+    metadata,
+    _row_id(),
+    _to("queue_entries.id", "entry_id"),
+    Column("name", String(16), nullable=False),
+    Column("detail", String(32)),  # the policy's reason, or the action that was audited
+    Column("value", Float),
+    Column("text", Text, nullable=False),
+    _moment("at"),
+    Index(None, "entry_id"),
+    CheckConstraint("name IN ('held', 'near_line', 'reported', 'appealed', 'audit')", name="name"),
+)
+
+# What a moderator judged. Only the mark that it was undone is ever added, and erasure empties digest and note.
+verdicts = Table(
+    "verdicts",
+    metadata,
+    _row_id(),
+    Column("public_id", String(32), nullable=False, unique=True),
+    Column("together", String(32), nullable=False),  # verdicts given in one go, which one undo takes back
+    _to("sites.id", "site_id"),
+    _to("comments.id", "comment_id"),
+    _to("comment_versions.id", "comment_version_id"),
+    Column("digest", _DIGEST, nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("categories", _JSON, nullable=False),
+    Column("note", Text),
+    _to("moderators.id", "moderator_id", nullable=True, ondelete="SET NULL"),
+    Column("moderator", Text, nullable=False),
+    Column("source", String(32), nullable=False),
+    Column("score_shown", Boolean),
+    Column("inclusion_probability", Float),
+    Column("old", String(16), nullable=False),  # the status before
+    Column("closed_entry", Boolean, nullable=False),
+    _moment("at"),
+    _moment("undone_at", nullable=True),  # (moves)
+    Column("undone_by", Text),  # (moves)
+    CheckConstraint("action IN ('approve', 'reject')", name="action"),
+    Index(None, "comment_id", "id"),
+    Index(None, "together"),
+    Index(None, "site_id", "id"),
+    Index(None, "moderator_id"),
+)
+
+# That a reader reported a comment. Who it was is a keyed hash, which only tells whether it is somebody new.
+reports = Table(
+    "reports",
+    metadata,
+    _row_id(),
+    _to("sites.id", "site_id"),
+    _to("comments.id", "comment_id"),
+    _to("comment_versions.id", "comment_version_id"),
+    Column("reporter", _DIGEST, nullable=False),
+    Column("category", String(32)),
+    _moment("at"),
+    UniqueConstraint("comment_version_id", "reporter"),
+    Index(None, "comment_id"),
+    Index(None, "reporter"),
+)
+
+# That an author asks for another look, once per version.
+appeals = Table(
+    "appeals",
+    metadata,
+    _row_id(),
+    Column("public_id", String(32), nullable=False, unique=True),
+    _to("sites.id", "site_id"),
+    _to("comments.id", "comment_id"),
+    _to("comment_versions.id", "comment_version_id"),
+    Column("text", Text),
+    _moment("at"),
+    Column("outcome", String(16)),  # (moves)
+    _to("verdicts.id", "verdict_id", nullable=True),  # (moves)
+    UniqueConstraint("comment_version_id"),
+    CheckConstraint("outcome IN ('upheld', 'overturned')", name="outcome"),
+    Index(None, "comment_id"),
+)
+
+# Which decisions chance has picked for a look. What the seed says can be computed again.
+audit_draws = Table(
+    "audit_draws",
+    metadata,
+    _row_id(),
+    _to("decisions.id", "decision_id"),
+    Column("action", String(16), nullable=False),
+    Column("share", Float, nullable=False),
+    Column("seed", String(32), nullable=False),
+    Column("inclusion_probability", Float, nullable=False),
+    _moment("at"),
+    UniqueConstraint("decision_id"),
+)
+
+# By which near-duplicates of a text are found: some keyed hashes per comment, of which two near-duplicates share one.
+near_hashes = Table(
+    "near_hashes",
+    metadata,
+    _row_id(),
+    _to("sites.id", "site_id"),
+    _to("comments.id", "comment_id"),
+    Column("band", BigInteger, nullable=False),
+    Column("campaign", _ROW_ID, nullable=False),
+    _moment("at"),
+    Index(None, "site_id", "band", "at"),
+    Index(None, "comment_id"),
+)
+
+# Who set which status and when. ``who`` is a copied name, so that it outlives an account. Within a site, row ids are in
+# the order of commits: whoever writes here holds the site's turn.
 status_log = Table(
     "status_log",
     metadata,
     _row_id(),
+    _to("sites.id", "site_id"),
     _to("comments.id", "comment_id"),
     Column("old", String(16)),
     Column("new", String(16), nullable=False),
     Column("who", Text, nullable=False),
     _to("decisions.id", "decision_id", nullable=True),
+    _to("verdicts.id", "verdict_id", nullable=True),
     _moment("at"),
     Index(None, "comment_id"),
+    Index(None, "site_id", "id"),
+)
+
+# What people did, beside statuses: verdicts, undoings, reports, appeals, erasures, moderators. No text of comments.
+audit_log = Table(
+    "audit_log",
+    metadata,
+    _row_id(),
+    _moment("at"),
+    _to("sites.id", "site_id", nullable=True),
+    Column("who", Text, nullable=False),
+    Column("event", String(32), nullable=False),
+    Column("details", _JSON, nullable=False),
+    Index(None, "site_id", "id"),
 )

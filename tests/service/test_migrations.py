@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Connection, create_engine, func, inspect, select, text
+from sqlalchemy import Connection, MetaData, create_engine, func, insert, inspect, select, text
 
+from moderation.categories import CODES
 from moderation.comment import Author, Comment, Decision, Neighbour, Post
 from service.errors import StoreUnavailable
-from service.store import Judged, Store
+from service.priority import measure
+from service.store import AuditDraw, Judge, Judged, Judgement, Priority, QueueFilter, Store, Target, Why
 from service.store import engine as connections
 from service.store.tables import metadata
 
@@ -23,13 +29,25 @@ def fill(store: Store) -> None:
     for n in range(3):
         comment = Comment(f"text {n}", id=f"c{n}", author=Author("a"), post=Post("p", "Title"), parent=Neighbour("c0"))
         decision = Decision("hold", None, (), comment.digest(), None, "d" * 64, None)
-        store.record(site, [Judged(comment, comment.digest(), "h", decision, {})], ("d" * 64, "# toml"))
+        held = Why("held", "spam", 0.5, "Held.")
+        draw = AuditDraw("publish", 0.01, "seed", 0.01)
+        row = Judged(comment, comment.digest(), "h", decision, {}, bands=(n,), whys=(held,), draw=draw)
+        store.record(site, [row], ("d" * 64, "# toml"))
+    ada = store.people.add("Ada", site, "moderator", who="operator")
+    judge, judgement = Judge("Ada", "review", ada.row), Judgement("reject", ("spam",))
+    store.verdicts.decide(site, judge, judgement, [Target(comment.digest(), comment="c2")])
+    store.readers.report(site, "c2", "r" * 64, None, reopen_at=3, measure=measure)
+    store.readers.appeal(site, "c2", "Why?", measure=lambda _: Priority(None, 1.0, 1.0, 1.0))
 
 
-def count_rows(connection: Connection) -> dict[str, int]:
+def count_rows(connection: Connection, *, reflected: bool = False) -> dict[str, int]:
+    tables = metadata
+    if reflected:
+        tables = MetaData()
+        tables.reflect(connection)
     return {
         table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-        for table in metadata.sorted_tables
+        for table in tables.sorted_tables
     }
 
 
@@ -64,6 +82,75 @@ def test_migrating_again_changes_nothing(store, database_url):
     assert all(before.values())
 
 
+def fill_first_tables(connection: Connection) -> None:
+    """Rows of every table of the first version: one comment per status, an edited one, one without its text."""
+    tables = MetaData()
+    tables.reflect(connection)
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=None if connection.dialect.name == "sqlite" else UTC)
+
+    def add(table: str, **row) -> None:
+        connection.execute(insert(tables.tables[table]).values(row))
+
+    add("policies", digest="d", toml="# toml", created_at=at)
+    add("sites", url="https://blog.example", created_at=at)
+    add("api_keys", site_id=1, prefix="aaaaaaaa", hash="0", created_at=at)
+    add("post_versions", site_id=1, digest="d", title="Title", tags=[], created_at=at)
+    add("posts", site_id=1, external_id="p1", version_id=1, created_at=at)
+    scores = dict.fromkeys(CODES, 0.05) | {"spam": 0.75, "off_topic": None}
+    reasons = [{"name": "spam", "value": 0.75, "limit": 0.5, "fired": True, "text": "Spam: over the line."}]
+    unscored = [{"name": "model_unavailable", "value": True, "limit": None, "fired": True, "text": "No model."}]
+    for n, status in enumerate(["published", "held", "rejected", "erased", "held", "held"], 1):
+        place = {"post_id": 1, "author_id": "ann"} if n == 2 else {}
+        add("comments", site_id=1, external_id=f"c{n}", status=status, version=1, created_at=at, updated_at=at, **place)
+        text = None if n == 5 else f"Ｗide TEXT {n}"
+        said = {"digest": f"{n}", "sent_digest": f"{n}", "kind": "comment", "do_not_store": n == 5, "lang": "en"}
+        add("comment_versions", comment_id=n, number=1, text=text, created_at=at, **said)
+        why = {"scores": None, "reasons": unscored} if n == 6 else {"scores": scores, "reasons": reasons}
+        judged = {"action": "hold", "policy_digest": "d", "facts": {}, "public_id": f"d_{n}", "created_at": at}
+        add("decisions", comment_version_id=n, **why, **judged)
+        add("status_log", comment_id=n, new=status, who="model", decision_id=n, at=at)
+
+
+def test_a_filled_database_of_the_first_version_is_brought_up_to_date(database_url, monkeypatch):
+    """Nothing is lost, every status change knows its site, and what is held waits in the queue."""
+    store = Store(database_url)
+    with monkeypatch.context() as patched:
+        patched.setattr(connections, "_upgrade", partial(upgrade_to, "0001"))
+        store.migrate()
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        fill_first_tables(connection)
+        before = count_rows(connection, reflected=True)
+        del before["alembic_version"]
+    store.migrate()
+    with engine.connect() as connection:
+        after = count_rows(connection)
+    engine.dispose()
+    site = store.sites()[0]
+    entries = store.queue.page([site], sort="age").entries
+
+    assert before == {table: after[table] for table in before}
+    assert [change.comment for change in store.logs.changes(site)] == [f"c{n}" for n in range(1, 7)]
+    assert [entry.stored.id for entry in entries] == ["c2", "c6"]
+    assert [[(why.name, why.detail) for why in entry.whys] for entry in entries] == [
+        [("held", "spam")],
+        [("held", "model_unavailable")],
+    ]
+    assert [entry.priority.category for entry in entries] == ["spam", None]
+    assert (entries[0].post_id, entries[0].author_id, entries[0].lang) == (None, None, "en")
+    assert [entry.stored.id for entry in store.queue.page([site], QueueFilter(text="wide text 2")).entries] == ["c2"]
+    assert [entry.stored.id for entry in store.queue.page([site], QueueFilter(post="p1", author="ann")).entries] == [
+        "c2"
+    ]
+    assert entries[0].opened_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    store.close()
+
+
+def upgrade_to(revision: str, connection: Connection, config: Config) -> None:
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
 def test_rebuilding_a_table_loses_no_rows_that_refer_to_it(store, database_url, monkeypatch):
     """A later migration that changes `comments` or `sites` must not take decisions and versions with it."""
     fill(store)
@@ -73,7 +160,7 @@ def test_rebuilding_a_table_loses_no_rows_that_refer_to_it(store, database_url, 
 
     def rebuild(connection: Connection, _config: object) -> None:
         operations = Operations(MigrationContext.configure(connection, opts={"target_metadata": metadata}))
-        for table in ("sites", "comments", "comment_versions"):
+        for table in ("sites", "comments", "comment_versions", "moderators"):
             with operations.batch_alter_table(table, recreate="auto") as batch:
                 batch.alter_column("created_at", nullable=True)
                 batch.alter_column("created_at", nullable=False)

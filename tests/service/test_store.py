@@ -184,7 +184,7 @@ class TestRecord:
         record(store, site, comment)
         record(store, site, Comment("x", id="c2", site=site.url, post=Post("p1", "Second title")))
         if is_erased:
-            store.erase_comment(site, "c1", who="site")
+            store.erasure.erase_comment(site, "c1", who="site")
         result = record(store, site, replace(comment, text=text))
 
         assert isinstance(result, CommentErased) if is_erased else result.seen
@@ -333,7 +333,7 @@ class TestErase:
         sent = Neighbour("c1", "More of Secret words")
         record(store, site, full_comment(id="c10", author=None, thread=(sent,), parent=sent))
         before = dump(database_url)
-        store.erase_comment(site, "c1", who="site")
+        store.erasure.erase_comment(site, "c1", who="site")
         store.close()
         left = dump(database_url)
 
@@ -352,7 +352,7 @@ class TestErase:
             text="Yes", kind="secret-kind", lang="secret-language", parent=Neighbour("secret-parent")
         )
         stored = record(store, site, comment, sent=full_comment(text="Yes."))
-        store.erase_comment(site, "c1", who="site")
+        store.erasure.erase_comment(site, "c1", who="site")
         left = dump(database_url)
 
         words = (
@@ -398,7 +398,7 @@ class TestErase:
                 raise sqlite3.OperationalError("database table is locked")
 
         monkeypatch.setattr(_ConnectionFairy, "driver_connection", Failing())
-        store.erase_comment(site, "c1", who="site")
+        store.erasure.erase_comment(site, "c1", who="site")
         monkeypatch.undo()
 
         assert store.find_comments(site, ["c1"])["c1"].status == "erased"
@@ -411,24 +411,24 @@ class TestErase:
         stored = record(store, site, reply, known=[context.parent])
 
         assert reply == store.judged_comment(stored.decision.decision_id)[0]
-        store.erase_comment(site, "c1", who="site")
+        store.erasure.erase_comment(site, "c1", who="site")
         assert store.judged_comment(stored.decision.decision_id) is None
 
     def test_twice_is_no_error_and_unknown_is_not_found(self, store, site):
         record(store, site, full_comment())
-        store.erase_comment(site, "c1", who="site")
-        store.erase_comment(site, "c1", who="site")
+        store.erasure.erase_comment(site, "c1", who="site")
+        store.erasure.erase_comment(site, "c1", who="site")
 
         assert len(store.status_changes(site, "c1")) == 2
         with pytest.raises(NotFound):
-            store.erase_comment(site, "nothing", who="site")
+            store.erasure.erase_comment(site, "nothing", who="site")
 
     def test_writers_that_read_first_wait_for_each_other(self, store, site):
         """A SQLite transaction that begins as a read fails at its first write instead of waiting."""
         for n in range(24):
             record(store, site, full_comment(id=f"c{n}"))
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda n: store.erase_comment(site, f"c{n}", who="site"), range(24)))
+            list(pool.map(lambda n: store.erasure.erase_comment(site, f"c{n}", who="site"), range(24)))
 
         assert {"erased"} == {
             stored.status for stored in store.find_comments(site, [f"c{n}" for n in range(24)]).values()
@@ -436,7 +436,7 @@ class TestErase:
 
     def test_erased_stays_erased(self, store, site):
         record(store, site, full_comment())
-        store.erase_comment(site, "c1", who="site")
+        store.erasure.erase_comment(site, "c1", who="site")
 
         assert isinstance(record(store, site, full_comment()), CommentErased)
         assert isinstance(record(store, site, full_comment(text="New")), CommentErased)

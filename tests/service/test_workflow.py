@@ -10,6 +10,7 @@ import pytest
 
 from moderation.comment import Author, Comment, Neighbour, Post
 from service.errors import CommentErased, NotFound
+from service.hashes import Hashes
 from service.live_model import LiveModel
 from service.metrics import Metrics
 from service.statuses import MOVES, STATUS_AFTER
@@ -30,7 +31,7 @@ def metrics():
 
 @pytest.fixture
 def workflow(store, live_model, metrics):
-    return Workflow(store, live_model, metrics, text_key=b"k" * 32)
+    return Workflow(store, live_model, metrics, hashes=Hashes(b"k" * 32))
 
 
 @pytest.fixture
@@ -125,6 +126,49 @@ class TestSubmit:
         assert len(workflow.status_changes(site, "c1")) == 1
 
 
+class TestReview:
+    def test_what_is_held_waits_before_the_answer_is_sent(self, workflow, store, site):
+        workflow.submit(site, Comment(LINK, id="c1"))
+        workflow.submit(site, Comment("Fine", id="c2"))
+        (entry,) = store.queue.page([site]).entries
+
+        assert (entry.stored.id, entry.priority.category) == ("c1", "spam")
+        assert [(why.name, why.detail) for why in entry.whys] == [("held", "spam")]
+
+    def test_chance_picks_by_the_shares_of_the_policy(self, store, live_model, metrics, site, plain_home):
+        (plain_home / "policy.toml").write_text(
+            "[hostile]\nhold = 0.5\n[audit]\npublish = 1\nreject = 0\n[rules]\n"
+            'blocked_words = ["forbidden"]\nblocked_words_action = "reject"\n'
+        )
+        for _ in range(2):  # a change counts at its second look
+            live_model._next_check = 0.0
+            live_model.current()
+        workflow = Workflow(store, live_model, metrics, hashes=Hashes(b"k" * 32), make_seed=lambda: "seed")
+        workflow.submit(site, Comment("Fine", id="c1"))
+        workflow.submit(site, Comment("forbidden", id="c2"))
+        workflow.submit(site, Comment("Fine too", id="c3", do_not_store=True))
+
+        assert [[(why.name, why.value) for why in entry.whys] for entry in store.queue.page([site]).entries] == [
+            [("audit", 1.0)]
+        ]
+
+    def test_near_duplicates_lately_are_a_fact_also_within_a_batch(self, workflow, store, site):
+        text = "I earn a lot of money since I met Mrs. Smith, write to her today, number "
+        alone = [workflow.submit(site, Comment(f"{text}{n}", id=f"c{n}")) for n in range(2)]
+        batch = [Comment(f"{text}{n}", id=f"c{n}") for n in range(2, 5)]
+        together = workflow.submit_many(site, [*batch, Comment("Something quite different, about bread")])
+        edited = workflow.submit(site, Comment(f"{text}0!", id="c0"))
+        facts = [store.judged_comment(stored.decision.decision_id)[1] for stored in [*alone, *together, edited]]
+
+        assert [each["campaign_size"] for each in facts] == [0, 1, 2, 3, 4, 0, 4]
+
+    def test_what_is_sent_again_does_not_wait_twice(self, workflow, store, site):
+        for _ in range(2):
+            workflow.submit(site, Comment(LINK, id="c1"))
+
+        assert store.queue.count([site]) == 1
+
+
 class TestFaults:
     def test_a_model_that_raises_holds_the_comment_and_only_that_one(self, workflow, live_model, site, caplog):
         live = live_model._live
@@ -193,10 +237,3 @@ class TestReplay:
         stored = workflow.submit(site, Comment("x", id="c1", do_not_store=True))
         with pytest.raises(NotFound, match="not kept"):
             workflow.replay(site, stored.decision.decision_id)
-
-
-def test_a_texts_hash_is_keyed_and_sees_through_disguise(store, live_model, metrics):
-    one, other = (Workflow(store, live_model, metrics, text_key=key) for key in (b"a" * 32, b"b" * 32))
-
-    assert one.hash_text("fr\u200bee money") == one.hash_text("free money")
-    assert one.hash_text("free money") != other.hash_text("free money")

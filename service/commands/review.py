@@ -1,0 +1,113 @@
+"""``moderation add-moderator``, ``export`` and ``forget``: who moderates, what people did, and what is kept of it."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.commands.places import HomeOption, open_home
+from service.errors import InvalidSettings, NotFound
+from service.settings import Settings
+
+if TYPE_CHECKING:  # SQLAlchemy would slow --help down
+    from service.store import LogEntry
+
+
+class RoleName(StrEnum):
+    """What somebody may do on a site: look; also decide; also change policy, keys and moderators."""
+
+    VIEWER = "viewer"
+    MODERATOR = "moderator"
+    MAINTAINER = "maintainer"
+
+
+def add_moderator(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name that stands beside their verdicts.")],
+    site: Annotated[str, typer.Option("--site", help="The site's address, such as https://blog.example.org.")],
+    role: Annotated[
+        RoleName, typer.Option("--role", help="viewer looks, moderator decides, maintainer also changes settings.")
+    ] = RoleName.MODERATOR,
+    home: HomeOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
+) -> None:
+    """Give somebody a role on a site, and a token with which they sign in once.
+
+    They are made if they are new. Run again, it changes the role and makes a new token; an earlier one ends.
+    """
+    from service.auth import make_sign_in_token, site_url
+
+    name, url = name.strip(), site_url(site)
+    if not name or len(name) > 200 or not name.isprintable():
+        raise InvalidSettings("a moderator's name has 1 to 200 visible characters")
+    with open_home(Settings.load(home=home)) as store:
+        found = next((each for each in store.sites() if each.url == url), None)
+        if found is None:
+            raise NotFound(f"there is no site {url}; 'moderation add-site {url}' makes it")
+        moderator = store.people.add(name, found, role.value, who="operator")
+        token, until = make_sign_in_token(store, moderator)
+    if as_json:
+        given = {"moderator": name, "site": url, "role": role.value, "token": token, "until": until.isoformat()}
+        typer.echo(json.dumps(given))
+        return
+    typer.echo(f"Moderator: {name}, {role.value} of {url}")
+    typer.echo(f"Token:     {token}")
+    typer.echo(f"It works once, until {until:%Y-%m-%d %H:%M} UTC. It is not shown again.", err=True)
+
+
+def export(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write; - is standard output.", show_default=False)
+    ] = Path("-"),
+    home: HomeOption = None,
+) -> None:
+    """Write the audit log as JSON Lines: every status change and everything that people did, oldest first.
+
+    It names moderators and ids of comments, and holds no text of a comment.
+    """
+    with open_home(Settings.load(home=home)) as store:
+        lines = heapq.merge(store.logs.statuses(), store.logs.audit(), key=lambda entry: entry.at)
+        if str(output) == "-":
+            for entry in lines:
+                sys.stdout.write(_write_line(entry))
+            return
+        # Aside first: a file of that name is whole or not there.
+        aside = output.with_name(f".{output.name}.part")
+        with aside.open("w", encoding="utf-8") as file:
+            file.writelines(_write_line(entry) for entry in lines)
+        aside.replace(output)
+
+
+def forget(
+    days: Annotated[
+        int | None,
+        typer.Option("--days", min=1, max=36_500, help="Default: MODERATION_RETENTION_DAYS.", show_default=False),
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Empty the text, the author and the context of comments that were decided long enough ago and do not wait.
+
+    Statuses, decisions and verdicts stay. Let a timer run it once a day.
+    """
+    from service.hashes import Hashes
+    from service.home import prepare_home
+    from service.verdicts import Moderation
+
+    settings = Settings.load(home=home)
+    kept_days = days if days is not None else settings.retention_days
+    if kept_days is None:
+        raise InvalidSettings("say after how many days, with --days or MODERATION_RETENTION_DAYS")
+    with open_home(settings) as store:
+        desk = Moderation(store, Hashes(prepare_home(settings)), reports_to_reopen=settings.reports_to_reopen)
+        forgotten = desk.forget(kept_days)
+    typer.echo(f"Forgotten: {forgotten}")
+
+
+def _write_line(entry: LogEntry) -> str:
+    line = {"at": entry.at.isoformat(), "site": entry.site, "who": entry.who, "event": entry.event, **entry.details}
+    return json.dumps(line, ensure_ascii=False) + "\n"

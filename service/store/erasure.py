@@ -1,0 +1,154 @@
+"""Forgetting: what was written, by whom, in what context; by comment, by author, and by age."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, Text, and_, cast, delete, exists, or_, select, update
+
+from service.errors import NotFound
+from service.store import engine as connections
+from service.store.campaigns import forget_hashes
+from service.store.queue import close_entries
+from service.store.records import Site
+from service.store.rows import ERASED, NO_DIGESTS
+from service.store.tables import (
+    appeals,
+    comment_versions,
+    comments,
+    decisions,
+    near_hashes,
+    queue_entries,
+    reports,
+    verdicts,
+)
+from service.store.writing import log, set_status, take_turn
+
+_AT_ONCE = 200
+
+
+class Erasure:
+    """The store's forgetting. SQLite's journal is cut after each, so that nothing is left in its files either."""
+
+    def __init__(self, engine: Engine, now: Callable[[], datetime]) -> None:
+        self._engine = engine
+        self._now = now
+
+    def erase_comment(self, site: Site, comment_id: str, who: str) -> None:
+        """Empty a comment of text, author and context in every version, wherever it was copied. Twice is no error.
+
+        What stays: its id, its statuses, its decisions and verdicts without digests, facts and notes. Raises
+        ``NotFound``.
+        """
+        is_it = (comments.c.site_id == site.row) & (comments.c.external_id == comment_id)
+        with connections.writing(self._engine) as connection:
+            take_turn(connection, site)
+            row = connection.execute(select(comments).where(is_it).with_for_update()).first()
+            if row is None:
+                raise NotFound("this site has no such comment")
+            self._erase(connection, site, [row], who)
+            if row.status != "erased":
+                log(connection, site, who, "comment_erased", {"comment": comment_id}, self._now())
+        connections.empty_journal(self._engine)
+
+    def erase_author(self, site: Site, author_id: str, reader: str, who: str) -> int:
+        """Erase every comment of a site that the author wrote, in any version; how many there were.
+
+        ``reader`` is the hash by which the author's own reports are known; they are forgotten too. The log says how
+        many comments it was, and not whose.
+        """
+        wrote = select(comment_versions.c.comment_id).where(comment_versions.c.author_id == author_id)
+        by_author = (comments.c.site_id == site.row) & (comments.c.id.in_(wrote) | (comments.c.author_id == author_id))
+        with connections.writing(self._engine) as connection:
+            take_turn(connection, site)
+            rows = connection.execute(select(comments).where(by_author).order_by(comments.c.id).with_for_update()).all()
+            self._erase(connection, site, rows, who)
+            forgotten = connection.execute(
+                delete(reports).where(reports.c.site_id == site.row, reports.c.reporter == reader)
+            ).rowcount
+            if rows or forgotten:
+                log(connection, site, who, "author_erased", {"comments": len(rows)}, self._now())
+        connections.empty_journal(self._engine)
+        return len(rows)
+
+    def forget_before(self, site: Site, moment: datetime, *, limit: int = 500) -> int:
+        """Empty comments that were decided before ``moment`` and do not wait; how many, at most ``limit``.
+
+        Decided means by the model or by a moderator, whichever was last, also where the status stayed as it was. Their
+        statuses stay, and so do their digests, by which the same request is known again. What other comments quote of
+        them is forgotten with those. Hashes of near-duplicates that are too old to count go, too.
+        """
+        waits = exists().where(queue_entries.c.comment_id == comments.c.id, queue_entries.c.closed_at.is_(None))
+        has_text = exists().where(comment_versions.c.comment_id == comments.c.id, comment_versions.c.text.is_not(None))
+        version, verdict = comment_versions.c, verdicts.c
+        is_edited = exists().where(version.comment_id == comments.c.id, version.created_at >= moment)
+        is_judged = exists().where(verdict.comment_id == comments.c.id, verdict.at >= moment)
+        query = (
+            select(comments)
+            .where(comments.c.site_id == site.row, comments.c.status.in_(("published", "rejected")))
+            .where(comments.c.updated_at < moment, has_text, ~waits, ~is_edited, ~is_judged)
+            .order_by(comments.c.id)
+            .limit(limit)
+        )
+        with connections.writing(self._engine) as connection:
+            take_turn(connection, site)
+            forget_hashes(connection, site, self._now())
+            rows = connection.execute(query).all()
+            for version_number in {row.version for row in rows}:
+                some = [row.id for row in rows if row.version == version_number]
+                empty_versions(connection, some, keep_digests_of=version_number)
+            if rows:
+                log(connection, site, "retention", "comments_forgotten", {"comments": len(rows)}, self._now())
+        if rows:
+            connections.empty_journal(self._engine)
+        return len(rows)
+
+    def _erase(self, connection: Connection, site: Site, rows: Sequence[Row[Any]], who: str) -> None:
+        now = self._now()
+        for start in range(0, len(rows), _AT_ONCE):
+            some = rows[start : start + _AT_ONCE]
+            empty_versions(connection, [row.id for row in some])
+            close_entries(connection, [row.id for row in some], now)
+            erase_copies(connection, site, [row.external_id for row in some if row.external_id is not None])
+        for row in rows:
+            set_status(connection, site, row.id, row.status, "erased", who=who, now=now)
+
+
+def empty_versions(connection: Connection, comment_rows: Sequence[int], *, keep_digests_of: int = 0) -> None:
+    """Empty all versions of comments (rows of ``comments``), and what was written about them.
+
+    The version numbered ``keep_digests_of`` keeps its digests, to be recognised by.
+    """
+    of_it = comment_versions.c.comment_id.in_(comment_rows)
+    connection.execute(update(comment_versions).where(of_it).values(ERASED))
+    guessable = and_(of_it, comment_versions.c.number != keep_digests_of)
+    connection.execute(update(comment_versions).where(guessable).values(NO_DIGESTS))
+    kept = and_(of_it, comment_versions.c.number == keep_digests_of)
+    connection.execute(update(comment_versions).where(kept).values(do_not_store=True))
+    versions = select(comment_versions.c.id).where(of_it)
+    decided = decisions.c.comment_version_id.in_(versions)
+    connection.execute(update(decisions).where(decided).values(facts={}))
+    connection.execute(update(comments).where(comments.c.id.in_(comment_rows)).values(author_id=None, post_id=None))
+    connection.execute(update(verdicts).where(verdicts.c.comment_id.in_(comment_rows)).values(note=None, digest=""))
+    connection.execute(update(appeals).where(appeals.c.comment_id.in_(comment_rows)).values(text=None))
+    connection.execute(delete(near_hashes).where(near_hashes.c.comment_id.in_(comment_rows)))
+    emptied = {"folded_text": None, "author_id": None, "post_id": None, "lang": None, "campaign": None}
+    connection.execute(update(queue_entries).where(queue_entries.c.comment_id.in_(comment_rows)).values(emptied))
+
+
+def erase_copies(connection: Connection, site: Site, comment_ids: Sequence[str]) -> None:
+    """Remove comments' texts from where the site sent them along as neighbours of others."""
+    if not comment_ids:
+        return
+    of_site = comment_versions.c.comment_id.in_(select(comments.c.id).where(comments.c.site_id == site.row))
+    as_parent = update(comment_versions).where(of_site, comment_versions.c.parent_id.in_(comment_ids))
+    connection.execute(as_parent.values(parent_text=None))
+    threads = cast(comment_versions.c.thread, Text)
+    mentions = or_(*(threads.contains(json.dumps(comment_id), autoescape=True) for comment_id in comment_ids))
+    found = select(comment_versions.c.id, comment_versions.c.thread).where(of_site, mentions)
+    for row in connection.execute(found).all():
+        thread = [{"id": item["id"], "text": None} if item["id"] in comment_ids else item for item in row.thread]
+        connection.execute(update(comment_versions).where(comment_versions.c.id == row.id).values(thread=thread))

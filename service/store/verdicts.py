@@ -1,0 +1,256 @@
+"""Verdicts: what moderators judged, append-only, and how it is undone."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, Select, select, update
+
+from service.errors import CommentErased, EntryTaken, NotFound, ServiceError, TextChanged, VerdictStands
+from service.statuses import OUTCOME_BY_VERDICT, STATUS_BY_VERDICT, Status
+from service.store import engine as connections
+from service.store.queue import is_free
+from service.store.records import Judge, Judgement, Site, Target, Verdict
+from service.store.tables import appeals, comment_versions, comments, queue_entries, queue_reasons, verdicts
+from service.store.writing import insert_row, log, set_status, take_turn
+
+MOST_TOGETHER = 1000
+"""So many verdicts are given in one go, since nobody else of the site can write meanwhile."""
+
+
+class Verdicts:
+    """Giving, undoing and reading verdicts."""
+
+    def __init__(self, engine: Engine, now: Callable[[], datetime]) -> None:
+        self._engine = engine
+        self._now = now
+
+    def decide(
+        self, site: Site, judge: Judge, judgement: Judgement, targets: Sequence[Target]
+    ) -> list[Verdict | ServiceError]:
+        """Judge comments in one transaction, to be undone together; results in the same order.
+
+        In place of a verdict stands, for a comment that could not be judged and without harm to the others:
+        ``NotFound``, ``CommentErased``, ``TextChanged`` (with the new text) or ``EntryTaken``. What the same moderator
+        says again about the same text is not written again: the stored verdict comes back as ``seen``.
+        """
+        with connections.writing(self._engine) as connection:
+            take_turn(connection, site)
+            together = _new_id("t")
+            return [self._decide_one(connection, site, judge, judgement, target, together) for target in targets]
+
+    def decide_campaign(self, site: Site, judge: Judge, judgement: Judgement, target: Target) -> list[Verdict]:
+        """Judge an entry and its near-duplicates that wait and that nobody else holds, to be undone together.
+
+        Of more than ``MOST_TOGETHER`` the rest goes on waiting. ``target`` names the entry and the digest that was
+        read; its verdict comes first. Raises what :meth:`decide` puts in place of a verdict on it, and then nothing was
+        written.
+        """
+        with connections.writing(self._engine) as connection:
+            take_turn(connection, site)
+            together = _new_id("t")
+            first = self._decide_one(connection, site, judge, judgement, target, together)
+            if isinstance(first, ServiceError):
+                raise first
+            results = [first]
+            asked = select(queue_entries.c.campaign).where(queue_entries.c.id == target.entry)
+            others = (
+                select(queue_entries.c.id, comment_versions.c.digest)
+                .join(comments, comments.c.id == queue_entries.c.comment_id)
+                .join(comment_versions, comment_versions.c.comment_id == comments.c.id)
+                .where(comment_versions.c.number == comments.c.version, queue_entries.c.site_id == site.row)
+                .where(queue_entries.c.campaign == asked.scalar_subquery(), is_free(judge.moderator, self._now()))
+                .order_by(queue_entries.c.id)
+                .limit(MOST_TOGETHER - 1)
+            )
+            for row in connection.execute(others).all():
+                other = Target(row.digest, entry=row.id)
+                result = self._decide_one(connection, site, judge, judgement, other, together)
+                # Somebody may have claimed it since it was listed; it stays with them.
+                if isinstance(result, Verdict):
+                    results.append(result)
+        return results
+
+    def undo(self, site: Site, verdict_id: str, who: str) -> list[Verdict]:
+        """Take back a verdict and those given together with it; all of them as they are now. Twice is no error.
+
+        The status before comes back and the entry that the verdict closed opens again, unless the text has changed
+        since: then the verdict is only marked. One that a later verdict has replaced stays, and is left out, and so is
+        one whose comment would wait again with a text that is no longer kept. Raises ``NotFound``, and
+        ``VerdictStands`` where nothing could be taken back.
+        """
+        with connections.writing(self._engine) as connection:
+            take_turn(connection, site)
+            found = connection.execute(_select_verdicts(site).where(verdicts.c.public_id == verdict_id)).first()
+            if found is None:
+                raise NotFound("this site has no such verdict")
+            group = _select_verdicts(site).where(verdicts.c.together == found.together).order_by(verdicts.c.id.desc())
+            rows = connection.execute(group).all()
+            undone = [row.id for row in rows if row.undone_at is not None or self._undo_one(connection, site, row, who)]
+            if not undone:
+                raise VerdictStands(is_forgotten=_is_forgotten(found))
+            again = _select_verdicts(site).where(verdicts.c.id.in_(undone)).order_by(verdicts.c.id)
+            return [_read_verdict(row) for row in connection.execute(again)]
+
+    def of_comment(self, site: Site, comment_id: str) -> list[Verdict]:
+        """Every verdict on a comment, undone ones too, oldest first."""
+        query = _select_verdicts(site).where(comments.c.external_id == comment_id).order_by(verdicts.c.id)
+        with connections.reading(self._engine) as connection:
+            return [_read_verdict(row) for row in connection.execute(query)]
+
+    def _decide_one(
+        self, connection: Connection, site: Site, judge: Judge, judgement: Judgement, target: Target, together: str
+    ) -> Verdict | ServiceError:
+        now = self._now()
+        comment = connection.execute(_select_target(site, target)).first()
+        if comment is None:
+            return NotFound("this site has no such comment or entry")
+        if comment.status == "erased":
+            return CommentErased()
+        if comment.digest != target.digest:
+            return TextChanged(comment.digest, comment.text)
+        is_open = comment.entry is not None and comment.closed_at is None
+        if not is_open:
+            standing = standing_verdict(connection, comment.version_row)
+            if standing is not None and _says_the_same(standing, judge, judgement):
+                row = connection.execute(_select_verdicts(site).where(verdicts.c.id == standing.id)).one()
+                return _read_verdict(row, seen=True)
+        inclusion = _inclusion_probability(connection, comment.entry) if is_open else None
+        if not self._close_entry(connection, judge, target, comment.entry, now):
+            return EntryTaken(is_decided=not is_open)
+        old: Status = comment.status
+        written: dict[str, Any] = {
+            "public_id": _new_id("v"),
+            "together": together,
+            "site_id": site.row,
+            "comment_id": comment.id,
+            "comment_version_id": comment.version_row,
+            "digest": target.digest,
+            "action": judgement.action,
+            "categories": list(judgement.categories),
+            "note": judgement.note,
+            "moderator_id": judge.moderator,
+            "moderator": judge.name,
+            "source": judge.source,
+            "score_shown": judgement.score_shown,
+            "inclusion_probability": inclusion,
+            "old": old,
+            "closed_entry": is_open,
+            "at": now,
+        }
+        verdict = insert_row(connection, verdicts, written)
+        new = STATUS_BY_VERDICT[judgement.action]
+        set_status(connection, site, comment.id, old, new, who=judge.name, now=now, verdict=verdict)
+        unanswered = (appeals.c.comment_id == comment.id) & appeals.c.outcome.is_(None)
+        answer = {"outcome": OUTCOME_BY_VERDICT[judgement.action], "verdict_id": verdict}
+        connection.execute(update(appeals).where(unanswered).values(answer))
+        event = {"verdict": written["public_id"], "comment": comment.external_id, "action": judgement.action}
+        log(connection, site, judge.name, "verdict", event | {"categories": written["categories"]}, now)
+        return _read_verdict(connection.execute(_select_verdicts(site).where(verdicts.c.id == verdict)).one())
+
+    def _close_entry(
+        self, connection: Connection, judge: Judge, target: Target, entry: int | None, now: datetime
+    ) -> bool:
+        """Close the comment's entry, if it has one. False where the target is an entry that is not free."""
+        closed = {"closed_at": now, "claimed_by": None, "claimed_until": None}
+        condition = queue_entries.c.closed_at.is_(None) if target.entry is None else is_free(judge.moderator, now)
+        query = update(queue_entries).where(queue_entries.c.id == entry, condition)
+        return connection.execute(query.values(closed)).rowcount == 1 or target.entry is None
+
+    def _undo_one(self, connection: Connection, site: Site, verdict: Row[Any], who: str) -> bool:
+        now = self._now()
+        is_current = verdict.number == verdict.version and verdict.status != "erased"
+        if is_current:
+            standing = standing_verdict(connection, verdict.comment_version_id)
+            if standing is None or standing.id != verdict.id or _is_forgotten(verdict):
+                return False
+        mark = {"undone_at": now, "undone_by": who}
+        connection.execute(update(verdicts).where(verdicts.c.id == verdict.id).values(mark))
+        if is_current:
+            answered = appeals.c.verdict_id == verdict.id
+            connection.execute(update(appeals).where(answered).values(outcome=None, verdict_id=None))
+            of_it = queue_entries.c.comment_id == verdict.comment_id
+            if verdict.closed_entry:
+                connection.execute(update(queue_entries).where(of_it).values(closed_at=None))
+            set_status(
+                connection, site, verdict.comment_id, verdict.status, verdict.old, who=who, now=now, verdict=verdict.id
+            )
+        log(connection, site, who, "undo", {"verdict": verdict.public_id, "comment": verdict.external_id}, now)
+        return True
+
+
+def standing_verdict(connection: Connection, version_row: int) -> Row[Any] | None:
+    """The last verdict on a version that was not undone."""
+    of_it = (verdicts.c.comment_version_id == version_row) & verdicts.c.undone_at.is_(None)
+    return connection.execute(select(verdicts).where(of_it).order_by(verdicts.c.id.desc()).limit(1)).first()
+
+
+def _select_target(site: Site, target: Target) -> Select[Any]:
+    version, entry = comment_versions.c, queue_entries.c
+    query = (
+        select(comments.c.id, comments.c.external_id, comments.c.status, version.id.label("version_row"))
+        .add_columns(version.digest, version.text, entry.id.label("entry"), entry.closed_at)
+        .join(comment_versions, (version.comment_id == comments.c.id) & (version.number == comments.c.version))
+        .outerjoin(queue_entries, entry.comment_id == comments.c.id)
+        .where(comments.c.site_id == site.row)
+    )
+    if target.entry is not None:
+        return query.where(entry.id == target.entry)
+    return query.where(comments.c.external_id == target.comment)
+
+
+def _select_verdicts(site: Site) -> Select[Any]:
+    return (
+        select(verdicts, comments.c.external_id, comments.c.status, comments.c.version, comment_versions.c.number)
+        .add_columns(comment_versions.c.text.is_(None).label("is_empty"))
+        .join(comments, comments.c.id == verdicts.c.comment_id)
+        .join(comment_versions, comment_versions.c.id == verdicts.c.comment_version_id)
+        .where(verdicts.c.site_id == site.row)
+    )
+
+
+def _is_forgotten(verdict: Row[Any]) -> bool:
+    """Whether nobody could look at the comment if it waited again."""
+    return bool(verdict.closed_entry and verdict.is_empty)
+
+
+def _says_the_same(row: Row[Any], judge: Judge, judgement: Judgement) -> bool:
+    said = (row.moderator, row.moderator_id, row.action, row.categories)
+    return said == (judge.name, judge.moderator, judgement.action, list(judgement.categories))
+
+
+def _inclusion_probability(connection: Connection, entry: int) -> float | None:
+    """How likely it was that a person looks: certain by a rule, by chance with a share, unknown where people asked."""
+    query = select(queue_reasons.c.name, queue_reasons.c.value).where(queue_reasons.c.entry_id == entry)
+    reasons = {row.name: row.value for row in connection.execute(query)}
+    if reasons.keys() & {"held", "near_line"}:
+        return 1.0
+    return reasons.get("audit")
+
+
+def _read_verdict(row: Row[Any], *, seen: bool = False) -> Verdict:
+    return Verdict(
+        id=row.public_id,
+        together=row.together,
+        comment=row.external_id,
+        digest=row.digest,
+        action=row.action,
+        categories=tuple(row.categories),
+        note=row.note,
+        moderator=row.moderator,
+        source=row.source,
+        score_shown=row.score_shown,
+        inclusion_probability=row.inclusion_probability,
+        status=row.status,
+        at=row.at,
+        undone_at=row.undone_at,
+        undone_by=row.undone_by,
+        seen=seen,
+    )
+
+
+def _new_id(kind: str) -> str:
+    return f"{kind}_{secrets.token_urlsafe(16)}"

@@ -1,0 +1,69 @@
+"""The writes that several parts of the store share. Each works inside a transaction that its caller has begun."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from service.statuses import MOVES, Status
+from service.store.records import Site
+from service.store.tables import audit_log, comments, sites, status_log
+
+
+def take_turn(connection: Connection, site: Site) -> None:
+    """One writer of a site at a time, from here until the transaction ends.
+
+    Everyone who sets a status or erases takes it first: nobody then waits for a row that somebody who waits for them
+    has locked, and rows of the status log get their ids in the order of commits, so that whoever polls misses none.
+    """
+    connection.execute(select(sites.c.id).where(sites.c.id == site.row).with_for_update(key_share=True))
+
+
+def set_status(
+    connection: Connection,
+    site: Site,
+    comment_row: int,
+    old: Status | None,
+    new: Status,
+    *,
+    who: str,
+    now: datetime,
+    decision: int | None = None,
+    verdict: int | None = None,
+) -> None:
+    """The one writer of a status. Does nothing if nothing changes; otherwise writes a log row too."""
+    if old == new:
+        return
+    if new not in MOVES[old]:
+        raise ValueError(f"a comment cannot move from {old} to {new}")
+    connection.execute(update(comments).where(comments.c.id == comment_row).values(status=new, updated_at=now))
+    row = {"site_id": site.row, "comment_id": comment_row, "old": old, "new": new, "who": who, "at": now}
+    connection.execute(insert(status_log).values(row | {"decision_id": decision, "verdict_id": verdict}))
+
+
+def log(
+    connection: Connection, site: Site | None, who: str, event: str, details: Mapping[str, Any], now: datetime
+) -> None:
+    """Add a line to the audit log. ``details`` hold ids and codes, never what was written."""
+    row = {"site_id": site.row if site else None, "who": who, "event": event, "details": dict(details), "at": now}
+    connection.execute(insert(audit_log).values(row))
+
+
+def insert_row(connection: Connection, table: Table, row: dict[str, Any]) -> int:
+    """The new row's key."""
+    (key,) = table.primary_key.columns
+    row_id: int = connection.execute(insert(table).values(row).returning(key)).scalar_one()
+    return row_id
+
+
+def insert_new(connection: Connection, table: Table, row: dict[str, Any], unique: tuple[str, ...]) -> int | None:
+    """The new row's key, or ``None`` when a row with the same ``unique`` columns is there already."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    (key,) = table.primary_key.columns
+    query = dialect.insert(table).values(row).on_conflict_do_nothing(index_elements=unique).returning(key)
+    row_id: int | None = connection.execute(query).scalar()
+    return row_id

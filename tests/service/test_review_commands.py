@@ -1,0 +1,103 @@
+"""``add-moderator``, ``export`` and ``forget``: what they print, keep and refuse."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from typer.testing import CliRunner
+
+from moderation.comment import Comment, Decision
+from service.auth import take_sign_in_token
+from service.cli import app
+from service.errors import Unauthorized
+from service.store import Judge, Judged, Judgement, Store, Target
+
+
+def run(home, *arguments, status: int = 0):
+    result = CliRunner().invoke(app, [*arguments, "--home", str(home)])
+    assert result.exit_code == status, result.output
+    return result
+
+
+@pytest.fixture
+def store(home):
+    run(home, "add-site", "https://blog.example")
+    store = Store(f"sqlite:///{home / 'moderation.db'}")
+    yield store
+    store.close()
+
+
+def test_a_moderator_gets_a_role_and_a_token_that_works_once(home, store):
+    first = json.loads(run(home, "add-moderator", "Ada", "--site", "https://Blog.example/", "--json").stdout)
+    again = run(home, "add-moderator", "Ada", "--site", "https://blog.example", "--role", "maintainer").stdout
+    token = again.split("Token:")[1].split()[0]
+
+    assert (first["moderator"], first["role"], first["site"]) == ("Ada", "moderator", "https://blog.example")
+    assert store.people.find("Ada").roles == {"https://blog.example": "maintainer"}
+    assert take_sign_in_token(store, token).name == "Ada"
+    for used in (token, first["token"], "sign_no"):
+        with pytest.raises(Unauthorized, match="add-moderator"):
+            take_sign_in_token(store, used)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["Ada", "--site", "https://unknown.example"], "add-site"),
+        (["model", "--site", "https://blog.example"], "another name"),
+        (["  ", "--site", "https://blog.example"], "visible characters"),
+        (["a\nb", "--site", "https://blog.example"], "visible characters"),
+        (["Ada", "--site", "blog"], "address of a site"),
+    ],
+)
+@pytest.mark.usefixtures("store")
+def test_what_cannot_be_meant_is_refused(home, arguments, says):
+    assert says in run(home, "add-moderator", *arguments, status=2).output.replace("\n", " ")
+
+
+def test_the_export_is_one_line_per_event_in_order_and_without_texts(home, store, put_plain, tmp_path):
+    site = store.sites()[0]
+    digest = put_plain(store, site, "c1", "Words of the comment")
+    judge = Judge("Ada", "review")
+    store.verdicts.decide(site, judge, Judgement("reject", ("spam",), note="Words of a note"), [Target(digest, "c1")])
+    run(home, "export", "--output", str(tmp_path / "log.jsonl"))
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+
+    assert run(home, "export").stdout == (tmp_path / "log.jsonl").read_text()
+    assert [(line["event"], line["who"]) for line in lines if line["event"] != "verdict"] == [
+        ("key_made", "operator"),
+        ("status", "model"),
+        ("status", "Ada"),
+    ]
+    assert lines[-1]["comment"] == "c1"
+    assert [line["at"] for line in lines] == sorted(line["at"] for line in lines)
+    assert {line["site"] for line in lines} == {"https://blog.example"}
+    assert "Words" not in str(lines)
+
+
+def test_what_was_decided_long_ago_is_forgotten(home, store, put_plain, monkeypatch):
+    site = store.sites()[0]
+    store._now = lambda: datetime.now(UTC) - timedelta(days=10)
+    put_plain(store, site, "c1", "Old words")
+    assert "--days or MODERATION_RETENTION_DAYS" in run(home, "forget", status=2).output.replace("\n", " ")
+    monkeypatch.setenv("MODERATION_RETENTION_DAYS", "11")
+    assert run(home, "forget").stdout == "Forgotten: 0\n"
+
+    assert run(home, "forget", "--days", "9").stdout == "Forgotten: 1\n"
+    assert b"Old words" not in (home / "moderation.db").read_bytes()
+    assert store.find_comments(site, ["c1"])["c1"].status == "published"
+
+
+@pytest.fixture
+def put_plain():
+    """Stores a published comment; its digest comes back."""
+
+    def put_one(store, site, comment_id, text) -> str:
+        comment = Comment(text, id=comment_id, site=site.url)
+        decision = Decision("publish", None, (), comment.digest(), None, "p" * 64, None)
+        store.record(site, [Judged(comment, comment.digest(), "h", decision, {})], ("p" * 64, "# a policy"))
+        return comment.digest()
+
+    return put_one
