@@ -122,7 +122,9 @@ def test_a_seed_fixes_the_plan():
 def test_an_epoch_shows_each_example_as_often_as_its_source_says():
     classes = class_examples(ROWS)
     shown = Counter(index for batch in planned(classes, []) for index in batch.indices)
-    assert set(shown.values()) == {int(examples_module.TIMES["kaggle-insults"])}
+    times = examples_module.TIMES["kaggle-insults"]
+    assert set(shown.values()) <= {int(times), int(times) + 1}  # half a time is once for half of the rows
+    assert shown.total() == pytest.approx(times * len(classes), rel=0.1)
     assert set(shown) == set(range(len(classes)))
 
 

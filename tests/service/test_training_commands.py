@@ -110,7 +110,7 @@ class TestTrainEncoder:
             ]
             where = ["--output", output, "--training-data", training_data, "--home", tmp_path / "home"]
             return subprocess.run(
-                [*command, *where, "--epochs", "0.01", *options],
+                [*command, *where, "--epochs", "0.005", *options],
                 cwd=REPOSITORY, env={**os.environ}, capture_output=True, text=True, check=False, timeout=300,
             )  # fmt: skip
 
@@ -120,7 +120,7 @@ class TestTrainEncoder:
         facts = json.loads((output / "encoder.json").read_text())
         assert facts["base"]["licence"] == "Apache-2.0"
         assert facts["base"]["name"] == "sentence-transformers/all-MiniLM-L6-v2"
-        assert (facts["settings"]["epochs"], facts["steps"]) == (0.01, 1)
+        assert (facts["settings"]["epochs"], facts["steps"]) == (0.005, 1)
         # Halves where the processor computes in them, unless told otherwise.
         halves = bool(facts["settings"]["half_precision"])
         assert halves == has_half_precision()
