@@ -36,9 +36,10 @@ def add_moderator(
     home: HomeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
 ) -> None:
-    """Give somebody a role on a site, and a token with which they sign in once.
+    """Give somebody a role on a site, and a token for signing in once.
 
-    They are made if they are new. Run again, it changes the role and makes a new token; an earlier one ends.
+    They are made if they are new. Run again, it changes the role and makes a new token; an earlier one ends. This
+    version has no pages to sign in to: it keeps the role and the token for when it has.
     """
     from service.auth import make_sign_in_token, site_url
 

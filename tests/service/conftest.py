@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -56,6 +57,28 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         connection.execute(text("CREATE SCHEMA public"))
     engine.dispose()
     yield url
+
+
+@pytest.fixture
+def dump(database_url: str) -> Callable[[], str]:
+    """Everything in the database, as text."""
+
+    def dump_all() -> str:
+        engine = create_engine(database_url)
+        with engine.connect() as connection:
+            if engine.dialect.name == "sqlite":
+                assert isinstance(connection.connection.driver_connection, sqlite3.Connection)
+                content = "\n".join(connection.connection.driver_connection.iterdump())
+            else:
+                names = connection.execute(
+                    text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+                ).scalars()
+                queries = [f"SELECT string_agg(t::text, ' ') FROM {name} t" for name in names]
+                content = "\n".join(connection.execute(text(query)).scalar() or "" for query in queries)
+        engine.dispose()
+        return content
+
+    return dump_all
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine
 from sqlalchemy.pool import _ConnectionFairy
 
 from moderation.comment import Author, Comment, Decision, Neighbour, Post, Reason, Scores
@@ -234,7 +234,7 @@ class TestRecord:
 
         assert len({stored.decision.decision_id for result in results for stored in result}) == 20
 
-    def test_do_not_store_keeps_nothing_that_was_written(self, store, site, database_url):
+    def test_do_not_store_keeps_nothing_that_was_written(self, store, site, dump):
         comment = full_comment(do_not_store=True)
         first = record(store, site, comment, "reject")
 
@@ -250,13 +250,13 @@ class TestRecord:
             "earlier word",
             "Another",
         ]
-        assert [word for word in words if word in dump(database_url)] == []
+        assert [word for word in words if word in dump()] == []
 
-    def test_the_text_of_a_post_is_kept_once(self, store, site, database_url):
+    def test_the_text_of_a_post_is_kept_once(self, store, site, dump):
         for n in range(5):
             record(store, site, full_comment(id=f"c{n}", text=f"text {n}"))
 
-        assert dump(database_url).count("Text of the post") == 1
+        assert dump().count("Text of the post") == 1
 
 
 class TestContext:
@@ -322,7 +322,7 @@ class TestContext:
 
 
 class TestErase:
-    def test_text_and_author_are_gone_everywhere_and_the_log_says_so(self, store, site, database_url, tmp_path):
+    def test_text_and_author_are_gone_everywhere_and_the_log_says_so(self, store, site, dump, tmp_path):
         secret = full_comment(text="Secret words", thread=None, parent=None)
         stored = record(store, site, secret)
         record(store, site, replace(secret, text="More of Secret words"))
@@ -332,10 +332,10 @@ class TestErase:
         record(store, site, filled, known=(*context.thread, context.parent))
         sent = Neighbour("c1", "More of Secret words")
         record(store, site, full_comment(id="c10", author=None, thread=(sent,), parent=sent))
-        before = dump(database_url)
+        before = dump()
         store.erasure.erase_comment(site, "c1", who="site")
         store.close()
-        left = dump(database_url)
+        left = dump()
 
         assert tuple(neighbour.text for neighbour in neighbours) == ("More of Secret words",)
         for word in ("Secret words", "Ann Öz", "ann.example", "author-one"):
@@ -346,14 +346,14 @@ class TestErase:
         assert store.judged_comment(stored.decision.decision_id) is None
         assert replace(stored.decision, digest="") == store.find_decision(site, stored.decision.decision_id).decision
 
-    def test_nothing_is_left_by_which_a_short_text_could_be_guessed(self, store, site, database_url):
+    def test_nothing_is_left_by_which_a_short_text_could_be_guessed(self, store, site, dump):
         """The digests have no key: with the database in hand, one could try every short comment."""
         comment = full_comment(
             text="Yes", kind="secret-kind", lang="secret-language", parent=Neighbour("secret-parent")
         )
         stored = record(store, site, comment, sent=full_comment(text="Yes."))
         store.erasure.erase_comment(site, "c1", who="site")
-        left = dump(database_url)
+        left = dump()
 
         words = (
             comment.digest(),
@@ -367,7 +367,7 @@ class TestErase:
         assert store.find_decision(site, stored.decision.decision_id).decision.scores == stored.decision.scores
 
     @pytest.mark.parametrize("text", ["Nice secret", "An edit"], ids=["sent again", "edited"])
-    def test_do_not_store_also_forgets_what_was_kept_before(self, store, site, database_url, tmp_path, text):
+    def test_do_not_store_also_forgets_what_was_kept_before(self, store, site, dump, tmp_path, text):
         author = Author("author-1", "Ann Öz", "https://ann.example")
         secret = full_comment(text="Nice secret", author=author, thread=None, parent=None, post=None)
         first = record(store, site, secret, "hold")
@@ -377,7 +377,7 @@ class TestErase:
         found = store.find_comments(site, ["c1"])["c1"]
         assert store.context(site, [Comment("x", author=author)])[0].author_published == 0
         store.close()
-        left = dump(database_url)
+        left = dump()
 
         assert (again.seen, again.status) == ((True, "held") if text == secret.text else (False, "rejected"))
         assert again.decision == found.decision
@@ -509,18 +509,3 @@ class TestFaults:
         store.close()
 
         assert not isinstance(caught.value, StoreUnavailable | StoreBusy)
-
-
-def dump(url: str) -> str:
-    """Everything in the database, as text."""
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        if engine.dialect.name == "sqlite":
-            assert isinstance(connection.connection.driver_connection, sqlite3.Connection)
-            content = "\n".join(connection.connection.driver_connection.iterdump())
-        else:
-            tables = connection.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).scalars()
-            queries = [f"SELECT string_agg(t::text, ' ') FROM {table} t" for table in tables]
-            content = "\n".join(connection.execute(text(query)).scalar() or "" for query in queries)
-    engine.dispose()
-    return content

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import event
 
 from service.errors import CommentErased, EntryTaken, NotFound, NothingToAppeal, TextChanged, VerdictStands
 from service.priority import measure
@@ -330,7 +329,7 @@ class TestAppeals:
 
 
 class TestForgetting:
-    def test_of_an_author_nothing_is_left_anywhere(self, store, site, put, ada, database_url, tmp_path):
+    def test_of_an_author_nothing_is_left_anywhere(self, store, site, put, ada, dump, tmp_path):
         """Texts, names, addresses, what was searched by, notes of verdicts and appeals: all of it."""
         for n in range(3):
             put(site, f"c{n}", f"Secret words number {n} of hers", "reject", author="her-id", post="p1")
@@ -347,12 +346,12 @@ class TestForgetting:
         assert waiting(store, site) == ["kept"]
         assert [entry.details for entry in store.logs.audit() if entry.event == "author_erased"] == [{"comments": 3}]
         store.close()
-        left = dump(database_url).casefold()
+        left = dump().casefold()
         assert [word for word in ("secret", "her-id", "h" * 64, "replica") if word in left] == []
         assert "quoting nobody" in left
         assert all(b"ecret words" not in path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
 
-    def test_after_some_days_the_text_of_what_was_decided_is_forgotten(self, database_url, put, store):
+    def test_after_some_days_the_text_of_what_was_decided_is_forgotten(self, database_url, dump, put, store):
         clock = [datetime(2026, 1, 1, tzinfo=UTC)]
         later = Store(database_url, now=lambda: clock[0])
         site = store.add_site("https://blog.example")
@@ -365,7 +364,7 @@ class TestForgetting:
 
         assert later.erasure.forget_before(site, before) == 1
         assert later.erasure.forget_before(site, before) == 0
-        assert "old words that were" not in dump(database_url).casefold()
+        assert "old words that were" not in dump().casefold()
         assert status(store, site, "old") == "published"
         assert put(site, "old", "Old words that were published", "publish", score=0.1).seen is True
         assert waiting(store, site) == ["waits"]
@@ -463,18 +462,3 @@ class TestLogs:
         assert moderator.roles == {"https://blog.example": "moderator", "https://other.example": "maintainer"}
         with pytest.raises(NotFound):
             store.people.find("Nobody")
-
-
-def dump(url: str) -> str:
-    """Everything in the database, as text."""
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        if engine.dialect.name == "sqlite":
-            assert isinstance(connection.connection.driver_connection, sqlite3.Connection)
-            content = "\n".join(connection.connection.driver_connection.iterdump())
-        else:
-            tables = connection.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).scalars()
-            queries = [f"SELECT string_agg(t::text, ' ') FROM {table} t" for table in tables]
-            content = "\n".join(connection.execute(text(query)).scalar() or "" for query in queries)
-    engine.dispose()
-    return content
