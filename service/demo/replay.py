@@ -62,6 +62,7 @@ class Clock:
         self.at = now
 
     def __call__(self) -> datetime:
+        """That time; what the store takes for now."""
         return self.at
 
 
@@ -77,13 +78,13 @@ class Replay:
     """The demo in one home folder. Make one with :func:`open_replay`, run :meth:`steps` in order."""
 
     def __init__(
-        self, store: Store, workflow: Workflow, desk: Moderation, clock: Clock, rng: Random, content: Content
+        self, store: Store, workflow: Workflow, desk: Moderation, clock: Clock, seed: int, content: Content
     ) -> None:
         self._store = store
         self._workflow = workflow
         self._desk = desk
         self._clock = clock
-        self._rng = rng
+        self._seed = seed
         self._content = content
         self._now = clock.at
         self._by_id = {said.comment.id: said for said in content.comments}
@@ -97,6 +98,11 @@ class Replay:
     def sites(self) -> list[Site]:
         """The demo's sites, once they are made."""
         return list(self._sites.values())
+
+    @property
+    def verdicts(self) -> int:
+        """How many verdicts the moderators have given so far."""
+        return self._verdicts
 
     def waiting(self, site: Site) -> int:
         """How many comments of a site wait for a person."""
@@ -174,10 +180,10 @@ class Replay:
             while (entry := self._take(site, judge)) is not None:
                 said = self._by_id[entry.stored.id]
                 target = Target(entry.stored.decision.digest, entry=entry.row)
-                self._judge(site, judge, said, self._opinion(said, _DOUBT), target)
-                if self._rng.random() < _SECOND_LOOK:
+                self._judge(site, judge, said, self._opinion(said, "doubt", _DOUBT), target)
+                if self._chance(said, "second look") < _SECOND_LOOK:
                     again = Target(entry.stored.decision.digest, entry.stored.id)
-                    opinion = replace(self._opinion(said, _SECOND_DOUBT), score_shown=False)
+                    opinion = replace(self._opinion(said, "second doubt", _SECOND_DOUBT), score_shown=False)
                     self._judge(site, other, said, opinion, again)
         for said in self._content.comments:
             if read_until < self._now - timedelta(days=said.days_ago) <= self._read_until:
@@ -197,21 +203,27 @@ class Replay:
         """Come across a comment that is published, and reject it if something is wrong with it."""
         site = self._sites[said.site]
         stored = self._workflow.find_comment(site, _id(said))
-        is_found = said.verdict is not None or (bool(said.truth) and self._rng.random() < _FOUND_BY_READING)
+        is_found = said.verdict is not None or (bool(said.truth) and self._chance(said, "reading") < _FOUND_BY_READING)
         if stored.status == "published" and is_found:
-            self._judge(site, judge, said, self._opinion(said, 0), Target(stored.decision.digest, stored.id))
+            self._judge(site, judge, said, self._opinion(said, "reading", 0), Target(stored.decision.digest, stored.id))
 
-    def _opinion(self, said: Said, doubt: float) -> Judgement:
+    def _opinion(self, said: Said, about: str, doubt: float) -> Judgement:
         """What a moderator thinks: the truth, or with the probability ``doubt`` the opposite."""
         if said.verdict is not None:
             # What was appealed against is looked at with other eyes.
-            was_appealed = said.appeal is not None and self._now - timedelta(days=said.appeal.days_ago) <= self._clock.at
+            was_appealed = (
+                said.appeal is not None and self._now - timedelta(days=said.appeal.days_ago) <= self._clock.at
+            )
             return _judgement("approve" if was_appealed else "reject", (said.verdict,))
-        is_bad = bool(said.truth) != (self._rng.random() < doubt)
+        is_bad = bool(said.truth) != (self._chance(said, about) < doubt)
         return _judgement("reject" if is_bad else "approve", said.truth or ("off_topic",))
 
+    def _chance(self, said: Said, about: str) -> float:
+        """A number from 0 to 1, the same for the same comment and question, whatever the model says of others."""
+        return Random(f"{self._seed} {about} {said.comment.id}").random()  # noqa: S311  # nothing here is a secret
+
     def _judge(self, site: Site, judge: Judge, said: Said, judgement: Judgement, target: Target) -> None:
-        self._clock.at += timedelta(seconds=self._rng.uniform(4, 50))
+        self._clock.at += timedelta(seconds=4 + 46 * self._chance(said, judge.name))
         self._verdicts += 1
         if self._verdicts % _SLIP_EVERY == 0 and target.entry is not None:
             opposite: VerdictAction = "approve" if judgement.action == "reject" else "reject"
@@ -229,17 +241,17 @@ def open_replay(settings: Settings, content: Content, *, now: datetime, seed: in
     """
     secret = prepare_home(settings)
     (settings.home / "policy.toml").write_text(demo_policy(), encoding="utf-8")
-    clock, rng = Clock(now), Random(seed)  # noqa: S311  # nothing here is a secret
+    clock = Clock(now)
     store = open_store(settings, now=clock)
     try:
         hashes = Hashes(secret)
         live_model = LiveModel(settings.home, shipped_folder("models"))
-        chance = Random(seed)  # noqa: S311  # of its own, so that audits do not hang on verdicts
+        chance = Random(seed)  # noqa: S311  # nothing here is a secret
         workflow = Workflow(
             store, live_model, Metrics(), hashes=hashes, make_seed=lambda: f"{chance.getrandbits(64):016x}"
         )
         desk = Moderation(store, hashes, reports_to_reopen=settings.reports_to_reopen, now=clock)
-        replay = Replay(store, workflow, desk, clock, rng, content)
+        replay = Replay(store, workflow, desk, clock, seed, content)
         replay.make_sites()
         yield replay
     finally:
