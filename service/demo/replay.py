@@ -191,8 +191,7 @@ class Replay:
 
     def _take(self, site: Site, judge: Judge) -> QueueEntry | None:
         """The oldest entry that the moderator has time for."""
-        is_busy = self._clock.at > self._now - timedelta(days=_BUSY_DAYS)
-        for reason in _URGENT if is_busy else (None,):
+        for reason in _URGENT if self._is_busy() else (None,):
             wanted = QueueFilter(reason=reason)
             entry = self._store.queue.claim_next([site], judge.moderator or 0, wanted, sort="age")
             if entry is not None:
@@ -203,7 +202,8 @@ class Replay:
         """Come across a comment that is published, and reject it if something is wrong with it."""
         site = self._sites[said.site]
         stored = self._workflow.find_comment(site, _id(said))
-        is_found = said.verdict is not None or (bool(said.truth) and self._chance(said, "reading") < _FOUND_BY_READING)
+        is_caught = bool(said.truth) and not self._is_busy() and self._chance(said, "reading") < _FOUND_BY_READING
+        is_found = said.verdict is not None or is_caught
         if stored.status == "published" and is_found:
             self._judge(site, judge, said, self._opinion(said, "reading", 0), Target(stored.decision.digest, stored.id))
 
@@ -217,6 +217,9 @@ class Replay:
             return _judgement("approve" if was_appealed else "reject", (said.verdict,))
         is_bad = bool(said.truth) != (self._chance(said, about) < doubt)
         return _judgement("reject" if is_bad else "approve", said.truth or ("off_topic",))
+
+    def _is_busy(self) -> bool:
+        return self._clock.at > self._now - timedelta(days=_BUSY_DAYS)
 
     def _chance(self, said: Said, about: str) -> float:
         """A number from 0 to 1, the same for the same comment and question, whatever the model says of others."""

@@ -103,7 +103,7 @@ class TestContent:
 
     def test_links_and_addresses_lead_to_reserved_names_only(self):
         written = [*texts(), *(said.comment.post.text for said in CONTENT.comments)]
-        links = [link for text in written for link in re.findall(r"https?://[^\s\]<>]+", text)]
+        links = [link for text in written for link in re.findall(r"https?://[^\s\]<>,]+", text)]
         links += [said.comment.author.url for said in CONTENT.comments if said.comment.author.url]
         links += [said.comment.url for said in CONTENT.comments] + list(CONTENT.sites)
         mails = [host for text in written for host in re.findall(r"\S+@([\w-]+(?:\.[\w-]+)+)", text)]
