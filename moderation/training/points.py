@@ -146,6 +146,19 @@ def operating_points(code: str, validation: Table, probabilities: NDArray[np.flo
     }
 
 
+def line_at(scores: NDArray[np.float64], places: NDArray[np.str_], share: float) -> float:
+    """The lowest of the scores that at most ``share`` of the rows reach, each kind of place counting the same.
+
+    Shapes: both (rows,). Infinity where even the highest score is reached by more.
+    """
+    ordered = np.unique(scores)
+    reach = np.mean(
+        [np.mean(scores[places == place] >= ordered[:, None], axis=1) for place in np.unique(places)], axis=0
+    )
+    allowed = ordered[reach <= share]
+    return float(allowed[0]) if len(allowed) else np.inf
+
+
 def clopper_pearson_upper(events: float, trials: float, level: float = 0.95) -> float:
     """The one-sided upper bound of a share (Clopper and Pearson 1934)."""
     return 1.0 if events >= trials else float(beta.ppf(level, events + 1, trials - events))

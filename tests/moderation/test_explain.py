@@ -83,9 +83,9 @@ def make_full_heads():
     ones = np.ones(len(CONTEXT), np.float32)
     signatures = np.zeros((WIDTH + 1, len(CODES)), np.float32)
     signatures[0, SPAM], signatures[WIDTH, SPAM] = 1, 0.25
-    return FullHeads(
-        CODES, windows, signatures, np.zeros(len(CONTEXT), np.float32), ones, context, np.full(len(CODES), -1.0), knots
-    )
+    quiet = np.zeros(WIDTH + len(MARKS), np.float32), np.array([-np.inf])
+    mean, intercept = np.zeros(len(CONTEXT), np.float32), np.full(len(CODES), -1.0)
+    return FullHeads(CODES, windows, signatures, mean, ones, context, intercept, knots, *quiet)
 
 
 def make_full_model():
