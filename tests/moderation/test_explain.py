@@ -122,6 +122,22 @@ def as_comment(text):
     return Comment("x " + text.replace("\x00", "").encode("utf-8", "replace").decode())
 
 
+def test_calm_hostility_is_a_fact_and_its_words_are_found_by_leaving_them_out():
+    """In place of marks, which tell only loud words. Here casino stands for what is cruel as a whole."""
+    weights = np.zeros(WIDTH + len(MARKS), np.float32)
+    weights[0] = 4
+    heads = replace(FULL.full.heads, quiet_weights=weights, quiet_intercept=np.array([-3.0]))
+    model = replace(FULL, full=replace(FULL.full, heads=heads))
+    calm = explain(model, Comment("the trees near the casino grow"), "hostile")
+    assert [(span.start, span.end) for span in calm.spans] == [(19, 25)]
+    assert calm.facts[0].name == "calm_hostility"
+    assert calm.facts[0].contribution > 1
+    loud = explain(model, Comment("the trees near the idiot grow"), "hostile")
+    assert "calm_hostility" not in {fact.name for fact in loud.facts}
+    spam = explain(model, Comment("the trees near the casino grow"), "spam")
+    assert "calm_hostility" not in {fact.name for fact in spam.facts}
+
+
 @settings(deadline=None, max_examples=60)
 @given(text=texts, tier=st.sampled_from(["full", "lexical"]), category=st.sampled_from(["hostile", "spam", "threat"]))
 def test_offsets_hold_in_code_points_and_in_utf_16(text, tier, category):
