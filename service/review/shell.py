@@ -141,6 +141,8 @@ class Shell:
             "now": datetime.now(UTC),
             **values,
         }
+        # Given rather than imported by the templates: a block that is rendered alone has no imports.
+        context["parts"] = self._environment.get_template("parts.html").make_module(context)
         page = self._environment.get_template(template)
         blocks = page.blocks[fragment](page.new_context(context)) if fragment is not None else [page.render(context)]
         return HTMLResponse("".join(blocks), status, dict(headers or {}))
