@@ -49,7 +49,12 @@ COMMENTS = (
     ("shop", "deals", BREAD, "Best cheap watches http://shop.example/a and http://shop.example/b buy now, 80% off!!!"),
     ("fruit", "eve", TRAINS, "Nobody may eat of the forbidden fruit on the night train."),
     ("calm", "ole", TRAINS, "I rode it with my father every autumn, and I still know the smell of the corridor."),
-    ("script", "<b>x</b>", TRAINS, "<script>document.title='owned'</script><img src=x onerror=alert(1)> \u202eforbidden fruit"),
+    (
+        "script",
+        "<b>x</b>",
+        TRAINS,
+        "<script>document.title='owned'</script><img src=x onerror=alert(1)> \u202eforbidden fruit",
+    ),
     ("wide", "kim", TRAINS, "a" * 600 + " http://one.example http://two.example http://three.example"),
 )
 
