@@ -33,6 +33,8 @@ MAX_PASSWORD_CHARS = 200
 _TRIES_PER_NAME = (5, 30.0)
 _TRIES_IN_ALL = (40, 1.0)
 _MAX_NAMES = 10_000
+# Each takes 64 MiB while it runs.
+_HASHES_AT_ONCE = 4
 
 _WRONG = "the name or the password is not right"
 _USED = "this link has been used or is too old; ask whoever runs the service for a new one"
@@ -62,6 +64,7 @@ class SignIn:
         self._idle = timedelta(hours=settings.session_hours)
         self._lasts = timedelta(days=settings.session_days)
         self._hasher = PasswordHasher()
+        self._hashing = threading.BoundedSemaphore(_HASHES_AT_ONCE)
         self._tries = _Tries(clock)
 
     def enter(self, name: str, password: str) -> str:
@@ -104,7 +107,7 @@ class SignIn:
             NotFound: the link is unknown, used or too old.
         """
         moderator = self.who_is_invited(sign_in_token)
-        kept = self._hasher.hash(_usable(password, moderator))
+        kept = self._hash(_usable(password, moderator))
         taken = self._store.people.take_sign_in(hash_token(sign_in_token), kept)
         if taken is None:
             raise NotFound(_USED)
@@ -121,7 +124,7 @@ class SignIn:
         self._tries.take(moderator.name)
         self._check(moderator.name, present)
         self._tries.give_back(moderator.name)
-        self._store.people.set_password(moderator, self._hasher.hash(_usable(new, moderator)))
+        self._store.people.set_password(moderator, self._hash(_usable(new, moderator)))
         return self._open(moderator)
 
     def _open(self, moderator: Moderator) -> str:
@@ -129,12 +132,17 @@ class SignIn:
         self._store.sessions.open(moderator, hash_token(token), self._lasts)
         return token
 
+    def _hash(self, password: str) -> str:
+        with self._hashing:
+            return self._hasher.hash(password)
+
     def _check(self, name: str, password: str) -> None:
         # Where there is none, a hash that nobody knows is checked, so that the time taken does not tell.
         nobodys = self._nobodys
         kept = self._store.people.password_hash(name) if _may_be_name(name) else None
         try:
-            self._hasher.verify(kept or nobodys, _same_form(password[: MAX_PASSWORD_CHARS + 1]))
+            with self._hashing:
+                self._hasher.verify(kept or nobodys, _same_form(password[: MAX_PASSWORD_CHARS + 1]))
         except (VerificationError, InvalidHashError):
             kept = None
         if kept is None:
@@ -142,7 +150,7 @@ class SignIn:
 
     @cached_property
     def _nobodys(self) -> str:
-        return self._hasher.hash(secrets.token_urlsafe(32))
+        return self._hash(secrets.token_urlsafe(32))
 
 
 @dataclass(slots=True)
