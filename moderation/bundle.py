@@ -50,7 +50,7 @@ from moderation.model import CONTEXT, DENSE, MARKS, FullTier, Model
 from moderation.policy import Facts
 from moderation.topic import TopicModel
 
-FORMAT = 3
+FORMAT = 4
 FILES = ("arrays.safetensors", "operating_points.json", "evaluation.json", "probes.jsonl", "MODEL_CARD.md")
 ENCODER_FILES = ("encoder.onnx", "tokenizer.json")
 _NAME = re.compile(r"comments-[0-9a-f]{12}")
@@ -341,7 +341,10 @@ def _check_probes(path: Path, tier: str, scored: Sequence[Scores], expected: Seq
 
 
 _HEADS = ("mean", "scale", "dense_weights", "intercept", "calibration")
-_FULL_HEADS = ("window_weights", "signature_weights", "mean", "scale", "context_weights", "intercept", "knots")
+_FULL_HEADS = (
+    *("window_weights", "signature_weights", "mean", "scale", "context_weights", "intercept", "knots"),
+    *("quiet_weights", "quiet_intercept"),
+)
 
 
 def _arrays(model: Model) -> dict[str, NDArray[Any]]:
@@ -380,6 +383,8 @@ def _model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Any]) -> t
             "full.context_weights": (context, count),
             "full.intercept": (count,),
             "full.knots": (count, 2, arrays["full.knots"].shape[-1]),
+            "full.quiet_weights": (WIDTH + len(MARKS),),
+            "full.quiet_intercept": (1,),
         }
     if {name: array.shape for name, array in arrays.items()} != shapes:
         raise ValueError("its arrays have other names or shapes")

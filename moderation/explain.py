@@ -3,7 +3,8 @@
 Words are pointed at in the comment's own text, whole, by three kinds of evidence. The *marks* of the encoder say how
 likely people are to point at a token as the hostile one. *Contributions* are what a word's n-grams add to a linear
 head, which is exact. *Occlusion* is what the encoder's share of a score loses when the word is left out (Zeiler and
-Fergus 2014); it costs a pass for each word and is used for spam, of which the encoder has no marks.
+Fergus 2014); it costs a pass for each word and is used where the encoder has no marks: for spam, and for hostility in
+calm words.
 
 Facts are the dense features, each with what it added to the head's logit: weight times standardised value. In the full
 tier the lexical heads are features themselves; what a fact adds through them is counted with the fact.
@@ -40,6 +41,8 @@ WORD_SHARE_OF_TOP = 0.6
 SCORE_FLOOR = 0.05
 """Under this score nothing is pointed at: a harmless comment too has a word that is its worst."""
 
+QUIET_FLOOR = 0.15
+QUIET_SHARE_OF_TOP = 0.5
 SPAM_FLOOR = 0.2
 SPAM_SHARE_OF_TOP = 0.3
 LINK_STRENGTH = 0.25
@@ -114,8 +117,8 @@ class Explanation:
 def explain(model: Model, comment: Comment, category: str | None = None) -> Explanation:
     """Explain one score of a comment; without ``category`` that of the category with the highest score.
 
-    Takes about twice as long as scoring; spam in the full tier at most 61 passes of one window more, however long the
-    text is. Raises ``KeyError`` for a category that is none.
+    Takes about twice as long as scoring; spam and calm hostility in the full tier at most 61 passes of one window more,
+    however long the text is. Raises ``KeyError`` for a category that is none.
     """
     scores, found = model.assess([comment])[0]
     code = max(CODES, key=lambda each: scores[each] or 0.0) if category is None else category
@@ -171,26 +174,43 @@ class _Evidence:
             gains = own if self._full is None else self._gains(self._full.heads)
             values = _sum_words(words, self._by_character(gains)) + self._by_link(words, gains)
             if self._full is not None:
-                values += self._occlude(self._full, words, values)
+                values += self._occlude(self._full, words, values, self._full.heads.window_weights[:, [self._head]])
             found = _over(values, SPAM_FLOOR, SPAM_SHARE_OF_TOP, 1 - np.exp(-np.maximum(values, 0)))
             links = {index: LINK_STRENGTH for index, word in enumerate(words) if word.is_link}
             return found | {index: max(least, found.get(index, 0)) for index, least in links.items()}
         values = _sum_words(words, self._by_character(own))
         if self._full is None or self._foreign > _FOREIGN:
             return _over(values, WORD_FLOOR, WORD_SHARE_OF_TOP, 1 - np.exp(-np.maximum(values, 0)))
+        if self._quiet_lead(self._full.heads) > 0:
+            lost = self._occlude(self._full, words, values, self._full.heads.quiet_weights[:, None])
+            return _over(lost, QUIET_FLOOR, QUIET_SHARE_OF_TOP, 1 - np.exp(-np.maximum(lost, 0)))
         marks = _marks(self._windows, len(self._comment.text))
         values = np.array([marks[word.start : word.end].max() for word in words]) + MARK_LIFT * np.clip(values, 0, 2)
         return _over(values, MARK_FLOOR, MARK_SHARE_OF_TOP, np.minimum(values, 1))
 
     def facts(self, *, is_topic: bool) -> tuple[Cause, ...]:
         """The causes beside the words, those that mattered most first."""
-        causes = [*self._signal_causes(), *self._field_causes(), *self._topic_causes()]
+        causes = [*self._quiet_causes(), *self._signal_causes(), *self._field_causes(), *self._topic_causes()]
         if is_topic and not self._has_topic():
             text = f"nothing to hold it against: no post is known, or the comment has under {topic.MIN_WORDS} words"
             return (Cause("abstained", 0.0, 0.0, text),)
         least = 0.0 if is_topic else _FACT_FLOOR
         kept = [cause for cause in causes if abs(cause.contribution) > least]
         return tuple(sorted(kept, key=lambda cause: -abs(cause.contribution))[:MAX_FACTS])
+
+    def _quiet_lead(self, heads: FullHeads) -> float:
+        """By how much hostility in calm words is the louder reading, negative where it is not."""
+        if self._code != "hostile":
+            return -np.inf
+        assert self._vectors is not None
+        loud = heads.loud(self._vectors, self._features.dense, self._lexical)[0, self._head]
+        return float(heads.quiet(self._vectors)[0] - loud)
+
+    def _quiet_causes(self) -> list[Cause]:
+        if self._full is None or (lead := self._quiet_lead(self._full.heads)) <= 0:
+            return []
+        text = "read as a whole it is meant to hurt, though its words are harmless one by one"
+        return [Cause("calm_hostility", 1.0, round(lead, 4), text)]
 
     def _gains(self, full: FullHeads) -> Array:
         """What a full head's logit gains for each unit of each lexical logit, shape (heads,)."""
@@ -235,10 +255,12 @@ class _Evidence:
                 added[index] = shares[start : start + len(address)].sum()
         return added
 
-    def _occlude(self, full: FullTier, words: Sequence[Word], values: Array) -> Array:
-        """What the worst window loses without each word; 0 for words outside it and beyond the first sixty."""
+    def _occlude(self, full: FullTier, words: Sequence[Word], values: Array, weights: NDArray[np.float32]) -> Array:
+        """What the worst window loses without each word; 0 for words outside it and beyond the first sixty.
+
+        ``weights`` are those of what is read of a window, shape (columns, 1).
+        """
         assert self._vectors is not None
-        weights = full.heads.window_weights[:, [self._head]]
         window = self._windows[int(np.argmax(window_products(self._vectors, weights)))]
         spans = window.spans
         lost = np.zeros(len(words))

@@ -112,6 +112,10 @@ class FullHeads:
     :func:`put_together`; ``intercept`` (heads,). ``knots`` holds, for each head, the points (logit, log odds) between
     which its calibration is linear, shape (heads, 2, points): isotonic regression (Zadrozny and Elkan 2002) where there
     was enough to learn it from, else the two points of Platt's line.
+
+    The head of ``hostile`` reads twice, and the higher reading is its logit: once as above, once for hostility in calm
+    words, which looks at nothing but windows. ``quiet_weights`` (columns,) and ``quiet_intercept`` (1,) are those of
+    the second reading; minus infinity where there is none.
     """
 
     codes: tuple[str, ...]
@@ -122,13 +126,26 @@ class FullHeads:
     context_weights: NDArray[np.float32]
     intercept: NDArray[np.float64]
     knots: NDArray[np.float64]
+    quiet_weights: NDArray[np.float32]
+    quiet_intercept: NDArray[np.float64]
 
     def logits(self, vectors: Vectors, dense: NDArray[np.float32], lexical: NDArray[np.float64]) -> NDArray[np.float64]:
         """Raw scores, shape (comments, heads). ``lexical`` are the logits of the lexical heads of the same comments."""
+        total = self.loud(vectors, dense, lexical)
+        hostile = self.codes.index("hostile")
+        total[:, hostile] = np.maximum(total[:, hostile], self.quiet(vectors))
+        return total
+
+    def loud(self, vectors: Vectors, dense: NDArray[np.float32], lexical: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What :meth:`logits` would be without the quiet reading."""
         context = self.context(vectors, dense, lexical)
         total = _product(context, self.context_weights) + self.intercept
         total += worst_windows(vectors, self.window_weights)
         return total + _product(vectors.signatures, self.signature_weights)
+
+    def quiet(self, vectors: Vectors) -> NDArray[np.float64]:
+        """How much of hostility in calm words the worst window holds, shape (comments,)."""
+        return worst_windows(vectors, self.quiet_weights[:, None])[:, 0] + self.quiet_intercept
 
     def context(
         self, vectors: Vectors, dense: NDArray[np.float32], lexical: NDArray[np.float64]

@@ -12,19 +12,23 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import moderation
 from moderation.shipped import shipped_folder
 from service import api, docs_page, review_api
-from service.errors import ServiceError, UnknownHost, error_body
+from service.errors import InvalidRequest, NotFound, ServiceError, UnknownHost, error_body
 from service.hashes import Hashes
 from service.home import open_store, prepare_home
 from service.live_model import LiveModel
 from service.logs import describe_error
 from service.metrics import Metrics, known_method
+from service.review.edge import is_review
+from service.review.pages import add_pages
+from service.review.shell import shell_of
 from service.settings import Settings
 from service.verdicts import Moderation
 from service.workflow import Workflow
@@ -84,6 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(review_api.router)
     app.include_router(docs_page.router)
     app.openapi = lambda: api.describe_api(app)  # type: ignore[method-assign]  # FastAPI's documented way
+    add_pages(app, settings, store)
     app.add_exception_handler(ServiceError, _answer_service_error)
     app.add_exception_handler(HTTPException, _answer_framework_error)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
@@ -100,15 +105,23 @@ def _answer(error: ServiceError) -> JSONResponse:
     return JSONResponse(error_body(error.code, error.message, error.details), error.status, headers)
 
 
-async def _answer_service_error(_request: Request, error: Exception) -> JSONResponse:
+async def _answer_service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
     if error.status >= 500:
         _log.error("refused", extra={"code": error.code, **describe_error(error)})
-    return _answer(error)
+    return await _answer_page(request, error) if is_review(request.url.path) else _answer(error)
 
 
-async def _answer_framework_error(_request: Request, error: Exception) -> JSONResponse:
+async def _answer_page(request: Request, error: ServiceError) -> Response:
+    return await run_in_threadpool(shell_of(request).render_error, request, error)
+
+
+async def _answer_framework_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if is_review(request.url.path):
+        refusal = NotFound("there is no such page")
+        refusal.status = error.status_code
+        return await _answer_page(request, refusal)
     code = _CODES.get(error.status_code, "invalid_request")
     sentences = {
         "not_found": "there is no such route; /docs lists them",
@@ -118,10 +131,11 @@ async def _answer_framework_error(_request: Request, error: Exception) -> JSONRe
     return JSONResponse(error_body(code, message), error.status_code, dict(error.headers or {}))
 
 
-async def _answer_validation_error(_request: Request, error: Exception) -> JSONResponse:
+async def _answer_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     details = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in error.errors()]
-    return JSONResponse(error_body("invalid_request", "the request is malformed", details), 422)
+    refusal = InvalidRequest("the request is malformed", details)
+    return await _answer_page(request, refusal) if is_review(request.url.path) else _answer(refusal)
 
 
 @dataclass

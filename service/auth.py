@@ -36,23 +36,20 @@ def make_key(store: Store, site: Site) -> str:
     """A new key of a site. It is returned here and never again."""
     prefix = "".join(secrets.choice(_ID_LETTERS) for _ in range(8))
     key = f"mod_{prefix}_{secrets.token_urlsafe(32)}"
-    store.add_key(site, prefix, _hash(key))
+    store.add_key(site, prefix, hash_token(key))
     return key
 
 
 def make_sign_in_token(store: Store, moderator: Moderator) -> tuple[str, datetime]:
     """A token that lets a moderator in once, and until when. It is returned here and never again."""
     token, until = f"sign_{secrets.token_urlsafe(32)}", datetime.now(UTC) + timedelta(days=SIGN_IN_DAYS)
-    store.people.give_sign_in(moderator, _hash(token), until)
+    store.people.give_sign_in(moderator, hash_token(token), until)
     return token, until
 
 
-def take_sign_in_token(store: Store, token: str) -> Moderator:
-    """The moderator whose token that is; it does not work again. Raises ``Unauthorized``."""
-    moderator = store.people.take_sign_in(_hash(token))
-    if moderator is None:
-        raise Unauthorized("this token is not valid; make a new one with 'moderation add-moderator NAME --site URL'")
-    return moderator
+def sign_in_link(address: str, token: str) -> str:
+    """Where a moderator goes with a token, on a service that is reached at ``address``."""
+    return f"{address}/review/first-sign-in?token={token}"
 
 
 def find_site(store: Store, headers: Mapping[str, str]) -> Site:
@@ -69,7 +66,7 @@ def find_site(store: Store, headers: Mapping[str, str]) -> Site:
         raise Unauthorized("send the site's API key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
     match = _KEY.fullmatch(key)
     stored = store.find_key(match[1]) if match else None
-    is_right = hmac.compare_digest(_hash(key), stored.hash if stored else _NO_HASH)
+    is_right = hmac.compare_digest(hash_token(key), stored.hash if stored else _NO_HASH)
     if stored is None or stored.revoked or not is_right:
         raise Unauthorized("this API key is not valid; make a new one with 'moderation add-site URL'")
     return stored.site
@@ -114,5 +111,6 @@ def _ascii_host(host: str) -> str:
     return host if _HOST.fullmatch(host) and len(host) <= 253 else ""
 
 
-def _hash(key: str) -> str:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+def hash_token(token: str) -> str:
+    """What is kept of a key or token with 256 random bits: its SHA-256 (hex)."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()

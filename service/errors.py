@@ -7,13 +7,17 @@
     ├── InvalidRequest            422 the body is not what the route takes (bad JSON, wrong shape, a rule broken)
     ├── TooLarge                  413 the body, or one of its fields, is longer than its limit
     ├── Unauthorized              401 no key, or not a valid one
+    │   └── NotSignedIn           nobody is signed in in this browser, or no longer
     ├── WrongSite                 403 the key belongs to another site than the body names
+    ├── Forbidden                 403 the moderator's role on the site does not permit it
+    ├── ForeignRequest            403 a page of somebody else asks the browser to write here
     ├── NotFound                  404 there is no such thing on this site
     ├── CommentErased             410 the comment was erased and is not taken in again
     ├── TextChanged               409 the text has changed since it was read; the details hold the new one
     ├── EntryTaken                409 another moderator holds the queue entry, or it has been decided
     ├── NothingToAppeal           409 the comment is not rejected
     ├── VerdictStands             409 the verdict was replaced by a later one, or its text is no longer kept
+    ├── TooManyTries              429 too many tries to sign in
     ├── UnknownHost               400 the Host header is not one of MODERATION_ALLOWED_HOSTS
     └── StoreError                503 the database did not do its part; nothing of the request was kept
         ├── StoreBusy             locked by someone else for longer than the timeout: try again
@@ -30,6 +34,8 @@ CODES: Mapping[str, str] = {
     "too_large": "The body or one of its fields is longer than its limit. Comments are refused, never cut.",
     "unauthorized": "There is no API key, or it is unknown or revoked.",
     "wrong_site": "The body names another site than the one the key belongs to.",
+    "forbidden": "The moderator's role on this site does not permit it.",
+    "foreign_request": "The request to write came from a page of another site, so it was not obeyed.",
     "not_found": "This site has no such thing, or there is no such route.",
     "method_not_allowed": "The route exists, but not with this method.",
     "erased": "The comment was erased on request; its id is not taken in again.",
@@ -37,6 +43,7 @@ CODES: Mapping[str, str] = {
     "taken": "Another moderator holds the queue entry, or it has been decided.",
     "nothing_to_appeal": "The comment is not rejected, so there is nothing to appeal against.",
     "verdict_stands": "A later verdict has replaced this one (undo that one first), or its text is no longer kept.",
+    "too_many_tries": "There were too many tries to sign in. Wait Retry-After seconds.",
     "unknown_host": "The Host header is not one of MODERATION_ALLOWED_HOSTS.",
     "busy": "The database is locked or overloaded. Nothing was kept; try again after Retry-After seconds.",
     "unavailable": "The database is away, read-only or full. Nothing was kept; the operator has to act.",
@@ -82,11 +89,35 @@ class Unauthorized(ServiceError):
     code = "unauthorized"
 
 
+class NotSignedIn(Unauthorized):
+    """Nobody is signed in in this browser, or their session has ended."""
+
+    def __init__(self) -> None:
+        super().__init__("sign in to see this page")
+
+
 class WrongSite(ServiceError):
     """The key belongs to another site than the body names."""
 
     status = 403
     code = "wrong_site"
+
+
+class Forbidden(ServiceError):
+    """What a moderator asks for is more than their role on the site permits."""
+
+    status = 403
+    code = "forbidden"
+
+
+class ForeignRequest(ServiceError):
+    """A write under /review that no page of ours asked for."""
+
+    status = 403
+    code = "foreign_request"
+
+    def __init__(self) -> None:
+        super().__init__("this request did not come from a page of this service, so nothing was changed")
 
 
 class NotFound(ServiceError):
@@ -152,6 +183,17 @@ class VerdictStands(ServiceError):
             if is_forgotten
             else "a later verdict on the same text has replaced this one; undo that one first"
         )
+
+
+class TooManyTries(ServiceError):
+    """Too many tries to sign in, with one name or with all."""
+
+    status = 429
+    code = "too_many_tries"
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__(f"there were too many tries to sign in; wait {retry_after_seconds} seconds and try again")
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UnknownHost(ServiceError):

@@ -77,6 +77,12 @@ class Settings(BaseSettings):
         le=36_500,
         description="After how many days `moderation forget` empties what was decided. Default: never.",
     )
+    session_hours: float = Field(
+        default=12.0, gt=0, le=24 * 90, description="After how many hours without a click a moderator is signed out."
+    )
+    session_days: float = Field(
+        default=7.0, gt=0, le=365, description="After how many days a moderator signs in again, however busy they are."
+    )
     log_format: Literal["text", "json"] = Field(default="text", description="One line per event: text or json.")
 
     @classmethod

@@ -14,6 +14,7 @@ Status = Literal["published", "held", "rejected", "erased"]
 VerdictAction = Literal["approve", "reject"]
 Outcome = Literal["upheld", "overturned"]
 Role = Literal["viewer", "moderator", "maintainer"]
+Right = Literal["read", "decide", "configure"]
 WhyName = Literal["held", "near_line", "reported", "appealed", "audit"]
 Sort = Literal["urgency", "age", "score", "teaching"]
 
@@ -23,6 +24,13 @@ RESERVED_NAMES = frozenset({"model", "site", "reader", "author", "retention", "o
 STATUS_AFTER: Mapping[Action, Status] = {"publish": "published", "hold": "held", "reject": "rejected"}
 STATUS_BY_VERDICT: Mapping[VerdictAction, Status] = {"approve": "published", "reject": "rejected"}
 OUTCOME_BY_VERDICT: Mapping[VerdictAction, Outcome] = {"approve": "overturned", "reject": "upheld"}
+
+# What each role may do on a site: look; give verdicts and hold entries; change settings, policy, model, keys, people.
+RIGHTS: Mapping[Role, frozenset[Right]] = {
+    "viewer": frozenset({"read"}),
+    "moderator": frozenset({"read", "decide"}),
+    "maintainer": frozenset({"read", "decide", "configure"}),
+}
 
 # ``None`` is a comment not seen before. Erasure is final: what was erased cannot come back under the same id.
 MOVES: Mapping[Status | None, frozenset[Status]] = {

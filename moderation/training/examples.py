@@ -30,9 +30,10 @@ from moderation.training.table import TALK, TALK_SHARE
 # comment on a blog, or ours, more. The vocabulary is English: sources in other languages are left to the n-grams.
 TIMES = {
     "kaggle-insults": 2.5,
-    "seed": 5.0,
+    "seed": 4.0,
     "hatemoji": 3.0,
-    "jigsaw-furkancaglayan": 0.7,
+    "jigsaw-predibase": 1.5,
+    "jigsaw-fastbert": 1.5,
     "hatexplain": 0.4,
     "edos": 0.5,
     "misogyny-eacl2021": 0.6,

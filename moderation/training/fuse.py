@@ -23,6 +23,7 @@ from moderation.encoder import WIDTH, Encoder
 from moderation.heads import FullHeads, Heads, Vectors, put_together
 from moderation.model import CONTEXT
 from moderation.training.points import calibration_rows, fit_knots, operating_points, stack_knots
+from moderation.training.quiet import fit_quiet, lay_beside
 from moderation.training.table import MANNERS, UNEVEN, Table, choose_lesson, read_table
 
 _HOSTILE_CODES = tuple(code for code in CODES if code not in {"spam", "off_topic"})
@@ -131,6 +132,8 @@ def fit_full(
     validation_vectors = read_table(validation, encoder, memory)
     progress("fitting the heads of the full tier")
     heads = fit_full_heads(kept, vectors, cross.logits(kept.features))
+    loud = heads.loud(validation_vectors, validation.features.dense, validation_logits)
+    heads = lay_beside(heads, validation_vectors, loud[:, CODES.index("hostile")], validation)
     logits = heads.logits(validation_vectors, validation.features.dense, validation_logits)
     knots = []
     for head, code in enumerate(CODES):
@@ -149,7 +152,7 @@ def fit_full_heads(
 ) -> FullHeads:
     """The heads of the full tier, not yet calibrated, from rows with their vectors and lexical logits."""
     mean, scale = _moments(put_together(vectors, table.features.dense, lexical))
-    blank = FullHeads(CODES, *np.zeros((2, 0, 0), np.float32), mean, scale, *np.zeros((3, 0)))  # type: ignore[call-arg]  # for its moments alone
+    blank = FullHeads(CODES, *np.zeros((2, 0, 0), np.float32), mean, scale, *np.zeros((5, 0)))  # type: ignore[call-arg]  # for its moments alone
     context = blank.context(vectors, table.features.dense, lexical)
     windows = vectors.windows[_telling_windows(vectors)].astype(np.float64)
     # About the mean of what can be read, times how well it can: a language that cannot be read says nothing by itself.
@@ -168,18 +171,21 @@ def fit_full_heads(
         sign_spread = np.maximum(signatures[signed, :WIDTH].std(axis=0), 1e-3)
     signatures = (signatures[:, :WIDTH] - sign_centre) / sign_spread * signed[:, None]
     fitted = [_fit_head(code, recipes[code], table, windows, signatures, context) for code in CODES]
-    window_weights = np.stack([head.windows for head in fitted], axis=1) / spread[:, None]
-    window_weights = np.vstack([window_weights, -centre @ window_weights])
+    quiet_weights, quiet_intercept = fit_quiet(table, windows)
+    window_weights = np.stack([*(head.windows for head in fitted), quiet_weights], axis=1) / spread[:, None]
+    window_weights = np.vstack([window_weights, -centre @ window_weights]).astype(np.float32)
     signature_weights = np.stack([head.signature for head in fitted], axis=1) / sign_spread[:, None]
     return FullHeads(
         codes=CODES,
-        window_weights=window_weights.astype(np.float32),
+        window_weights=window_weights[:, :-1],
         signature_weights=np.vstack([signature_weights, -sign_centre @ signature_weights]).astype(np.float32),
         mean=mean,
         scale=scale,
         context_weights=np.stack([head.context for head in fitted], axis=1).astype(np.float32),
         intercept=np.array([head.intercept for head in fitted]),
         knots=np.tile(np.array([[-1.0, 1.0], [-1.0, 1.0]]), (len(CODES), 1, 1)),
+        quiet_weights=window_weights[:, -1],
+        quiet_intercept=np.array([quiet_intercept]),
     )
 
 

@@ -27,6 +27,9 @@ NATURAL_RATE: Mapping[str, float] = {
     "threat": 0.003,
 }
 ENOUGH_FOR_ISOTONIC = 400
+# A kind of place with fewer good rows than this does not count where another has as many: a single row of a forum would
+# weigh as much as two thousand of talk pages.
+ENOUGH_OF_A_PLACE = 100
 _ROWS_OF_A_BLOCK = 60
 
 
@@ -110,16 +113,18 @@ def stack_knots(pairs: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) ->
 def operating_points(code: str, validation: Table, probabilities: NDArray[np.float64]) -> dict[str, Any]:
     """Thresholds with the shares of bad and good validation rows at or above each, ascending.
 
-    The share of good rows is the mean of those of each kind of place (:data:`moderation.training.table.PLACES`). Its
-    upper bound is that of as many rows as would tell a share so exactly if they were of one place (Korn and Graubard
-    1998).
+    The share of good rows is the mean of those of each kind of place (:data:`moderation.training.table.PLACES`) that
+    has enough of them. Its upper bound is that of as many rows as would tell a share so exactly if they were of one
+    place (Korn and Graubard 1998).
     """
     index = np.flatnonzero(validation.known(code) & tells_good(validation, code))
     scores = np.round(probabilities[index, CODES.index(code)], 6)
     positive = validation.labels[index, CODES.index(code)] == 1
     places = np.array([PLACES[validation.rows[row].source] for row in index.tolist()])
     bad, good = np.sort(scores[positive]), np.sort(scores[~positive])
-    by_place = [np.sort(scores[~positive & (places == place)]) for place in np.unique(places[~positive])]
+    names, counts = np.unique(places[~positive], return_counts=True)
+    enough = names[counts >= min(ENOUGH_OF_A_PLACE, counts.max())]
+    by_place = [np.sort(scores[~positive & (places == name)]) for name in enough]
     # Dense where the lines of policies lie: among the highest scores of good rows.
     shares = np.concatenate([np.linspace(0, 0.9, 40), 1 - np.geomspace(0.1, 1e-4, 80)])
     thresholds = np.unique(np.concatenate([np.quantile(good, shares), np.quantile(bad, np.linspace(0, 1, 80))]))
@@ -144,6 +149,19 @@ def operating_points(code: str, validation: Table, probabilities: NDArray[np.flo
         "calibrated_to": round(NATURAL_RATE.get(code, len(bad) / (len(bad) + len(good))), 4),
         "points": points,
     }
+
+
+def line_at(scores: NDArray[np.float64], places: NDArray[np.str_], share: float) -> float:
+    """The lowest of the scores that at most ``share`` of the rows reach, each kind of place counting the same.
+
+    Shapes: both (rows,). Infinity where even the highest score is reached by more.
+    """
+    ordered = np.unique(scores)
+    reach = np.mean(
+        [np.mean(scores[places == place] >= ordered[:, None], axis=1) for place in np.unique(places)], axis=0
+    )
+    allowed = ordered[reach <= share]
+    return float(allowed[0]) if len(allowed) else np.inf
 
 
 def clopper_pearson_upper(events: float, trials: float, level: float = 0.95) -> float:

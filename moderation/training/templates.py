@@ -27,7 +27,7 @@ _KINDS: tuple[str, ...] = (
     "Latino", "Latina", "Hispanic", "Arab", "African", "African American", "European", "Native American", "Roma",
     "Mexican", "American", "Chinese", "Indian", "Russian", "Nigerian", "German", "Polish", "Turkish", "Canadian",
     "Japanese", "French", "Pakistani", "Korean", "British", "Irish", "Spanish", "Syrian", "Iranian", "Israeli",
-    "Palestinian", "Ukrainian", "Middle Eastern", "Taiwanese", "deaf", "blind", "disabled", "paralysed",
+    "Palestinian", "Ukrainian", "Middle Eastern", "Taiwanese", "deaf", "blind", "disabled", "paralysed", "paralyzed",
     "autistic", "epileptic", "dyslexic", "old", "older", "young", "younger", "elderly", "teenage", "middle-aged",
     "fat", "thin", "short", "tall", "poor", "rich", "homeless", "immigrant", "foreign", "local", "rural",
     "conservative", "liberal", "left-wing", "divorced", "unemployed", "vegan", "millennial", "bald", "left-handed",

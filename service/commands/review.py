@@ -36,29 +36,33 @@ def add_moderator(
     home: HomeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
 ) -> None:
-    """Give somebody a role on a site, and a token for signing in once.
+    """Give somebody a role on a site, and a link for signing in once, where they choose a password.
 
-    They are made if they are new. Run again, it changes the role and makes a new token; an earlier one ends. This
-    version has no pages to sign in to: it keeps the role and the token for when it has.
+    They are made if they are new. Run again, it changes the role and makes a new link; an earlier one ends. So it also
+    helps who has forgotten the password.
     """
-    from service.auth import make_sign_in_token, site_url
+    from service.auth import make_sign_in_token, sign_in_link, site_url
 
     name, url = name.strip(), site_url(site)
     if not name or len(name) > 200 or not name.isprintable():
         raise InvalidSettings("a moderator's name has 1 to 200 visible characters")
-    with open_home(Settings.load(home=home)) as store:
+    settings = Settings.load(home=home)
+    with open_home(settings) as store:
         found = next((each for each in store.sites() if each.url == url), None)
         if found is None:
             raise NotFound(f"there is no site {url}; 'moderation add-site {url}' makes it")
         moderator = store.people.add(name, found, role.value, who="operator")
         token, until = make_sign_in_token(store, moderator)
+    link = sign_in_link(settings.public_url or f"http://{settings.host}:{settings.port}", token)
     if as_json:
-        given = {"moderator": name, "site": url, "role": role.value, "token": token, "until": until.isoformat()}
-        typer.echo(json.dumps(given))
+        given = {"moderator": name, "site": url, "role": role.value, "token": token, "link": link}
+        typer.echo(json.dumps(given | {"until": until.isoformat()}))
         return
     typer.echo(f"Moderator: {name}, {role.value} of {url}")
-    typer.echo(f"Token:     {token}")
+    typer.echo(f"Link:      {link}")
     typer.echo(f"It works once, until {until:%Y-%m-%d %H:%M} UTC. It is not shown again.", err=True)
+    if settings.public_url is None:
+        typer.echo("If the service is reached at another address, set MODERATION_PUBLIC_URL.", err=True)
 
 
 def export(

@@ -1,25 +1,36 @@
-"""Moderators with their roles, and the log of what people did."""
+"""Moderators with their roles, passwords and sessions, and the log of what people did."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, delete, insert, select, update
 
 from service.errors import InvalidSettings, NotFound
 from service.statuses import RESERVED_NAMES, Role
 from service.store import engine as connections
-from service.store.records import Change, LogEntry, Moderator, Site, StatusChange
-from service.store.tables import audit_log, comments, decisions, moderators, roles, sites, status_log, verdicts
+from service.store.records import Change, LogEntry, Moderator, Session, Site, StatusChange
+from service.store.tables import (
+    audit_log,
+    comments,
+    decisions,
+    moderators,
+    roles,
+    sessions,
+    sites,
+    status_log,
+    verdicts,
+)
 from service.store.writing import insert_new, log
 
 _AT_ONCE = 1000
+_SEEN_EVERY = timedelta(minutes=1)
 
 
 class People:
-    """Moderators and their roles."""
+    """Moderators, their roles and passwords."""
 
     def __init__(self, engine: Engine, now: Callable[[], datetime]) -> None:
         self._engine = engine
@@ -54,14 +65,40 @@ class People:
             given = {"sign_in_hash": token_hash, "sign_in_until": until}
             connection.execute(update(moderators).where(moderators.c.id == moderator.row).values(given))
 
-    def take_sign_in(self, token_hash: str) -> Moderator | None:
-        """The moderator whose token that is; it works once. ``None`` where it is unknown, used, too old or disabled."""
-        valid = (moderators.c.sign_in_hash == token_hash) & (moderators.c.sign_in_until > self._now())
-        taken = update(moderators).where(valid, moderators.c.disabled_at.is_(None))
-        with connections.writing(self._engine) as connection:
-            used = taken.values(sign_in_hash=None, sign_in_until=None).returning(moderators.c.name)
-            name = connection.execute(used).scalar()
+    def find_sign_in(self, token_hash: str) -> Moderator | None:
+        """The moderator whose token that is, unused. ``None`` where it is unknown, used, too old or disabled."""
+        with connections.reading(self._engine) as connection:
+            name = connection.execute(select(moderators.c.name).where(self._has_token(token_hash))).scalar()
             return None if name is None else _find(connection, name)
+
+    def take_sign_in(self, token_hash: str, password_hash: str) -> Moderator | None:
+        """Set the password of the moderator whose token that is; it works once, and every session of theirs ends.
+
+        ``None`` where the token is unknown, used, too old or its owner disabled.
+        """
+        taken = update(moderators).where(self._has_token(token_hash)).returning(moderators.c.name)
+        change = {"password_hash": password_hash, "sign_in_hash": None, "sign_in_until": None}
+        with connections.writing(self._engine) as connection:
+            name = connection.execute(taken.values(change)).scalar()
+            if name is None:
+                return None
+            moderator = _find(connection, name)
+            self._after_password(connection, moderator)
+            return moderator
+
+    def password_hash(self, name: str) -> str | None:
+        """How the password of that moderator is kept; ``None`` where there is none, or nobody who may sign in."""
+        query = select(moderators.c.password_hash).where(moderators.c.name == name, moderators.c.disabled_at.is_(None))
+        with connections.reading(self._engine) as connection:
+            found: str | None = connection.execute(query).scalar()
+            return found
+
+    def set_password(self, moderator: Moderator, password_hash: str) -> None:
+        """Keep a new password, and end every session of theirs."""
+        with connections.writing(self._engine) as connection:
+            mine = moderators.c.id == moderator.row
+            connection.execute(update(moderators).where(mine).values(password_hash=password_hash))
+            self._after_password(connection, moderator)
 
     def disable(self, name: str, *, who: str) -> None:
         """Keep somebody out, with the roles and verdicts that they have. Raises ``NotFound``."""
@@ -69,6 +106,7 @@ class People:
             moderator = _find(connection, name)
             change = {"disabled_at": self._now(), "sign_in_hash": None, "sign_in_until": None}
             connection.execute(update(moderators).where(moderators.c.id == moderator.row).values(change))
+            connection.execute(delete(sessions).where(sessions.c.moderator_id == moderator.row))
             log(connection, None, who, "moderator_disabled", {"moderator": name}, self._now())
 
     def delete(self, name: str, *, who: str) -> None:
@@ -77,6 +115,62 @@ class People:
             moderator = _find(connection, name)
             connection.execute(delete(moderators).where(moderators.c.id == moderator.row))
             log(connection, None, who, "moderator_deleted", {"moderator": name}, self._now())
+
+    def _has_token(self, token_hash: str) -> ColumnElement[bool]:
+        mine = moderators.c
+        return and_(mine.sign_in_hash == token_hash, mine.sign_in_until > self._now(), mine.disabled_at.is_(None))
+
+    def _after_password(self, connection: Connection, moderator: Moderator) -> None:
+        connection.execute(delete(sessions).where(sessions.c.moderator_id == moderator.row))
+        log(connection, None, moderator.name, "password_set", {"moderator": moderator.name}, self._now())
+
+
+class Sessions:
+    """Browsers in which moderators are signed in."""
+
+    def __init__(self, engine: Engine, now: Callable[[], datetime]) -> None:
+        self._engine = engine
+        self._now = now
+
+    def open(self, moderator: Moderator, token_hash: str, lasts: timedelta) -> None:
+        """Begin a session, by the SHA-256 (hex) of its token. Sessions of anybody that have ended are cleared away."""
+        with connections.writing(self._engine) as connection:
+            now = self._now()
+            connection.execute(delete(sessions).where(sessions.c.expires_at <= now))
+            row = {"moderator_id": moderator.row, "token_hash": token_hash, "created_at": now, "seen_at": now}
+            connection.execute(insert(sessions).values(row | {"expires_at": now + lasts}))
+
+    def find(self, token_hash: str, idle: timedelta) -> Session | None:
+        """The session of that token; ``None`` where it has ended, was not used for ``idle``, or its owner is disabled.
+
+        That it was used is noted once a minute, so that reading a page is rarely a write.
+        """
+        now = self._now()
+        query = (
+            select(sessions, moderators.c.name)
+            .join(moderators, moderators.c.id == sessions.c.moderator_id)
+            .where(sessions.c.token_hash == token_hash, moderators.c.disabled_at.is_(None))
+            .where(sessions.c.expires_at > now, sessions.c.seen_at > now - idle)
+        )
+        with connections.reading(self._engine) as connection:
+            row = connection.execute(query).first()
+            if row is None:
+                return None
+            moderator = _find(connection, row.name)
+        if now - row.seen_at >= _SEEN_EVERY:
+            with connections.writing(self._engine) as connection:
+                connection.execute(update(sessions).where(sessions.c.id == row.id).values(seen_at=now))
+        return Session(row.id, moderator, row.created_at, row.seen_at, row.expires_at)
+
+    def close(self, token_hash: str) -> None:
+        """End one session. Does nothing if there is none."""
+        with connections.writing(self._engine) as connection:
+            connection.execute(delete(sessions).where(sessions.c.token_hash == token_hash))
+
+    def close_all(self, moderator: Moderator) -> None:
+        """End every session of somebody."""
+        with connections.writing(self._engine) as connection:
+            connection.execute(delete(sessions).where(sessions.c.moderator_id == moderator.row))
 
 
 class Logs:

@@ -17,7 +17,7 @@ from service.store import engine as connections
 from service.store.campaigns import join_campaign
 from service.store.context import find_context
 from service.store.erasure import Erasure, empty_versions, erase_copies
-from service.store.people import Logs, People
+from service.store.people import Logs, People, Sessions
 from service.store.queue import OUTLIVES_EDIT, Queue, close_entries, put_entry
 from service.store.readers import Readers
 from service.store.records import Context, Judged, KeyDates, Site, StatusChange, Stored, StoredKey
@@ -67,6 +67,7 @@ class Store:
         self.readers = Readers(self._engine, self._now)
         self.erasure = Erasure(self._engine, self._now)
         self.people = People(self._engine, self._now)
+        self.sessions = Sessions(self._engine, self._now)
         self.logs = Logs(self._engine)
 
     def migrate(self) -> None:

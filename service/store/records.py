@@ -164,6 +164,17 @@ class Moderator:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """A browser in which a moderator is signed in, until ``expires_at`` at the latest."""
+
+    row: int
+    moderator: Moderator
+    created_at: datetime
+    seen_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Judge:
     """Who gives a verdict: a name, the row where it is a moderator of ours, and through what (``source``)."""
 

@@ -236,6 +236,19 @@ roles = Table(
     CheckConstraint("role IN ('viewer', 'moderator', 'maintainer')", name="role"),
 )
 
+# Browsers in which somebody is signed in. Rows go when they end.
+sessions = Table(
+    "sessions",
+    metadata,
+    _row_id(),
+    _to("moderators.id", "moderator_id", ondelete="CASCADE"),
+    Column("token_hash", _DIGEST, nullable=False, unique=True),  # SHA-256 of what the cookie holds
+    _moment("created_at"),
+    _moment("seen_at"),  # (moves)
+    _moment("expires_at"),
+    Index(None, "moderator_id"),
+)
+
 # A comment that waits for a person, or did: one row per comment, opened again when it has to be looked at again.
 # What is sorted and filtered by is copied here, so that a page of the queue is one index away. (all of it moves)
 queue_entries = Table(

@@ -83,9 +83,9 @@ def make_full_heads():
     ones = np.ones(len(CONTEXT), np.float32)
     signatures = np.zeros((WIDTH + 1, len(CODES)), np.float32)
     signatures[0, SPAM], signatures[WIDTH, SPAM] = 1, 0.25
-    return FullHeads(
-        CODES, windows, signatures, np.zeros(len(CONTEXT), np.float32), ones, context, np.full(len(CODES), -1.0), knots
-    )
+    quiet = np.zeros(WIDTH + len(MARKS), np.float32), np.array([-np.inf])
+    mean, intercept = np.zeros(len(CONTEXT), np.float32), np.full(len(CODES), -1.0)
+    return FullHeads(CODES, windows, signatures, mean, ones, context, intercept, knots, *quiet)
 
 
 def make_full_model():
@@ -120,6 +120,22 @@ texts = st.lists(pieces | st.text(max_size=4), min_size=1, max_size=25).map("".j
 def as_comment(text):
     """Any text as a valid comment."""
     return Comment("x " + text.replace("\x00", "").encode("utf-8", "replace").decode())
+
+
+def test_calm_hostility_is_a_fact_and_its_words_are_found_by_leaving_them_out():
+    """In place of marks, which tell only loud words. Here casino stands for what is cruel as a whole."""
+    weights = np.zeros(WIDTH + len(MARKS), np.float32)
+    weights[0] = 4
+    heads = replace(FULL.full.heads, quiet_weights=weights, quiet_intercept=np.array([-3.0]))
+    model = replace(FULL, full=replace(FULL.full, heads=heads))
+    calm = explain(model, Comment("the trees near the casino grow"), "hostile")
+    assert [(span.start, span.end) for span in calm.spans] == [(19, 25)]
+    assert calm.facts[0].name == "calm_hostility"
+    assert calm.facts[0].contribution > 1
+    loud = explain(model, Comment("the trees near the idiot grow"), "hostile")
+    assert "calm_hostility" not in {fact.name for fact in loud.facts}
+    spam = explain(model, Comment("the trees near the casino grow"), "spam")
+    assert "calm_hostility" not in {fact.name for fact in spam.facts}
 
 
 @settings(deadline=None, max_examples=60)

@@ -23,6 +23,8 @@ def random_heads(random):
         context_weights=random.normal(size=(CONTEXT, len(CODES))).astype(np.float32),
         intercept=random.normal(size=len(CODES)),
         knots=np.array([[[-3.0, 0.0, 3.0], [-6.0, -1.0, 2.0]], [[-1.0, 1.0, 2.0], [-1.0, 1.0, 2.0]]]),
+        quiet_weights=random.normal(size=COLUMNS).astype(np.float32),
+        quiet_intercept=np.array([-np.inf]),
     )
 
 

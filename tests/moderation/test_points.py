@@ -15,6 +15,7 @@ from moderation.heads import Features, interpolate
 from moderation.model import DENSE
 from moderation.training.points import (
     ENOUGH_FOR_ISOTONIC,
+    ENOUGH_OF_A_PLACE,
     NATURAL_RATE,
     calibration_rows,
     clopper_pearson_upper,
@@ -175,24 +176,39 @@ def test_operating_points_say_what_is_over_each_threshold():
         assert point["false_positive_rate"] <= point["false_positive_rate_upper"] <= 1
 
 
-def test_good_comments_of_each_kind_of_place_count_the_same():
-    """Ten good comments of a blog, none over the line, and thirty of a talk page, all over it: half."""
-    few = make_table(np.array([1.0] + [0.0] * 10), source="blog-threads")
-    many = make_table(np.zeros(30), source="jigsaw-predibase")
+def make_places(on_blogs, on_talk_pages):
+    """One bad comment and so many good ones on either kind of place; only those on blogs score low."""
+    few = make_table(np.array([1.0] + [0.0] * on_blogs), source="blog-threads")
+    many = make_table(np.zeros(on_talk_pages), source="jigsaw-predibase")
     both = Table(
         [*few.rows, *many.rows],
         Features({}, np.vstack([few.features.dense, many.features.dense])),
         np.vstack([few.labels, many.labels]),
-        np.ones(41),
+        np.ones(1 + on_blogs + on_talk_pages),
     )
-    probabilities = np.full((41, len(CODES)), 0.9)
-    probabilities[1:11] = 0.1
-    measured = operating_points("hostile", both, probabilities)
+    probabilities = np.full((len(both.rows), len(CODES)), 0.9)
+    probabilities[1 : 1 + on_blogs] = 0.1
+    return both, probabilities
+
+
+def test_good_comments_of_each_kind_of_place_count_the_same():
+    """Some of a blog, none over the line, and three times as many of a talk page, all over it: half."""
+    few, many = ENOUGH_OF_A_PLACE, 3 * ENOUGH_OF_A_PLACE
+    measured = operating_points("hostile", *make_places(few, many))
     [over] = [point for point in measured["points"] if point["threshold"] == 0.9]
     assert over["false_positive_rate"] == 0.5
-    as_many = 4 / (1 / 10 + 1 / 30)  # thirty: fewer than all forty rows, as the ten weigh as much as the others
+    as_many = 4 / (1 / few + 1 / many)  # fewer than all rows, as the few weigh as much as the many
     assert over["false_positive_rate_upper"] == pytest.approx(clopper_pearson_upper(as_many / 2, as_many), abs=1e-6)
-    assert (measured["positives"], measured["negatives"]) == (1, 40)
+    assert (measured["positives"], measured["negatives"]) == (1, few + many)
+
+
+@pytest.mark.parametrize(("few", "many", "share"), [(1, 3 * ENOUGH_OF_A_PLACE, 1.0), (1, 3, 1.0), (3, 3, 0.5)])
+def test_a_handful_of_good_comments_does_not_speak_for_its_kind_of_place(few, many, share):
+    """Unless no kind of place has more."""
+    measured = operating_points("hostile", *make_places(few, many))
+    [over] = [point for point in measured["points"] if point["threshold"] == 0.9]
+    assert over["false_positive_rate"] == share
+    assert over["false_positive_rate_upper"] - share < 0.5
 
 
 def test_what_is_harmless_only_in_a_narrower_sense_is_no_good_comment():

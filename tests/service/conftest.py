@@ -199,6 +199,8 @@ def full_bundle(tmp_path_factory: pytest.TempPathFactory, shipped_encoder: Path 
         context_weights=context,
         intercept=np.zeros(len(CODES)),
         knots=np.tile(np.array([[-1.0, 1.0], [-1.0, 1.0]]), (len(CODES), 1, 1)),
+        quiet_weights=np.zeros(WIDTH + len(MARKS), np.float32),
+        quiet_intercept=np.array([-np.inf]),
     )
     encoder = Encoder.load(*(shipped_encoder / name for name in ENCODER_FILES))
     model = replace(model, full=FullTier(encoder, full))

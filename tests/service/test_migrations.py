@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -34,6 +34,7 @@ def fill(store: Store) -> None:
         row = Judged(comment, comment.digest(), "h", decision, {}, bands=(n,), whys=(held,), draw=draw)
         store.record(site, [row], ("d" * 64, "# toml"))
     ada = store.people.add("Ada", site, "moderator", who="operator")
+    store.sessions.open(ada, "s" * 64, timedelta(days=1))
     judge, judgement = Judge("Ada", "review", ada.row), Judgement("reject", ("spam",))
     store.verdicts.decide(site, judge, judgement, [Target(comment.digest(), comment="c2")])
     store.readers.report(site, "c2", "r" * 64, None, reopen_at=3, measure=measure)

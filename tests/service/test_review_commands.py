@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from typer.testing import CliRunner
 
 from moderation.comment import Comment, Decision
-from service.auth import take_sign_in_token
+from service.auth import hash_token
 from service.cli import app
-from service.errors import Unauthorized
 from service.store import Judge, Judged, Judgement, Store, Target
 
 
@@ -32,14 +32,16 @@ def store(home):
 def test_a_moderator_gets_a_role_and_a_token_that_works_once(home, store):
     first = json.loads(run(home, "add-moderator", "Ada", "--site", "https://Blog.example/", "--json").stdout)
     again = run(home, "add-moderator", "Ada", "--site", "https://blog.example", "--role", "maintainer").stdout
-    token = again.split("Token:")[1].split()[0]
+    link = urlsplit(again.split("Link:")[1].split()[0])
+    token = parse_qs(link.query)["token"][0]
 
     assert (first["moderator"], first["role"], first["site"]) == ("Ada", "moderator", "https://blog.example")
     assert store.people.find("Ada").roles == {"https://blog.example": "maintainer"}
-    assert take_sign_in_token(store, token).name == "Ada"
+    assert link.netloc == "127.0.0.1:8000"
+    assert first["link"].endswith(f"/review/first-sign-in?token={first['token']}")
+    assert store.people.take_sign_in(hash_token(token), "hash").name == "Ada"
     for used in (token, first["token"], "sign_no"):
-        with pytest.raises(Unauthorized, match="add-moderator"):
-            take_sign_in_token(store, used)
+        assert store.people.take_sign_in(hash_token(used), "hash") is None
 
 
 @pytest.mark.parametrize(

@@ -444,14 +444,19 @@ class TestLogs:
         store.people.give_sign_in(moderator, "1" * 64, soon)
         store.people.give_sign_in(moderator, "2" * 64, soon)
 
-        assert store.people.take_sign_in("1" * 64) is None
-        assert store.people.take_sign_in("2" * 64) == moderator
-        assert store.people.take_sign_in("2" * 64) is None
+        assert store.people.take_sign_in("1" * 64, "hash") is None
+        assert store.people.find_sign_in("1" * 64) is None
+        assert store.people.find_sign_in("2" * 64) == moderator
+        assert store.people.password_hash("Ada") is None
+        assert store.people.take_sign_in("2" * 64, "hash") == moderator
+        assert store.people.password_hash("Ada") == "hash"
+        assert store.people.take_sign_in("2" * 64, "hash") is None
         store.people.give_sign_in(moderator, "3" * 64, datetime.now(UTC) - timedelta(seconds=1))
-        assert store.people.take_sign_in("3" * 64) is None
+        assert store.people.take_sign_in("3" * 64, "hash") is None
         store.people.give_sign_in(moderator, "4" * 64, soon)
         store.people.disable("Ada", who="operator")
-        assert store.people.take_sign_in("4" * 64) is None
+        assert store.people.take_sign_in("4" * 64, "hash") is None
+        assert store.people.password_hash("Ada") is None
 
     def test_a_role_is_per_site_and_the_last_one_counts(self, store, site):
         other = store.add_site("https://other.example")
