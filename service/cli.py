@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from moderation.errors import ModerationError
 from service.commands import encoder, keys, review, score, training
 from service.commands.places import HomeOption
+from service.demo import SEED
 from service.errors import InvalidSettings, ServiceError
 from service.settings import Settings
 
@@ -31,6 +32,10 @@ _HELP = """Decide about comments: publish, hold for a moderator, or reject.
 Start the service, which needs no configuration and prints its address and a first API key:
 
     moderation serve
+
+See what a review queue looks like, with made-up sites in a scratch folder:
+
+    moderation demo
 
 Try it without a service:
 
@@ -77,8 +82,46 @@ def serve(
     else can be set with MODERATION_ variables: see docs/configuration.md.
     """
     settings = Settings.load(home=home, host=host, port=port)
-    listener = _listen(settings)
+    _serve(settings, _listen(settings))
 
+
+@app.command()
+def demo(
+    home: Annotated[
+        Path | None,
+        typer.Option("--home", help="A new or empty folder to fill, which is kept.", show_default=False),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the scratch folder, and say where it is.")] = False,
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="Only fill; needs --home or --keep.")] = False,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.", min=0, max=65535)] = 8000,
+    seed: Annotated[int, typer.Option(help="Another seed: other audits, other slips of the moderators.")] = SEED,
+) -> None:
+    """See a living review queue: fill a scratch database with a month of three made-up sites, and serve it.
+
+    A blog about touring by bicycle, the newspaper of a small town and a blog where people with mental illness write for
+    each other. Their comments, spam and hostility among them, were written for this project and go through the same
+    model, policy and database as everybody's. Two made-up moderators have judged what is older than four days, readers
+    have reported, authors have appealed; the rest waits for you. Open the link that is printed to sign in.
+
+    Nothing outside of the folder is touched, and no MODERATION_ variable counts. Ctrl-C ends the service and removes
+    the folder, unless it is kept; 'moderation serve --home DIR' opens a kept one again.
+    """
+    from service.commands.demo import fill_home, leave_environment, scratch_home
+
+    if no_serve and home is None and not keep:
+        raise InvalidSettings("with --no-serve say where to leave the result: --home DIR, or --keep for a new folder")
+    leave_environment()
+    os.umask(_OWNER_ONLY)
+    with scratch_home(home, keep=keep) as folder:
+        settings = Settings.load(home=folder, host="127.0.0.1", port=port)
+        listener = None if no_serve else _listen(settings)
+        fill_home(settings, seed=seed, address=_address(listener) if listener else None)
+        if listener:
+            _serve(settings, listener)
+
+
+def _serve(settings: Settings, listener: socket.socket) -> None:
+    """Answer on a listening socket until told to stop."""
     import uvicorn
 
     from service.app import create_app

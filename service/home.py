@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from service.errors import InvalidSettings
@@ -57,12 +59,15 @@ def _keep_secret(settings: Settings) -> bytes:
     return secret
 
 
-def open_store(settings: Settings) -> Store:
-    """The database at the newest schema, made if there is none. Raises ``InvalidSettings`` or ``StoreError``."""
+def open_store(settings: Settings, *, now: Callable[[], datetime] | None = None) -> Store:
+    """The database at the newest schema, made if there is none. Raises ``InvalidSettings`` or ``StoreError``.
+
+    ``now`` is the clock by which things are dated, where that is not the real one.
+    """
     if settings.database_url is None:
         # Made before the engine does, so that its journal takes over the mode as well.
         _close_to_others(settings.home / "moderation.db")
-    store = Store(settings.database, timeout_seconds=settings.database_timeout_seconds)
+    store = Store(settings.database, timeout_seconds=settings.database_timeout_seconds, now=now)
     try:
         store.migrate()
     except BaseException:
