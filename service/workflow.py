@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 
 from moderation.comment import Author, Comment, Decision, Neighbour, Post
-from moderation.policy import Facts
 from service.errors import CommentErased, NotFound
 from service.hashes import Hashes
 from service.live_model import LiveModel
 from service.metrics import Metrics
 from service.priority import draw_audit, measure, reasons_to_look
-from service.store import Context, Judged, Site, StatusChange, Store, Stored, may_be_id
+from service.store import Context, Judged, Site, StatusChange, Store, Stored, may_be_id, read_facts
 
 
 class Workflow:
@@ -148,7 +147,7 @@ class Workflow:
         policy = live.policy(stored.decision.policy, self._store.policy_toml)
         ((scores, found),) = live.assess([comment])
         # What the model finds is found again; what the store knew then is taken from then.
-        old = _read_facts(old_facts)
+        old = read_facts(old_facts)
         facts = replace(found, author_published=old.author_published, campaign_size=old.campaign_size)
         return policy.decide(comment, scores, facts)
 
@@ -173,10 +172,3 @@ def _fill(site: Site, comment: Comment, context: Context) -> Comment:
         parent=None if parent == Neighbour() else parent,
         thread=thread,
     )
-
-
-def _read_facts(stored: dict[str, object]) -> Facts:
-    """Facts as they were stored; those that this version does not know are left out."""
-    known = {item.name for item in fields(Facts)}
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
-    return Facts(**{name: value for name, value in values.items() if name in known})  # type: ignore[arg-type]  # written by asdict

@@ -14,6 +14,7 @@ from service.store.records import (
     AuditDraw,
     Change,
     Context,
+    Decided,
     Judge,
     Judged,
     Judgement,
@@ -21,6 +22,7 @@ from service.store.records import (
     Known,
     LogEntry,
     Moderator,
+    PolicyChange,
     Priority,
     QueueEntry,
     QueueFilter,
@@ -35,6 +37,7 @@ from service.store.records import (
     Why,
     may_be_id,
 )
+from service.store.rows import read_facts
 
 __all__ = [
     "CAMPAIGN_HOURS",
@@ -44,6 +47,7 @@ __all__ = [
     "AuditDraw",
     "Change",
     "Context",
+    "Decided",
     "Judge",
     "Judged",
     "Judgement",
@@ -51,6 +55,7 @@ __all__ = [
     "Known",
     "LogEntry",
     "Moderator",
+    "PolicyChange",
     "Priority",
     "QueueEntry",
     "QueueFilter",
@@ -65,4 +70,5 @@ __all__ = [
     "Verdict",
     "Why",
     "may_be_id",
+    "read_facts",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -58,6 +58,41 @@ class People:
         """The moderator of that name. Raises ``NotFound``."""
         with connections.reading(self._engine) as connection:
             return _find(connection, name)
+
+    def all(self) -> list[Moderator]:
+        """Everybody, by name."""
+        here = (
+            select(moderators.c.id, moderators.c.name, moderators.c.disabled_at, sites.c.url, roles.c.role)
+            .outerjoin(roles, roles.c.moderator_id == moderators.c.id)
+            .outerjoin(sites, sites.c.id == roles.c.site_id)
+            .order_by(moderators.c.name, sites.c.url)
+        )
+        with connections.reading(self._engine) as connection:
+            found = connection.execute(here).all()
+        given: dict[int, dict[str, Role]] = {}
+        for row in found:
+            of_them = given.setdefault(row.id, {})
+            if row.url is not None:
+                of_them[row.url] = row.role
+        return [
+            Moderator(row.id, row.name, row.disabled_at is not None, given[row.id])
+            for row in {row.id: row for row in found}.values()
+        ]
+
+    def take_role(self, name: str, site: Site, *, who: str) -> None:
+        """Take somebody's role on a site; what they did stays. Raises ``NotFound``."""
+        with connections.writing(self._engine) as connection:
+            moderator = _find(connection, name)
+            here = (roles.c.moderator_id == moderator.row) & (roles.c.site_id == site.row)
+            if connection.execute(delete(roles).where(here)).rowcount:
+                log(connection, site, who, "role_taken", {"moderator": name}, self._now())
+
+    def enable(self, name: str, *, who: str) -> None:
+        """Let somebody in again who was disabled. Raises ``NotFound``."""
+        with connections.writing(self._engine) as connection:
+            moderator = _find(connection, name)
+            connection.execute(update(moderators).where(moderators.c.id == moderator.row).values(disabled_at=None))
+            log(connection, None, who, "moderator_enabled", {"moderator": name}, self._now())
 
     def give_sign_in(self, moderator: Moderator, token_hash: str, until: datetime) -> None:
         """Keep the SHA-256 (hex) of a token that lets somebody in once, until then; an earlier one ends."""
@@ -194,6 +229,27 @@ class Logs:
             )
             for row in rows
         ]
+
+    def page(
+        self, of_sites: Sequence[Site | None], *, limit: int, before: int | None = None
+    ) -> tuple[list[LogEntry], int | None]:
+        """The newest lines of the audit log about some sites (``None``: about no site), and where to go on.
+
+        ``before`` is where the page before this one ended; the second result is ``None`` where there is no more.
+        """
+        line = audit_log.c
+        found: list[Any] = []
+        with connections.reading(self._engine) as connection:
+            # One site after the other: each is a walk down one index.
+            for site in of_sites:
+                query = select(audit_log).where(line.site_id == site.row if site else line.site_id.is_(None))
+                query = query if before is None else query.where(line.id < before)
+                urls = {"url": site.url if site else None}
+                rows = connection.execute(query.order_by(line.id.desc()).limit(limit + 1))
+                found += [dict(row._mapping) | urls for row in rows]  # noqa: SLF001  # its documented name
+        found.sort(key=lambda row: row["id"], reverse=True)
+        entries = [LogEntry(row["at"], row["url"], row["who"], row["event"], row["details"]) for row in found[:limit]]
+        return entries, found[limit - 1]["id"] if len(found) > limit else None
 
     def audit(self) -> Iterator[LogEntry]:
         """Every line of the audit log, oldest first; read in pieces, so that it may be long."""

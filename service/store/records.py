@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from moderation.comment import Action, Comment, Decision, Neighbour, Post
+from moderation.comment import Action, Comment, Decision, Neighbour, Post, Scores
 from moderation.errors import InvalidComment
+from moderation.policy import Facts
 from service.statuses import Outcome, Role, Status, VerdictAction, WhyName
 
 
@@ -299,6 +300,39 @@ class LogEntry:
     who: str
     event: str
     details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChange:
+    """A policy that was put in force on a site: by whom, when, and in place of which.
+
+    Digest and text are ``None`` where the site followed, or was to follow again, the policy of the home.
+    """
+
+    row: int
+    at: datetime
+    who: str
+    digest: str | None
+    toml: str | None
+    before: str | None
+    before_toml: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a policy looks at in a comment that was decided, and what was decided: enough to decide it again.
+
+    ``comment`` has no parent and no neighbours, and of its post only the tags.
+    """
+
+    row: int
+    version: int
+    status: Status
+    comment: Comment
+    action: Action
+    scores: Scores | None
+    facts: Facts
+    at: datetime
 
 
 def may_be_id(text: str) -> bool:
