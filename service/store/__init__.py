@@ -7,19 +7,22 @@ With ``service/migrations`` the only place that imports SQLAlchemy. All methods 
 from __future__ import annotations
 
 from service.store.campaigns import CAMPAIGN_HOURS
+from service.store.copies import plain
 from service.store.queries import Store
-from service.store.queue import CLAIM_SECONDS, MAX_PAGE
+from service.store.queue import CLAIM_SECONDS, MAX_PAGE, Holder
 from service.store.records import (
     Appeal,
     AuditDraw,
     Change,
     Context,
+    Deliveries,
     Judge,
     Judged,
     Judgement,
     KeyDates,
     Known,
     LogEntry,
+    Message,
     Moderator,
     Priority,
     QueueEntry,
@@ -31,6 +34,7 @@ from service.store.records import (
     StoredKey,
     Target,
     Verdict,
+    Webhook,
     Why,
     may_be_id,
 )
@@ -43,12 +47,15 @@ __all__ = [
     "AuditDraw",
     "Change",
     "Context",
+    "Deliveries",
+    "Holder",
     "Judge",
     "Judged",
     "Judgement",
     "KeyDates",
     "Known",
     "LogEntry",
+    "Message",
     "Moderator",
     "Priority",
     "QueueEntry",
@@ -61,6 +68,8 @@ __all__ = [
     "StoredKey",
     "Target",
     "Verdict",
+    "Webhook",
     "Why",
     "may_be_id",
+    "plain",
 ]

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
 from moderation.comment import MAX_THREAD, Comment, Neighbour, Post
+from moderation.policy_schema import WINDOWS
 from service.store.campaigns import count_near
 from service.store.records import Context, Known, Site
 from service.store.tables import comment_versions, comments, post_versions, posts
 
+MOST_RECENT = 10_000
+"""Comments that came in lately are counted no further, so that a flood does not slow down the counting of it."""
 
-def find_context(connection: Connection, site: Site, comment: Comment, bands: Sequence[int], now: datetime) -> Context:
-    """Look up what the comment leaves open, and what else came in that is like it."""
+
+def find_context(
+    connection: Connection,
+    site: Site,
+    comment: Comment,
+    bands: Sequence[int],
+    site_recent: tuple[int, ...],
+    now: datetime,
+) -> Context:
+    """Look up what the comment leaves open, and what else came in that is like it or of its author."""
     post_id = comment.post.id if comment.post else None
     parent_id = comment.parent.id if comment.parent and comment.parent.text is None else None
     author_id = comment.author.id if comment.author else None
@@ -25,7 +36,23 @@ def find_context(connection: Connection, site: Site, comment: Comment, bands: Se
         thread=_find_thread(connection, site, post_id, comment.id) if post_id and comment.thread is None else (),
         author_published=_count_published(connection, site, author_id, comment.id) if author_id else None,
         campaign_size=count_near(connection, site, bands, comment.id, now),
+        author_recent=count_recent(connection, site, now, author_id) if author_id else (),
+        site_recent=site_recent,
     )
+
+
+def count_recent(connection: Connection, site: Site, now: datetime, author_id: str | None = None) -> tuple[int, ...]:
+    """How many comments of a site, or of an author there, came in within each of ``WINDOWS``, at most ``MOST_RECENT``.
+
+    Edits are not counted again.
+    """
+    moments = [now - timedelta(seconds=seconds) for seconds in WINDOWS.values()]
+    query = select(comments.c.created_at).where(comments.c.site_id == site.row, comments.c.created_at > min(moments))
+    if author_id is not None:
+        query = query.where(comments.c.author_id == author_id)
+    recent = query.order_by(comments.c.created_at.desc()).limit(MOST_RECENT).subquery()
+    counts = [func.count().filter(recent.c.created_at > moment) for moment in moments]
+    return tuple(connection.execute(select(*counts).select_from(recent)).one())
 
 
 def _find_post(connection: Connection, site: Site, post_id: str) -> Post | None:

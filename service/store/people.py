@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, delete, select, update
+from sqlalchemy import Connection, Engine, Row, Select, delete, func, select, update
 
 from service.errors import InvalidSettings, NotFound
-from service.statuses import RESERVED_NAMES, Role
+from service.statuses import ELSEWHERE, RESERVED_NAMES, Role
 from service.store import engine as connections
+from service.store.queue import UNCLAIMED
 from service.store.records import Change, LogEntry, Moderator, Site, StatusChange
-from service.store.tables import audit_log, comments, decisions, moderators, roles, sites, status_log, verdicts
+from service.store.tables import (
+    audit_log,
+    comments,
+    decisions,
+    moderators,
+    queue_entries,
+    roles,
+    sites,
+    status_log,
+    verdicts,
+)
 from service.store.writing import insert_new, log
 
 _AT_ONCE = 1000
@@ -30,7 +41,7 @@ class People:
 
         Raises ``InvalidSettings`` for a name that the logs use for something else.
         """
-        if name.casefold() in RESERVED_NAMES:
+        if name.casefold() in RESERVED_NAMES or name.casefold().startswith(ELSEWHERE):
             raise InvalidSettings(f"{name!r} means something else in the logs; choose another name")
         with connections.writing(self._engine) as connection:
             now = self._now()
@@ -72,9 +83,13 @@ class People:
             log(connection, None, who, "moderator_disabled", {"moderator": name}, self._now())
 
     def delete(self, name: str, *, who: str) -> None:
-        """Remove an account. Its verdicts stay, with the name. Raises ``NotFound``."""
+        """Remove an account. Its verdicts stay, with the name; what it holds is free. Raises ``NotFound``."""
         with connections.writing(self._engine) as connection:
             moderator = _find(connection, name)
+            held = queue_entries.c.claimed_by == moderator.row
+            connection.execute(update(queue_entries).where(held).values(UNCLAIMED))
+            signed = update(verdicts).where(verdicts.c.moderator_id == moderator.row)
+            connection.execute(signed.values(moderator_id=None))
             connection.execute(delete(moderators).where(moderators.c.id == moderator.row))
             log(connection, None, who, "moderator_deleted", {"moderator": name}, self._now())
 
@@ -87,19 +102,18 @@ class Logs:
 
     def changes(self, site: Site, *, after: int = 0, limit: int = 100) -> list[Change]:
         """Status changes of a site after a cursor, oldest first. None is ever missed between two calls."""
-        query = _select_changes().where(status_log.c.site_id == site.row, status_log.c.id > after)
+        query = select_changes().where(status_log.c.site_id == site.row, status_log.c.id > after)
         with connections.reading(self._engine) as connection:
             rows = connection.execute(query.order_by(status_log.c.id).limit(limit)).all()
-        return [
-            Change(
-                row.id,
-                row.external_id,
-                row.decision_id,
-                row.verdict_id,
-                StatusChange(row.old, row.new, row.who, row.at),
-            )
-            for row in rows
-        ]
+        return [read_change(row) for row in rows]
+
+    def positions(self, sites: Sequence[Site]) -> dict[int, int]:
+        """The cursor of the latest change of each of these sites, by the site's row; 0 where there is none."""
+        rows = [site.row for site in sites]
+        query = select(status_log.c.site_id, func.max(status_log.c.id).label("last")).group_by(status_log.c.site_id)
+        with connections.reading(self._engine) as connection:
+            found = {row.site_id: row.last for row in connection.execute(query.where(status_log.c.site_id.in_(rows)))}
+        return {row: found.get(row, 0) for row in rows}
 
     def audit(self) -> Iterator[LogEntry]:
         """Every line of the audit log, oldest first; read in pieces, so that it may be long."""
@@ -109,7 +123,7 @@ class Logs:
 
     def statuses(self) -> Iterator[LogEntry]:
         """Every status change of every site as lines of a log, oldest first."""
-        query = _select_changes().add_columns(sites.c.url).join(sites, sites.c.id == status_log.c.site_id)
+        query = select_changes().add_columns(sites.c.url).join(sites, sites.c.id == status_log.c.site_id)
         for row in self._in_pieces(query, status_log.c.id):
             details = {"comment": row.external_id, "old": row.old, "new": row.new}
             details |= {"decision": row.decision_id, "verdict": row.verdict_id}
@@ -135,7 +149,14 @@ def _find(connection: Connection, name: str) -> Moderator:
     return Moderator(row.id, row.name, row.disabled_at is not None, {found.url: found.role for found in given})
 
 
-def _select_changes() -> Select[Any]:
+def read_change(row: Row[Any]) -> Change:
+    """A row of :func:`select_changes`."""
+    change = StatusChange(row.old, row.new, row.who, row.at)
+    return Change(row.id, row.external_id, row.decision_id, row.verdict_id, change)
+
+
+def select_changes() -> Select[Any]:
+    """Rows of the status log with the ids by which sites know what they are about."""
     log_row = status_log.c
     return (
         select(log_row.id, log_row.old, log_row.new, log_row.who, log_row.at, comments.c.external_id)

@@ -70,12 +70,12 @@ def test_from_held_to_verdict_to_undo(service):
     assert entry["decision"]["decision_id"] == decision["decision_id"]
     assert (verdict.status_code, again.status_code) == (201, 200)
     assert again.json()["verdicts"][0]["verdict_id"] == given["verdict_id"]
-    assert (given["status"], given["moderator"], given["source"]) == ("rejected", "Ada", "api")
+    assert (given["status"], given["moderator"], given["source"]) == ("rejected", "site:Ada", "api")
     assert (given["inclusion_probability"], given["score_shown"], given["note"]) == (1.0, True, "Not again")
     assert comment["verdicts"] == [given]
     assert (comment["status"], comment["decision"]["action"]) == ("rejected", "hold")
-    assert [change["who"] for change in comment["changes"]] == ["model", "Ada"]
-    assert undone.json()["verdicts"][0]["undone_by"] == "Ben"
+    assert [change["who"] for change in comment["changes"]] == ["model", "site:Ada"]
+    assert undone.json()["verdicts"][0]["undone_by"] == "site:Ben"
     assert service.client.get("/v1/comments/c1").json()["status"] == "held"
     assert len(service.client.get("/v1/queue").json()["entries"]) == 1
 
@@ -256,7 +256,7 @@ def test_who_polls_sees_every_change_once(service):
         seen += [(change["comment_id"], change["new"], change["who"]) for change in page["changes"]]
         cursor, more = page["cursor"], page["more"]
 
-    assert seen == [("c1", "held", "model"), ("c2", "published", "model"), ("c1", "published", "Ada")]
+    assert seen == [("c1", "held", "model"), ("c2", "published", "model"), ("c1", "published", "site:Ada")]
     assert service.client.get("/v1/changes", params={"after": cursor}).json() == {
         "changes": [],
         "cursor": cursor,
