@@ -55,6 +55,8 @@ _LONGEST_PAUSE_SECONDS = 300.0
 _MOST_ADDRESSES = 3
 _MOST_READ_BYTES = 65_536
 _SECRET_PREFIX = "whsec_"  # noqa: S105  # the prefix, not a secret
+# What of IPv6 is given to the internet at all.
+_UNICAST = ip_network("2000::/3")
 # NAT64 (RFC 6052): an IPv4 address in disguise.
 _NAT64 = ip_network("64:ff9b::/96")
 
@@ -158,6 +160,8 @@ class Addresses:
 
 def is_public(address: Address) -> bool:
     """Whether an address is one of the internet: not private, loopback, link-local, multicast or reserved."""
+    if isinstance(address, IPv6Address) and address not in _UNICAST and address not in _NAT64:
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 

@@ -419,7 +419,7 @@ audit_log = Table(
     Index(None, "site_id", "id"),
 )
 
-# Where a site wants to hear of changes. The secrets are kept as they are, because each message is signed with them.
+# Where a site wants to hear of changes. Keys are kept as they are, because each message is signed with them.
 webhooks = Table(
     "webhooks",
     metadata,
@@ -428,9 +428,9 @@ webhooks = Table(
     _to("sites.id", "site_id"),
     Column("url", Text, nullable=False),
     Column("events", _JSON, nullable=False),
-    Column("secret", Text, nullable=False),  # (moves)
-    Column("old_secret", Text),  # signs beside the new one until then (moves)
-    _moment("old_secret_until", nullable=True),  # (moves)
+    Column("signing_key", Text, nullable=False),  # (moves)
+    Column("old_key", Text),  # signs beside the new one until then (moves)
+    _moment("old_key_until", nullable=True),  # (moves)
     _moment("created_at"),
     _moment("disabled_at", nullable=True),  # (moves)
     Column("failures", Integer, nullable=False),  # attempts in a row that failed (moves)

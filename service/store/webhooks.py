@@ -38,7 +38,7 @@ class Webhooks:
         """A new webhook of a site. Raises ``InvalidSettings`` where the site has one of that address already."""
         now = self._now()
         row: dict[str, Any] = {"public_id": f"wh_{secrets.token_hex(6)}", "site_id": site.row, "url": url}
-        row |= {"events": list(events), "secret": secret, "created_at": now, "failures": 0}
+        row |= {"events": list(events), "signing_key": secret, "created_at": now, "failures": 0}
         with connections.writing(self._engine) as connection:
             if insert_new(connection, webhooks, row, ("site_id", "url")) is None:
                 raise InvalidSettings("the site has a webhook of that address already; remove that one first")
@@ -68,8 +68,8 @@ class Webhooks:
         now = self._now()
         with connections.writing(self._engine) as connection:
             found = self._find(connection, webhook_id)
-            old = {"old_secret": webhooks.c.secret, "old_secret_until": now + keep_old}
-            connection.execute(update(webhooks).where(webhooks.c.id == found.row).values(**old, secret=secret))
+            old = {"old_key": webhooks.c.signing_key, "old_key_until": now + keep_old}
+            connection.execute(update(webhooks).where(webhooks.c.id == found.row).values(old | {"signing_key": secret}))
             _log(connection, found, who, "webhook_rotated", now)
             return self._find(connection, webhook_id)
 
@@ -213,14 +213,14 @@ class Webhooks:
         return self._read(row)
 
     def _read(self, row: Row[Any]) -> Webhook:
-        is_rotating = row.old_secret is not None and row.old_secret_until > self._now()
+        is_rotating = row.old_key is not None and row.old_key_until > self._now()
         return Webhook(
             row=row.id,
             id=row.public_id,
             site=row.site,
             url=row.url,
             events=tuple(row.events),
-            secrets=(row.secret, row.old_secret) if is_rotating else (row.secret,),
+            secrets=(row.signing_key, row.old_key) if is_rotating else (row.signing_key,),
             created_at=row.created_at,
             disabled_at=row.disabled_at,
             failures=row.failures,
