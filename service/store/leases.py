@@ -28,4 +28,4 @@ class Leases:
         is_free = or_(leases.c.until <= now, leases.c.holder == holder)
         with connections.writing(self._engine) as connection:
             query = new.on_conflict_do_update(index_elements=["name"], set_=taken, where=is_free)
-            return connection.execute(query).rowcount == 1
+            return connection.execute(query.returning(leases.c.name)).first() is not None

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
+from pathlib import Path
 
 import httpx
 import pytest
@@ -162,6 +164,21 @@ class TestSigning:
         assert sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body) == (
             "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
         )
+
+    def test_the_check_in_the_documents_takes_what_is_genuine_and_nothing_else(self, target):
+        page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text(encoding="utf-8")
+        documented: dict = {}
+        exec(re.search(r"```python\n(.*?)```", page, flags=re.DOTALL)[1], documented)
+        webhook = a_webhook(target.url)
+        assert send(webhook).error is None
+        ((headers, body),) = target.got
+        check, secret = documented["is_genuine"], webhook.secrets[0]
+
+        assert check(secret, headers, body)
+        assert not check(make_secret(), headers, body)
+        assert not check(secret, headers, body + b" ")
+        assert not check(secret, headers | {"webhook-id": "msg_2"}, body)
+        assert not check(secret, headers | {"webhook-timestamp": str(int(time.time()) - 301)}, body)
 
     def test_secrets_are_long_random_and_not_shown(self):
         webhook = a_webhook("https://blog.example/hook")

@@ -145,9 +145,7 @@ class TestRates:
             fired = tuple(name for name in ("author_rate", "site_rate") if reasons[name].fired)
             values = tuple((reasons[name].value, reasons[name].limit) for name in ("author_rate", "site_rate"))
             facts = store.judged_comment(stored.decision.decision_id)[1]
-            assert workflow.replay(site, stored.decision.decision_id) == replace(stored.decision, decision_id=None), (
-                "it can be decided again"
-            )
+            assert workflow.replay(site, stored.decision.decision_id).reasons == stored.decision.reasons
             return stored.status, fired, values, facts["author_recent"], facts["site_recent"]
 
         assert send("c1", "ann") == ("published", (), ((1, 2), (1, 4)), [0, 0, 0], [0, 0, 0])
