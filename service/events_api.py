@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
@@ -18,7 +19,10 @@ from service.api import KeySite, Parts, PartsOf, errors
 from service.auth import find_site
 from service.errors import StoreError, Unauthorized
 from service.events import HEARTBEAT_SECONDS, Event, QueueEvent, StatusEvent
+from service.logs import describe_error
 from service.store import Site
+
+_log = logging.getLogger(__name__)
 
 router = APIRouter()
 
@@ -79,14 +83,13 @@ def _write_one(name: str, cursor: int, content: dict[str, object]) -> str:
 async def _write(request: Request, parts: Parts, site: Site, after: int | None) -> AsyncIterator[str]:
     yield "retry: 3000\n\n"
     checked = time.monotonic()
-    async for event in parts.events.watch([site], None if after is None else {site.row: after}):
-        # A key that has ended ends what it opened.
-        if time.monotonic() - checked >= HEARTBEAT_SECONDS - 1:
-            try:
+    try:
+        async for event in parts.events.watch([site], None if after is None else {site.row: after}):
+            # A key that has ended ends what it opened.
+            if time.monotonic() - checked >= HEARTBEAT_SECONDS - 1:
                 await asyncio.to_thread(find_site, parts.store, request.headers)
-            except Unauthorized:
-                return
-            except StoreError:
-                pass
-            checked = time.monotonic()
-        yield write_event(event)
+                checked = time.monotonic()
+            yield write_event(event)
+    except (StoreError, Unauthorized) as error:
+        # Who connects again is told what it is, and goes on without a gap.
+        _log.info("a stream of events ends", extra=describe_error(error))

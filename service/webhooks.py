@@ -19,6 +19,7 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -174,12 +175,12 @@ def _inner(address: Address) -> Address | None:
     return address.sixtofour or (address.teredo[1] if address.teredo else None)
 
 
-async def resolve(host: str, port: int) -> list[Address]:
-    """Every address of a host. Raises ``OSError``."""
+async def resolve(host: str, port: int, pool: Executor | None = None) -> list[Address]:
+    """Every address of a host, asked for in a thread of the pool. Raises ``OSError``."""
     with suppress(ValueError):
         return [ip_address(host.removeprefix("[").removesuffix("]"))]
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(pool, ask)
     # A zone ("fe80::1%eth0") means this machine's own network.
     return list(dict.fromkeys(ip_address(str(each[4][0]).partition("%")[0]) for each in found))
 
@@ -300,13 +301,15 @@ class Courier:
         allow: Sequence[str],
         *,
         look_seconds: float = LOOK_SECONDS,
-        find: Resolve = resolve,
+        find: Resolve | None = None,
     ) -> None:
         self._store = store.webhooks
         self._metrics = metrics
         self._addresses = Addresses(allow)
         self._look_seconds = look_seconds
-        self._resolve = find
+        # Names that nobody answers for keep threads waiting, which must not be those that the store is asked in.
+        self._pool = ThreadPoolExecutor(MOST_AT_A_TIME, thread_name_prefix="names")
+        self._resolve = find or partial(resolve, pool=self._pool)
         self._holder = secrets.token_hex(8)
         self._stopping = asyncio.Event()
         self._at_work: dict[int, asyncio.Task[None]] = {}
@@ -333,6 +336,7 @@ class Courier:
                 async with asyncio.timeout(self._look_seconds):
                     await self._stopping.wait()
         await asyncio.gather(*self._at_work.values(), return_exceptions=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _has_ended(self, row: int, _task: asyncio.Task[None]) -> None:
         del self._at_work[row]

@@ -65,7 +65,7 @@ def _moments(now: datetime) -> list[datetime]:
 
 
 def _find_itself(connection: Connection, site: Site, comment_id: str) -> Row[Any] | None:
-    query = select(comments.c.created_at, comments.c.author_id)
+    query: Select[Any] = select(comments.c.created_at, comments.c.author_id)
     return connection.execute(query.where(comments.c.site_id == site.row, comments.c.external_id == comment_id)).first()
 
 

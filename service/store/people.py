@@ -86,10 +86,10 @@ class People:
         """Remove an account. Its verdicts stay, with the name; what it holds is free. Raises ``NotFound``."""
         with connections.writing(self._engine) as connection:
             moderator = _find(connection, name)
+            # The account before what it holds, as whoever claims or judges does: nobody then waits in a circle.
+            connection.execute(select(moderators.c.id).where(moderators.c.id == moderator.row).with_for_update())
             held = queue_entries.c.claimed_by == moderator.row
             connection.execute(update(queue_entries).where(held).values(UNCLAIMED))
-            signed = update(verdicts).where(verdicts.c.moderator_id == moderator.row)
-            connection.execute(signed.values(moderator_id=None))
             connection.execute(delete(moderators).where(moderators.c.id == moderator.row))
             log(connection, None, who, "moderator_deleted", {"moderator": name}, self._now())
 
@@ -107,13 +107,14 @@ class Logs:
             rows = connection.execute(query.order_by(status_log.c.id).limit(limit)).all()
         return [read_change(row) for row in rows]
 
-    def positions(self, sites: Sequence[Site]) -> dict[int, int]:
+    def positions(self, of: Sequence[Site]) -> dict[int, int]:
         """The cursor of the latest change of each of these sites, by the site's row; 0 where there is none."""
-        rows = [site.row for site in sites]
-        query = select(status_log.c.site_id, func.max(status_log.c.id).label("last")).group_by(status_log.c.site_id)
+        # One question per site is the end of an index; one for all would go through the whole of it.
+        last = select(func.max(status_log.c.id)).where(status_log.c.site_id == sites.c.id).scalar_subquery()
+        query = select(sites.c.id, func.coalesce(last, 0).label("last"))
         with connections.reading(self._engine) as connection:
-            found = {row.site_id: row.last for row in connection.execute(query.where(status_log.c.site_id.in_(rows)))}
-        return {row: found.get(row, 0) for row in rows}
+            rows = connection.execute(query.where(sites.c.id.in_([site.row for site in of])))
+            return {row.id: row.last for row in rows}
 
     def audit(self) -> Iterator[LogEntry]:
         """Every line of the audit log, oldest first; read in pieces, so that it may be long."""

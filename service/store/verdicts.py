@@ -115,6 +115,8 @@ class Verdicts:
         self, connection: Connection, site: Site, judge: Judge, judgement: Judgement, target: Target, together: str
     ) -> Verdict | ServiceError:
         now = self._now()
+        # An account may have been deleted since it signed in; what is said still counts, with the name.
+        is_ours = judge.moderator is not None and find_moderator(connection, judge.moderator)
         comment = connection.execute(_select_target(site, target)).first()
         if comment is None:
             return NotFound("this site has no such comment or entry")
@@ -132,8 +134,6 @@ class Verdicts:
         if not self._close_entry(connection, judge, target, comment.entry, now):
             return EntryTaken(is_decided=not is_open)
         old: Status = comment.status
-        # An account may have been deleted since it signed in; what is said still counts, with the name.
-        is_ours = judge.moderator is not None and find_moderator(connection, judge.moderator)
         written: dict[str, Any] = {
             "public_id": _new_id("v"),
             "together": together,

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Engine, Row, Select, delete, exists, func, or_, select, update
 
@@ -42,7 +43,7 @@ class Webhooks:
         with connections.writing(self._engine) as connection:
             if insert_new(connection, webhooks, row, ("site_id", "url")) is None:
                 raise InvalidSettings("the site has a webhook of that address already; remove that one first")
-            log(connection, site, who, "webhook_added", {"webhook": row["public_id"], "url": url}, now)
+            log(connection, site, who, "webhook_added", _about(row["public_id"], url), now)
             return self._find(connection, row["public_id"])
 
     def all(self) -> list[Webhook]:
@@ -238,7 +239,12 @@ def _select_webhooks() -> Select[Any]:
 
 def _log(connection: Connection, webhook: Webhook, who: str, event: str, now: datetime) -> None:
     row = connection.execute(select(sites).where(sites.c.url == webhook.site)).one()
-    log(connection, Site(row.id, row.url), who, event, {"webhook": webhook.id, "url": webhook.url}, now)
+    log(connection, Site(row.id, row.url), who, event, _about(webhook.id, webhook.url), now)
+
+
+def _about(webhook_id: str, url: str) -> dict[str, Any]:
+    # The rest of the address may hold what only the target is to know.
+    return {"webhook": webhook_id, "host": urlsplit(url).hostname}
 
 
 def _read_message(row: Row[Any]) -> Message:

@@ -116,7 +116,7 @@ def until(condition: Callable[[], bool], seconds: float = 15) -> None:
 class Running:
     """Couriers in a thread, as many as processes, until the block ends."""
 
-    def __init__(self, *stores: Store, allow=LOCAL, find=resolve) -> None:
+    def __init__(self, *stores: Store, allow=LOCAL, find=None) -> None:
         self.metrics = Metrics()
         self._stores, self._allow, self._find = stores, allow, find
         self._ready = threading.Event()
