@@ -80,7 +80,6 @@ def create_app(settings: Settings) -> FastAPI:
             yield
         finally:
             events.close()
-            looking.cancel()
             courier.stop()
             await asyncio.gather(looking, delivering, return_exceptions=True)
             await asyncio.to_thread(upkeep.stop)

@@ -10,10 +10,10 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from service.errors import Overloaded, StoreError, TooManyStreams
+from service.errors import Overloaded, TooManyStreams
 from service.logs import describe_error
 from service.store import Change, Site, Store
 
@@ -80,14 +80,14 @@ class Events:
         self._positions: dict[int, int] = {}
         self._waiting: dict[int, int] = {}
         self._open: Counter[int] = Counter()
-        self._is_closed = False
+        self._closing = asyncio.Event()
 
     @contextmanager
     def place(self, site: Site) -> Iterator[None]:
         """A place for one more stream of a site, until the block ends. Raises ``TooManyStreams`` or ``Overloaded``."""
         if self._open[site.row] >= self._most_per_site:
             raise TooManyStreams(f"this site has {self._most_per_site} streams open already; close one of them")
-        if self._open.total() >= self._most_streams or self._is_closed:
+        if self._open.total() >= self._most_streams or self._closing.is_set():
             raise Overloaded("this service has as many streams open as it can; poll /v1/changes, or try again")
         self._open[site.row] += 1
         try:
@@ -109,7 +109,7 @@ class Events:
         self._note(positions, counts)
         listener.wake.set()
         try:
-            while not self._is_closed:
+            while not self._closing.is_set():
                 try:
                     async with asyncio.timeout(self._heartbeat_seconds):
                         await listener.wake.wait()
@@ -128,23 +128,24 @@ class Events:
             self._listeners.discard(listener)
 
     async def run(self) -> None:
-        """Look once a second, as long as anybody listens. Ends by being cancelled."""
-        while True:
-            await asyncio.sleep(self._look_seconds)
+        """Look once a second, as long as anybody listens, until :meth:`close`."""
+        while not self._closing.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._look_seconds):
+                    await self._closing.wait()
             sites = list({site.row: site for listener in self._listeners for site in listener.sites}.values())
             if not sites:
                 continue
             try:
                 found = await asyncio.to_thread(self._look, sites)
-            except StoreError as error:
-                # Whoever listens goes on where they were once the database is back.
-                _log.warning("events wait for the database", extra=describe_error(error))
+            except Exception as error:  # noqa: BLE001  # whoever listens goes on where they were once it is mended
+                _log.warning("changes cannot be looked at", extra=describe_error(error))
                 continue
             self._note(*found)
 
     def close(self) -> None:
         """End every stream, and begin no new one."""
-        self._is_closed = True
+        self._closing.set()
         for listener in self._listeners:
             listener.wake.set()
 
@@ -166,7 +167,7 @@ class Events:
 
     async def _changes(self, site: Site, cursors: dict[int, int]) -> AsyncIterator[Event]:
         """What has happened on a site after the cursor, which moves on."""
-        while self._positions[site.row] > cursors[site.row] and not self._is_closed:
+        while self._positions[site.row] > cursors[site.row] and not self._closing.is_set():
             read = self._store.logs.changes
             found = await asyncio.to_thread(read, site, after=cursors[site.row], limit=_AT_ONCE)
             for change in found:

@@ -189,10 +189,13 @@ async def resolve(host: str, port: int, pool: Executor | None = None) -> list[Ad
 
 
 class Sender:
-    """One attempt at a time to deliver to one webhook. Connections are its own, and are closed with it."""
+    """One attempt at a time to deliver to one webhook. Connections are its own, and are closed with it.
+
+    ``webhook`` may be replaced by a newer state of it.
+    """
 
     def __init__(self, webhook: Webhook, addresses: Addresses, tls: ssl.SSLContext, find: Resolve = resolve) -> None:
-        self._webhook = webhook
+        self.webhook = webhook
         self._addresses = addresses
         self._resolve = find
         timeout = httpx.Timeout(ATTEMPT_SECONDS, connect=ATTEMPT_SECONDS / 2)
@@ -217,11 +220,11 @@ class Sender:
         except (httpx.TransportError, OSError):
             return Outcome(None, "unreachable")
         except Exception as error:  # noqa: BLE001  # whatever it is, it counts as an attempt, or it would be made for ever
-            _log.error("a webhook cannot be sent", extra={"webhook": self._webhook.id, **describe_error(error)})
+            _log.error("a webhook cannot be sent", extra={"webhook": self.webhook.id, **describe_error(error)})
             return Outcome(None, "invalid")
 
     async def _send(self, message_id: str, body: bytes) -> Outcome:
-        url = httpx.URL(self._webhook.url)
+        url = httpx.URL(self.webhook.url)
         port = url.port or {"http": 80, "https": 443}[url.scheme]
         host = url.raw_host.decode("ascii")
         found = await self._resolve(host, port)
@@ -253,7 +256,7 @@ class Sender:
 
     def _sign(self, message_id: str, body: bytes) -> dict[str, str]:
         timestamp = int(time.time())
-        signatures = [sign(secret, message_id, timestamp, body) for secret in self._webhook.secrets]
+        signatures = [sign(secret, message_id, timestamp, body) for secret in self.webhook.secrets]
         return {
             "Content-Type": "application/json",
             "User-Agent": f"comment-moderation/{moderation.__version__}",
@@ -324,8 +327,8 @@ class Courier:
         while not self._stopping.is_set():
             try:
                 due = await asyncio.to_thread(self._store.due)
-            except StoreError as error:
-                _log.warning("webhooks wait for the database", extra=describe_error(error))
+            except Exception as error:  # noqa: BLE001  # whatever it is, the next look may find it mended
+                _log.warning("webhooks cannot be looked at", extra=describe_error(error))
                 due = []
             for row in due:
                 if row not in self._at_work and len(self._at_work) < MOST_AT_A_TIME:
@@ -349,8 +352,12 @@ class Courier:
                 return
             sender = Sender(webhook, self._addresses, tls, self._resolve)
             try:
-                while not self._stopping.is_set() and await self._deliver_some(webhook, sender):
-                    pass
+                while webhook is not None and not self._stopping.is_set():
+                    sender.webhook = webhook
+                    if not await self._deliver_some(webhook, sender):
+                        break
+                    # It may have got a new secret, or been removed.
+                    webhook = await asyncio.to_thread(self._store.hold, row, self._holder)
             finally:
                 await sender.close()
                 await asyncio.to_thread(self._store.let_go, row, self._holder)
@@ -388,7 +395,7 @@ class Courier:
             return self._store.delivered(webhook, message, self._holder)
         error = outcome.error or "invalid"
         if outcome.status == 410:  # Standard Webhooks: the target wants no more
-            given_up = self._store.disable(webhook, error, who="operator")
+            given_up = self._store.disable(webhook, error, who="site")
         else:
             again = wait_after(message.attempts)
             longest = timedelta(seconds=_LONGEST_PAUSE_SECONDS)
