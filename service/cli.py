@@ -15,7 +15,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from moderation.errors import ModerationError
-from service.commands import encoder, keys, review, score, training
+from service.commands import encoder, keys, review, score, training, webhooks
 from service.commands.places import HomeOption
 from service.errors import InvalidSettings, ServiceError
 from service.settings import Settings
@@ -84,6 +84,7 @@ def serve(
     from service.app import create_app
     from service.auth import make_key
     from service.logs import configure_logs
+    from service.server import Server
 
     configure_logs(settings.log_format)
     os.umask(_OWNER_ONLY)
@@ -107,7 +108,7 @@ def serve(
     config = uvicorn.Config(
         application, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10
     )
-    server = uvicorn.Server(config)
+    server = Server(config, parts.events)
 
     def leave(_signal: int, _frame: object) -> None:
         # Also heard before the server listens for signals itself, and once more when it has answered everything.
@@ -181,6 +182,7 @@ def version(
 app.command()(keys.keys)
 app.command()(keys.revoke_key)
 app.command("add-moderator")(review.add_moderator)
+app.add_typer(webhooks.webhooks, name="webhooks")
 app.command()(review.export)
 app.command()(review.forget)
 app.command()(score.score)

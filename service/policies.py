@@ -1,7 +1,7 @@
 """Policies of sites: which is in force, checking a new one, trying it on what was decided, and putting it in force.
 
-A trial takes the scores and facts of stored decisions and decides again under the new policy. No model runs, and nothing
-is written.
+A trial takes the scores and facts of stored decisions and decides again under the new policy. No model runs, and
+nothing is written.
 """
 
 from __future__ import annotations

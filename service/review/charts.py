@@ -16,7 +16,7 @@ def draw_curve(points: Sequence[tuple[float, float]], label: str) -> Markup:
 
 
 def draw_reliability(bins: Sequence[tuple[float, float, int]], label: str) -> Markup:
-    """How often what got a score was bad, beside the diagonal; bins are (score, share, rows), dots as large as these."""
+    """How often what got a score was bad, beside the diagonal; bins are (score, share, rows), dots grow with rows."""
     most = max((rows for _, _, rows in bins), default=1) or 1
     sound = [(score, share, rows) for score, share, rows in bins if 0 <= score <= 1 and 0 <= share <= 1 and rows > 0]
     diagonal = Markup('<line class="chart-diagonal" x1="0" y1="100" x2="100" y2="0"/>')

@@ -51,7 +51,7 @@ def show_model(
         sites = [site for site in viewer.shown if viewer.may("configure", site)]
         site = sites[0] if len(sites) == 1 else None
         policy = policies.in_force(site) if site else policies.of_home()
-        tiers = [tier for tier in TIERS if tier == live.tier or tier == "lexical"]
+        tiers = [tier for tier in TIERS if tier in (live.tier, "lexical")]
         values = {"of_site": site, "tiers": [(tier, policies.lines(policy, tier)) for tier in tiers]}
     elif view == "card" and bundle is not None:
         values = {"card": render_card(_read(bundle.path / "MODEL_CARD.md"))}

@@ -7,20 +7,23 @@ With ``service/migrations`` the only place that imports SQLAlchemy. All methods 
 from __future__ import annotations
 
 from service.store.campaigns import CAMPAIGN_HOURS
+from service.store.copies import plain
 from service.store.queries import Store
-from service.store.queue import CLAIM_SECONDS, MAX_PAGE
+from service.store.queue import CLAIM_SECONDS, MAX_PAGE, Holder
 from service.store.records import (
     Appeal,
     AuditDraw,
     Change,
     Context,
     Decided,
+    Deliveries,
     Judge,
     Judged,
     Judgement,
     KeyDates,
     Known,
     LogEntry,
+    Message,
     Moderator,
     PolicyChange,
     Priority,
@@ -34,6 +37,7 @@ from service.store.records import (
     StoredKey,
     Target,
     Verdict,
+    Webhook,
     Why,
     may_be_id,
 )
@@ -48,12 +52,15 @@ __all__ = [
     "Change",
     "Context",
     "Decided",
+    "Deliveries",
+    "Holder",
     "Judge",
     "Judged",
     "Judgement",
     "KeyDates",
     "Known",
     "LogEntry",
+    "Message",
     "Moderator",
     "PolicyChange",
     "Priority",
@@ -68,7 +75,9 @@ __all__ = [
     "StoredKey",
     "Target",
     "Verdict",
+    "Webhook",
     "Why",
     "may_be_id",
+    "plain",
     "read_facts",
 ]

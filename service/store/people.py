@@ -6,17 +6,19 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, delete, func, insert, select, update
 
 from service.errors import InvalidSettings, NotFound
-from service.statuses import RESERVED_NAMES, Role
+from service.statuses import ELSEWHERE, RESERVED_NAMES, Role
 from service.store import engine as connections
+from service.store.queue import UNCLAIMED
 from service.store.records import Change, LogEntry, Moderator, Session, Site, StatusChange
 from service.store.tables import (
     audit_log,
     comments,
     decisions,
     moderators,
+    queue_entries,
     roles,
     sessions,
     sites,
@@ -41,7 +43,7 @@ class People:
 
         Raises ``InvalidSettings`` for a name that the logs use for something else.
         """
-        if name.casefold() in RESERVED_NAMES:
+        if name.casefold() in RESERVED_NAMES or name.casefold().startswith(ELSEWHERE):
             raise InvalidSettings(f"{name!r} means something else in the logs; choose another name")
         with connections.writing(self._engine) as connection:
             now = self._now()
@@ -94,11 +96,12 @@ class People:
             connection.execute(update(moderators).where(moderators.c.id == moderator.row).values(disabled_at=None))
             log(connection, None, who, "moderator_enabled", {"moderator": name}, self._now())
 
-    def give_sign_in(self, moderator: Moderator, token_hash: str, until: datetime) -> None:
+    def give_sign_in(self, moderator: Moderator, token_hash: str, until: datetime, *, who: str = "operator") -> None:
         """Keep the SHA-256 (hex) of a token that lets somebody in once, until then; an earlier one ends."""
         with connections.writing(self._engine) as connection:
             given = {"sign_in_hash": token_hash, "sign_in_until": until}
             connection.execute(update(moderators).where(moderators.c.id == moderator.row).values(given))
+            log(connection, None, who, "sign_in_link_made", {"moderator": moderator.name}, self._now())
 
     def find_sign_in(self, token_hash: str) -> Moderator | None:
         """The moderator whose token that is, unused. ``None`` where it is unknown, used, too old or disabled."""
@@ -145,9 +148,13 @@ class People:
             log(connection, None, who, "moderator_disabled", {"moderator": name}, self._now())
 
     def delete(self, name: str, *, who: str) -> None:
-        """Remove an account. Its verdicts stay, with the name. Raises ``NotFound``."""
+        """Remove an account. Its verdicts stay, with the name; what it holds is free. Raises ``NotFound``."""
         with connections.writing(self._engine) as connection:
             moderator = _find(connection, name)
+            # The account before what it holds, as whoever claims or judges does: nobody then waits in a circle.
+            connection.execute(select(moderators.c.id).where(moderators.c.id == moderator.row).with_for_update())
+            held = queue_entries.c.claimed_by == moderator.row
+            connection.execute(update(queue_entries).where(held).values(UNCLAIMED))
             connection.execute(delete(moderators).where(moderators.c.id == moderator.row))
             log(connection, None, who, "moderator_deleted", {"moderator": name}, self._now())
 
@@ -216,19 +223,19 @@ class Logs:
 
     def changes(self, site: Site, *, after: int = 0, limit: int = 100) -> list[Change]:
         """Status changes of a site after a cursor, oldest first. None is ever missed between two calls."""
-        query = _select_changes().where(status_log.c.site_id == site.row, status_log.c.id > after)
+        query = select_changes().where(status_log.c.site_id == site.row, status_log.c.id > after)
         with connections.reading(self._engine) as connection:
             rows = connection.execute(query.order_by(status_log.c.id).limit(limit)).all()
-        return [
-            Change(
-                row.id,
-                row.external_id,
-                row.decision_id,
-                row.verdict_id,
-                StatusChange(row.old, row.new, row.who, row.at),
-            )
-            for row in rows
-        ]
+        return [read_change(row) for row in rows]
+
+    def positions(self, of: Sequence[Site]) -> dict[int, int]:
+        """The cursor of the latest change of each of these sites, by the site's row; 0 where there is none."""
+        # One question per site is the end of an index; one for all would go through the whole of it.
+        last = select(func.max(status_log.c.id)).where(status_log.c.site_id == sites.c.id).scalar_subquery()
+        query = select(sites.c.id, func.coalesce(last, 0).label("last"))
+        with connections.reading(self._engine) as connection:
+            rows = connection.execute(query.where(sites.c.id.in_([site.row for site in of])))
+            return {row.id: row.last for row in rows}
 
     def page(
         self, of_sites: Sequence[Site | None], *, limit: int, before: int | None = None
@@ -259,7 +266,7 @@ class Logs:
 
     def statuses(self) -> Iterator[LogEntry]:
         """Every status change of every site as lines of a log, oldest first."""
-        query = _select_changes().add_columns(sites.c.url).join(sites, sites.c.id == status_log.c.site_id)
+        query = select_changes().add_columns(sites.c.url).join(sites, sites.c.id == status_log.c.site_id)
         for row in self._in_pieces(query, status_log.c.id):
             details = {"comment": row.external_id, "old": row.old, "new": row.new}
             details |= {"decision": row.decision_id, "verdict": row.verdict_id}
@@ -285,7 +292,14 @@ def _find(connection: Connection, name: str) -> Moderator:
     return Moderator(row.id, row.name, row.disabled_at is not None, {found.url: found.role for found in given})
 
 
-def _select_changes() -> Select[Any]:
+def read_change(row: Row[Any]) -> Change:
+    """A row of :func:`select_changes`."""
+    change = StatusChange(row.old, row.new, row.who, row.at)
+    return Change(row.id, row.external_id, row.decision_id, row.verdict_id, change)
+
+
+def select_changes() -> Select[Any]:
+    """Rows of the status log with the ids by which sites know what they are about."""
     log_row = status_log.c
     return (
         select(log_row.id, log_row.old, log_row.new, log_row.who, log_row.at, comments.c.external_id)

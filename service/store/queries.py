@@ -15,8 +15,10 @@ from service.errors import CommentErased, NotFound
 from service.statuses import STATUS_AFTER, Status
 from service.store import engine as connections
 from service.store.campaigns import join_campaign
-from service.store.context import find_context
+from service.store.context import count_recent, find_context
+from service.store.copies import Copies
 from service.store.erasure import Erasure, empty_versions, erase_copies
+from service.store.leases import Leases
 from service.store.people import Logs, People, Sessions
 from service.store.policies import Policies
 from service.store.queue import OUTLIVES_EDIT, Queue, close_entries, put_entry
@@ -45,6 +47,7 @@ from service.store.tables import (
     status_log,
 )
 from service.store.verdicts import Verdicts
+from service.store.webhooks import Webhooks
 from service.store.writing import insert_new, insert_row, log, set_status, take_turn
 
 MODEL = "model"
@@ -71,6 +74,9 @@ class Store:
         self.sessions = Sessions(self._engine, self._now)
         self.logs = Logs(self._engine)
         self.policies = Policies(self._engine, self._now)
+        self.webhooks = Webhooks(self._engine, self._now)
+        self.leases = Leases(self._engine, self._now)
+        self.copies = Copies(self._engine)
 
     def migrate(self) -> None:
         """Create the tables or bring them up to date."""
@@ -187,7 +193,8 @@ class Store:
         hashes = bands if bands is not None else [()] * len(wanted)
         now = self._now()
         with connections.reading(self._engine) as connection:
-            return [find_context(connection, site, *each, now) for each in zip(wanted, hashes, strict=True)]
+            recent = count_recent(connection, site, now)
+            return [find_context(connection, site, *each, recent, now) for each in zip(wanted, hashes, strict=True)]
 
     # Writing comments and decisions
 

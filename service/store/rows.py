@@ -84,6 +84,7 @@ ERASED: Mapping[str, str | None] = dict.fromkeys(
         "author_id",
         "author_name",
         "author_url",
+        "author_hash",
         "parent_id",
         "parent_text",
         "parent_version_id",
