@@ -33,9 +33,7 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/review/model")
-def show_model(
-    request: Request, shell: ShellOf, viewer: SignedIn, parts: PartsOf, view: View = "figures"
-) -> Response:
+def show_model(request: Request, shell: ShellOf, viewer: SignedIn, parts: PartsOf, view: View = "figures") -> Response:
     """The model that scores now. Nothing can be changed here."""
     if viewer.site is not None:
         viewer.require("configure", viewer.site)
@@ -110,7 +108,9 @@ def read_releases(live_model: LiveModel) -> list[dict[str, Any]]:
 def render_card(card: str) -> Markup:
     """Markdown as HTML. HTML in it is shown as text, its headings come below that of the page, tables scroll alone."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-    for name, html in (("table_open", '<div class="table-frame" tabindex="0" role="group" aria-label="Table"><table>'),):
+    for name, html in (
+        ("table_open", '<div class="table-frame" tabindex="0" role="group" aria-label="Table"><table>'),
+    ):
         markdown.add_render_rule(name, _say(html))
     markdown.add_render_rule("table_close", _say("</table></div>"))
     markdown.add_render_rule("heading_open", _lower)
@@ -127,9 +127,7 @@ def _say(html: str) -> Any:
     return rule
 
 
-def _lower(
-    _renderer: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType
-) -> str:
+def _lower(_renderer: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType) -> str:
     token = tokens[index]
     level = min(int(token.tag[1:]) + 1, 6)
     return f"<{'/' if token.nesting < 0 else ''}h{level}>"

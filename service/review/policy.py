@@ -198,7 +198,9 @@ def _show_editor(
         values=values,
         entries=policy_form.count_entries(values) + 1,
         categories=[(each, policy_form.category_fields(each.code)) for each in CATEGORIES],
-        rules=[(title, [item for item in group if item.key in policy_form.FIELDS]) for title, group in policy_form.RULES],
+        rules=[
+            (title, [item for item in group if item.key in policy_form.FIELDS]) for title, group in policy_form.RULES
+        ],
         audit=policy_form.AUDIT,
         lines={each.category.code: each for each in lines},
         error=str(error) if error is not None else None,

@@ -50,10 +50,10 @@ RULES: tuple[tuple[str, tuple[Field, ...]], ...] = (
         "Authors",
         (
             Field("rules.trusted_authors", "Trusted authors", "list", "One id or name a line. They pass hold lines."),
-            Field("rules.banned_authors", "Banned authors", "list", "One id or name a line. Their comments are rejected."),
             Field(
-                "rules.first_time", "Authors not published here before", "choice", choices=_PUBLISH_OR_HOLD
+                "rules.banned_authors", "Banned authors", "list", "One id or name a line. Their comments are rejected."
             ),
+            Field("rules.first_time", "Authors not published here before", "choice", choices=_PUBLISH_OR_HOLD),
         ),
     ),
     (
@@ -61,10 +61,14 @@ RULES: tuple[tuple[str, tuple[Field, ...]], ...] = (
         (
             Field("rules.blocked_words", "Blocked words", "list", "One word or phrase a line, found as whole words."),
             Field("rules.blocked_words_action", "Comments with a blocked word", "choice", choices=_HOLD_OR_REJECT),
-            Field("rules.blocked_domains", "Blocked sites", "list", "One host name a line; its sub-domains are included."),
+            Field(
+                "rules.blocked_domains", "Blocked sites", "list", "One host name a line; its sub-domains are included."
+            ),
             Field("rules.blocked_domains_action", "Comments with a link there", "choice", choices=_HOLD_OR_REJECT),
             Field("rules.allowed_domains", "Except for these sites", "list", "The more specific entry counts."),
-            Field("rules.links_allowed", "Links allowed", "count", "With more of them a comment is held. Empty: no limit."),
+            Field(
+                "rules.links_allowed", "Links allowed", "count", "With more of them a comment is held. Empty: no limit."
+            ),
         ),
     ),
     (
@@ -183,16 +187,15 @@ def _put(document: Any, table: str, name: str, value: Any, default: Any) -> None
     if value is None:
         if stated is not None:
             del cast("Any", present)[name]
-    elif stated is None and value == default:
-        return  # left out, it says the same
-    elif type(stated) is type(value) and stated == value:
         return
-    elif isinstance(stated, int | float) and not isinstance(stated, bool) and stated == value:
+    # What is left out says the default; 1 and 1.0 are the same line, while true is not.
+    is_bool = isinstance(stated, bool) or isinstance(value, bool)
+    is_same = value == default if stated is None else stated == value and (not is_bool or type(stated) is type(value))
+    if is_same:
         return
-    else:
-        if not is_table:
-            document[table] = tomlkit.table()
-        document[table][name] = value
+    if not is_table:
+        document[table] = tomlkit.table()
+    document[table][name] = value
 
 
 def _put_entries(document: Any, filled: Mapping[str, str]) -> None:

@@ -57,7 +57,12 @@ def test_what_was_not_touched_is_the_same_to_the_last_byte(toml):
 
 
 def test_what_was_changed_is_changed_and_comments_stay():
-    filled = fill(WHOLE) | {"hostile.hold": "0,4", "spam.hold": " 90 % ", "rules.links_allowed": "", "audit.reject": "0.5"}
+    filled = fill(WHOLE) | {
+        "hostile.hold": "0,4",
+        "spam.hold": " 90 % ",
+        "rules.links_allowed": "",
+        "audit.reject": "0.5",
+    }
     filled |= {"rules.trusted_authors": "ann\r\n\r\n cleo \r\n", "threat.hold": "recall >= 0.9"}
     filled.pop("rules.hostile_counts_as_spam")  # a box that is not ticked is not sent
     toml = write(WHOLE, filled)
@@ -119,7 +124,9 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.dictionaries(st.sampled_from(sorted(key for key, field in FIELDS.items() if field.kind in ("line", "text"))), WORDS),
+    st.dictionaries(
+        st.sampled_from(sorted(key for key, field in FIELDS.items() if field.kind in ("line", "text"))), WORDS
+    ),
     st.lists(WORDS, max_size=3),
     st.sampled_from([WHOLE, default_policy_toml(), "[spam]\nhold = 0.5\n"]),
 )

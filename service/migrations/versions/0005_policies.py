@@ -10,7 +10,3 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_index(op.f("ix_audit_log_site_id_event_id"), "audit_log", ["site_id", "event", "id"])
-
-
-def downgrade() -> None:
-    op.drop_index(op.f("ix_audit_log_site_id_event_id"), "audit_log")
