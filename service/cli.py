@@ -15,7 +15,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from moderation.errors import ModerationError
-from service.commands import encoder, keys, review, score, training, webhooks
+from service.commands import encoder, keys, policy, review, score, training, webhooks
 from service.commands.places import HomeOption
 from service.errors import InvalidSettings, ServiceError
 from service.settings import Settings
@@ -182,6 +182,7 @@ def version(
 app.command()(keys.keys)
 app.command()(keys.revoke_key)
 app.command("add-moderator")(review.add_moderator)
+app.add_typer(policy.policy, name="policy")
 app.add_typer(webhooks.webhooks, name="webhooks")
 app.command()(review.export)
 app.command()(review.forget)
