@@ -108,13 +108,16 @@ def read_releases(live_model: LiveModel) -> list[dict[str, Any]]:
 def render_card(card: str) -> Markup:
     """Markdown as HTML. HTML in it is shown as text, its headings come below that of the page, tables scroll alone."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-    for name, html in (
-        ("table_open", '<div class="table-frame" tabindex="0" role="group" aria-label="Table"><table>'),
+    frame = '<div class="table-frame" tabindex="0" role="group" aria-label="Table"><table>'
+    for name, rule in (
+        ("table_open", _say(frame)),
+        ("table_close", _say("</table></div>")),
+        ("heading_open", _lower),
+        ("heading_close", _lower),
+        ("th_open", _head),
+        ("th_close", _head),
     ):
-        markdown.add_render_rule(name, _say(html))
-    markdown.add_render_rule("table_close", _say("</table></div>"))
-    markdown.add_render_rule("heading_open", _lower)
-    markdown.add_render_rule("heading_close", _lower)
+        markdown.add_render_rule(name, rule)
     return Markup(markdown.render(card))  # noqa: S704  # the renderer escapes, and HTML in it is off
 
 
@@ -131,6 +134,13 @@ def _lower(_renderer: RendererHTML, tokens: Sequence[Token], index: int, _option
     token = tokens[index]
     level = min(int(token.tag[1:]) + 1, 6)
     return f"<{'/' if token.nesting < 0 else ''}h{level}>"
+
+
+def _head(_renderer: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType) -> str:
+    """The head of a column; one that says nothing is none."""
+    token = tokens[index]
+    said = tokens[index + (1 if token.nesting > 0 else -1)].content
+    return f"<{'/' if token.nesting < 0 else ''}{'th' if said else 'td'}>"
 
 
 def _size(bundle: Bundle) -> int:

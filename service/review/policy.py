@@ -148,14 +148,19 @@ def _read_draft(form: FormData) -> tuple[str, Mapping[str, str] | None]:
 
     Raises ``InvalidRequest`` where the text that the form was made from is no longer TOML.
     """
-    toml = field(form, "toml").replace("\r\n", "\n").replace("\r", "\n")
+    toml = _field(form, "toml")
     if field(form, "source") != "form":
         return toml, None
-    filled = {name: field(form, name) for name in form if name in policy_form.FIELDS or _STRICTER.fullmatch(name)}
+    filled = {name: _field(form, name) for name in form if name in policy_form.FIELDS or _STRICTER.fullmatch(name)}
     try:
         return policy_form.write(toml, filled), filled
     except ValueError:
         raise InvalidRequest("the form cannot be put into the text of this policy; edit it as text") from None
+
+
+def _field(form: FormData, name: str) -> str:
+    """One field, with the line ends of a file; browsers send their own."""
+    return field(form, name).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _show_editor(

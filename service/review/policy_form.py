@@ -109,12 +109,11 @@ def category_fields(code: str) -> tuple[Field, ...]:
     fields = (
         Field(f"{code}.hold", "Held from", "line"),
         Field(f"{code}.reject", "Rejected from", "line"),
-        Field(f"{code}.live_rate", "Share among all comments", "number", "Guess low if you do not know."),
+        Field(f"{code}.live_rate", "Share of all", "number"),
     )
     if f"{code}.when_abstained" not in KEYS:
         return fields
-    choices = (("publish", "are treated as others"), ("hold", "wait for a moderator"))
-    return (*fields, Field(f"{code}.when_abstained", "Comments that cannot be compared", "choice", choices=choices))
+    return (*fields, Field(f"{code}.when_abstained", "Not comparable", "choice", choices=_PUBLISH_OR_HOLD))
 
 
 FIELDS: Mapping[str, Field] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -15,14 +16,16 @@ from service.store import Judge, Judgement, Target
 PASSWORD = "four words not together"
 
 
+@contextmanager
 def sign_in(service, name, *roles):
+    """A browser in which somebody is signed in."""
     for site, role in roles:
         person = service.parts.store.people.add(name, site, role, who="operator")
     token, _ = make_sign_in_token(service.parts.store, person)
-    client = httpx.Client(base_url=service.url, headers={"Sec-Fetch-Site": "same-origin"}, timeout=20)
-    form = {"token": token, "password": PASSWORD, "again": PASSWORD}
-    assert client.post("/review/first-sign-in", data=form).status_code == 303
-    return client
+    with httpx.Client(base_url=service.url, headers={"Sec-Fetch-Site": "same-origin"}, timeout=20) as client:
+        form = {"token": token, "password": PASSWORD, "again": PASSWORD}
+        assert client.post("/review/first-sign-in", data=form).status_code == 303
+        yield client
 
 
 @pytest.fixture
