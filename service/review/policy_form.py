@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import tomlkit
 from tomlkit.items import AoT, Table
@@ -179,13 +179,13 @@ def write(base: str, filled: Mapping[str, str]) -> str:
 
 
 def _put(document: Any, table: str, name: str, value: Any, default: Any) -> None:
-    present = document.get(table)
+    present: Any = document.get(table)
     is_table = isinstance(present, Mapping)
-    stated = present.get(name) if is_table else None
+    stated: Any = present.get(name) if is_table else None
     stated = stated.unwrap() if hasattr(stated, "unwrap") else stated
     if value is None:
         if stated is not None:
-            del cast("Any", present)[name]
+            del present[name]
         return
     # What is left out says the default; 1 and 1.0 are the same line, while true is not.
     is_bool = isinstance(stated, bool) or isinstance(value, bool)

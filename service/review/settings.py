@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -242,7 +242,7 @@ def _role(form: Form) -> Role:
     role = field(form, "role")
     if role not in _ROLES:
         raise InvalidRequest("the role is viewer, moderator or maintainer")
-    return cast("Role", role)
+    return role
 
 
 def _people(viewer: Viewer, parts: Parts) -> list[Moderator]:

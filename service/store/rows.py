@@ -190,4 +190,4 @@ def read_facts(stored: Mapping[str, Any]) -> Facts:
     """Facts as they were stored; those that this version does not know are left out."""
     known = {item.name for item in fields(Facts)}
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
-    return Facts(**{name: value for name, value in values.items() if name in known})
+    return Facts(**{name: value for name, value in values.items() if name in known})  # type: ignore[arg-type]  # written by asdict
