@@ -16,6 +16,7 @@ from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup
 
 from moderation.bundle import Bundle, encoder_folder
+from moderation.categories import CATEGORIES
 from moderation.errors import ModerationError
 from moderation.goals import TIERS
 from service.api import PartsOf
@@ -89,7 +90,15 @@ def read_figures(bundle: Path) -> dict[str, Any]:
         for each in found.get("calibration", [])
     ]
     cases = found.get("behaviour", {}).get("slices", {})
-    return {"sets": sets, "curves": curves, "reliability": reliability, "cases": cases}
+    passed = sum(each["passed"] for each in cases.values()), sum(each["cases"] for each in cases.values())
+    values = {"sets": sets, "curves": curves, "reliability": reliability, "cases": cases}
+    return values | {"passed": passed, "keys": [_largest(sets, each.code) for each in CATEGORIES if not each.parent]}
+
+
+def _largest(sets: Sequence[Mapping[str, Any]], code: str) -> Mapping[str, Any] | None:
+    """Of the sets that measure a category the one with the most rows, a whole one before a slice of one."""
+    fitting = [each for each in sets if each["category"] == code]
+    return max(fitting, key=lambda each: (not each["slice"], each["rows"]), default=None)
 
 
 def read_releases(live_model: LiveModel) -> list[dict[str, Any]]:

@@ -65,6 +65,11 @@ def test_the_shipped_bundle_has_charts_of_what_its_evaluation_says():
     figures = read_figures(bundle)
     assert len(figures["curves"]) == sum(bool(each.get("precision_recall")) for each in found["sets"]) > 0
     assert len(figures["reliability"]) == len(found["calibration"]) > 0
+    assert [each["category"] for each in figures["keys"]] == ["hostile", "spam", "off_topic"]
+    assert figures["passed"] == (
+        sum(each["passed"] for each in found["behaviour"]["slices"].values()),
+        sum(each["cases"] for each in found["behaviour"]["slices"].values()),
+    )
     card = render_card((bundle / "MODEL_CARD.md").read_text())
     assert card.count("<table>") == card.count('class="table-frame"') > 0
     assert "<h1>" not in card
