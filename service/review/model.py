@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -92,13 +93,15 @@ def read_figures(bundle: Path) -> dict[str, Any]:
     cases = found.get("behaviour", {}).get("slices", {})
     passed = sum(each["passed"] for each in cases.values()), sum(each["cases"] for each in cases.values())
     values = {"sets": sets, "curves": curves, "reliability": reliability, "cases": cases}
-    return values | {"passed": passed, "keys": [_largest(sets, each.code) for each in CATEGORIES if not each.parent]}
+    return values | {"passed": passed, "keys": [_sum_up(sets, each.code) for each in CATEGORIES if not each.parent]}
 
 
-def _largest(sets: Sequence[Mapping[str, Any]], code: str) -> Mapping[str, Any] | None:
-    """Of the sets that measure a category the one with the most rows, a whole one before a slice of one."""
-    fitting = [each for each in sets if each["category"] == code]
-    return max(fitting, key=lambda each: (not each["slice"], each["rows"]), default=None)
+def _sum_up(sets: Sequence[Mapping[str, Any]], code: str) -> dict[str, Any] | None:
+    """How well a category is told from the rest: the middle one of its sets, the worst and the best."""
+    found = sorted(each["auc"] for each in sets if each["category"] == code)
+    if not found:
+        return None
+    return {"category": code, "sets": len(found), "median": median(found), "least": found[0], "most": found[-1]}
 
 
 def read_releases(live_model: LiveModel) -> list[dict[str, Any]]:
