@@ -28,7 +28,16 @@ from moderation.goals import (
     read_operating_points,
     resolve_pair,
 )
-from moderation.policy_schema import PolicySettings, Rules, StatedLine, fold, fold_domain, read_settings
+from moderation.policy_schema import (
+    WINDOWS,
+    PolicySettings,
+    Rate,
+    Rules,
+    StatedLine,
+    fold,
+    fold_domain,
+    read_settings,
+)
 
 __all__ = ["AUTHOR_MESSAGES", "REASONS", "Facts", "Policy", "ResolvedLine", "default_policy_toml"]
 
@@ -46,6 +55,8 @@ REASONS: tuple[str, ...] = (
     "abstained",
     "first_time",
     "campaign",
+    "author_rate",
+    "site_rate",
 )
 """The closed list of reason names, in the order in which a decision lists them."""
 
@@ -66,8 +77,10 @@ class Facts:
 
     ``domains`` are the hosts of links in the text and of the author's URL, lower case, without a leading ``www.``.
     ``author_published`` counts earlier published comments of this author on this site (``None``: not known),
-    ``campaign_size`` near-identical comments seen lately (0: none or not known). ``encoder_available`` is false where
-    the bundle has an encoder but it failed.
+    ``campaign_size`` near-identical comments seen lately (0: none or not known). ``author_recent`` and ``site_recent``
+    count the comments of this author, and all of this site, that came in before within each of
+    :data:`~moderation.policy_schema.WINDOWS` (empty: not known). ``encoder_available`` is false where the bundle has an
+    encoder but it failed.
     """
 
     bundle: str | None = None
@@ -76,6 +89,8 @@ class Facts:
     domains: tuple[str, ...] = ()
     author_published: int | None = None
     campaign_size: int = 0
+    author_recent: tuple[int, ...] = ()
+    site_recent: tuple[int, ...] = ()
     encoder_available: bool = True
 
 
@@ -158,6 +173,8 @@ class Policy:
             _judge_abstention(case),
             _judge_first_time(case),
             _judge_campaign(case),
+            _judge_rate("author_rate", "of this author", case.rules.author_rate, case.facts.author_recent),
+            _judge_rate("site_rate", "on this site", case.rules.site_rate, case.facts.site_recent),
         )
         action = max((finding.action for finding in findings), key=_STRICTNESS.index)
         return Decision(
@@ -441,3 +458,16 @@ def _judge_campaign(case: _Case) -> _Finding:
         return _Finding(Reason("campaign", size, limit, False, text))
     # Trusted authors too: a flood under a trusted name is a stolen account more often than not.
     return _Finding(Reason("campaign", size, limit, True, f"{text} Allowed without a look: {limit}."), "hold")
+
+
+def _judge_rate(name: str, whose: str, rate: Rate | None, recent: tuple[int, ...]) -> _Finding:
+    """Trusted authors too, for the same reason as a campaign. What is not known is no flood."""
+    if rate is None:
+        return _Finding(Reason(name, None, None, False, f"There is no limit on how many comments {whose} come in."))
+    if len(recent) != len(WINDOWS):
+        return _Finding(Reason(name, None, rate.most, False, f"It is not known how many comments {whose} came in."))
+    count = recent[list(WINDOWS).index(rate.per)] + 1
+    text = f"Comments {whose} within the last {rate.per}, this one included: {count}; allowed: {rate.most}."
+    if count <= rate.most:
+        return _Finding(Reason(name, count, rate.most, False, text))
+    return _Finding(Reason(name, count, rate.most, True, text), "hold")

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -32,6 +33,21 @@ class CategorySettings:
     when_abstained: Literal["publish", "hold"] = "publish"
 
 
+WINDOWS: Mapping[str, int] = MappingProxyType({"minute": 60, "hour": 3_600, "day": 86_400})
+"""The spans of time, in seconds, within which comments are counted for rates; facts hold the counts in this order."""
+
+_MOST_IN_A_RATE = 10_000
+_RATE = re.compile(r"\s*(\d{1,6})\s+per\s+(minute|hour|day)\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many comments are allowed within a span of time; ``per`` is one of ``WINDOWS``."""
+
+    most: int
+    per: str
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The rules that need no model. Names and words are folded (:func:`fold`), domains as :func:`fold_domain`."""
@@ -45,6 +61,8 @@ class Rules:
     allowed_domains: frozenset[str]
     links_allowed: int | None
     near_identical_allowed: int | None
+    author_rate: Rate | None
+    site_rate: Rate | None
     first_time: Literal["publish", "hold"]
     honeypot: Action
     hostile_counts_as_spam: bool
@@ -251,6 +269,18 @@ def _count(key: str, value: object) -> int | None:
     return value
 
 
+def _rate_limit(key: str, value: object) -> Rate | None:
+    if value is None:
+        return None
+    found = _RATE.fullmatch(value) if isinstance(value, str) else None
+    if found is None or not 1 <= int(found[1]) <= _MOST_IN_A_RATE:
+        raise InvalidPolicy(
+            f'{key}: must be a number from 1 to {_MOST_IN_A_RATE:,} and a span of time, such as "10 per hour", '
+            '"3 per minute" or "50 per day"; leave the key out for no limit'
+        )
+    return Rate(int(found[1]), found[2].lower())
+
+
 def _truth(key: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise InvalidPolicy(f"{key}: must be true or false, without quotes")
@@ -313,6 +343,8 @@ _RULE_KEYS = {
     "allowed_domains": Key(_domains, ()),
     "links_allowed": Key(_count, None),
     "near_identical_allowed": Key(_count, None),
+    "author_rate": Key(_rate_limit, None),
+    "site_rate": Key(_rate_limit, None),
     "first_time": Key(_one_of("publish", "hold"), "publish"),
     "honeypot": Key(_one_of("publish", "hold", "reject"), "hold"),
     "hostile_counts_as_spam": Key(_truth, False),

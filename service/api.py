@@ -6,6 +6,7 @@ a dependency that waits for the key check, so that strangers cannot make the ser
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, cast
@@ -20,13 +21,14 @@ import moderation
 from moderation.comment import Comment
 from service import review_schemas, schemas
 from service.auth import find_site, site_url
-from service.errors import CommentErased, InvalidRequest, InvalidSettings, ServiceError, TooLarge, WrongSite
+from service.errors import CommentErased, InvalidRequest, InvalidSettings, ServiceError, StoreError, TooLarge, WrongSite
 from service.errors import error_body as make_error_body
+from service.events import Events
 from service.live_model import LiveModel
 from service.metrics import CONTENT_TYPE, Metrics
 from service.settings import Settings
 from service.store import Site, Store, Stored
-from service.verdicts import Moderation
+from service.verdicts import Moderation, is_judged, message_to_author
 from service.workflow import Workflow
 
 router = APIRouter()
@@ -42,6 +44,7 @@ class Parts:
     metrics: Metrics
     workflow: Workflow
     moderation: Moderation
+    events: Events
 
 
 def parts_of(request: Request) -> Parts:
@@ -207,7 +210,11 @@ def check_readiness(parts: PartsOf) -> Response:
 
 @router.get("/metrics", tags=["operation"], summary="Figures for Prometheus", response_class=Response)
 def read_metrics(parts: PartsOf) -> Response:
-    """Decisions by action and tier, answers by route and status. No text, no ids."""
+    """Decisions by action and tier, answers by route and status, messages to webhooks. No text, no ids."""
+    try:
+        parts.metrics.show_waiting(*parts.store.webhooks.waiting())
+    except StoreError:
+        parts.metrics.show_waiting(math.nan, math.nan)
     content = parts.metrics.render(tier=parts.live_model.current().tier)
     return Response(content, media_type=CONTENT_TYPE)
 
@@ -260,6 +267,8 @@ def _comment_answer(stored: Stored, site: Site, parts: Parts) -> Response:
         {"old": change.old, "new": change.new, "who": change.who, "at": change.at.isoformat()}
         for change in parts.workflow.status_changes(site, stored.id or "")
     ]
-    verdicts = [review_schemas.write_verdict(verdict) for verdict in parts.moderation.verdicts(site, stored.id or "")]
+    given = parts.moderation.verdicts(site, stored.id or "")
+    verdicts = [review_schemas.write_verdict(verdict) for verdict in given]
     content = {"id": stored.id, "site": stored.site, "status": stored.status, "decision": decision}
+    content["author_message"] = message_to_author(stored.status, is_by_person=is_judged(stored, given))
     return JSONResponse(content | {"verdicts": verdicts, "changes": changes})

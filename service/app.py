@@ -19,8 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import moderation
 from moderation.shipped import shipped_folder
-from service import api, docs_page, review_api
+from service import api, docs_page, events_api, review_api
 from service.errors import InvalidRequest, NotFound, ServiceError, UnknownHost, error_body
+from service.events import Events
 from service.hashes import Hashes
 from service.home import open_store, prepare_home
 from service.live_model import LiveModel
@@ -30,7 +31,9 @@ from service.review.edge import is_review
 from service.review.pages import add_pages
 from service.review.shell import shell_of
 from service.settings import Settings
+from service.upkeep import Upkeep
 from service.verdicts import Moderation
+from service.webhooks import Courier
 from service.workflow import Workflow
 
 _log = logging.getLogger(__name__)
@@ -67,10 +70,24 @@ def create_app(settings: Settings) -> FastAPI:
     hashes = Hashes(secret)
     workflow = Workflow(store, live_model, metrics, hashes=hashes)
 
+    desk = Moderation(store, hashes, reports_to_reopen=settings.reports_to_reopen)
+    events = Events(store)
+
     @asynccontextmanager
-    async def closing(_app: FastAPI) -> AsyncIterator[None]:
-        yield
-        store.close()
+    async def working(_app: FastAPI) -> AsyncIterator[None]:
+        """What goes on beside requests, from the first of them to the last."""
+        courier = Courier(store, metrics, settings.webhook_allow)
+        upkeep = Upkeep(store, desk, settings.retention_days)
+        delivering, looking = asyncio.create_task(courier.run()), asyncio.create_task(events.run())
+        upkeep.start()
+        try:
+            yield
+        finally:
+            events.close()
+            courier.stop()
+            await asyncio.gather(looking, delivering, return_exceptions=True)
+            await asyncio.to_thread(upkeep.stop)
+            store.close()
 
     app = FastAPI(
         title="Comment moderation",
@@ -80,12 +97,12 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # FastAPI's own pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=closing,
+        lifespan=working,
     )
-    desk = Moderation(store, hashes, reports_to_reopen=settings.reports_to_reopen)
-    app.state.parts = api.Parts(settings, store, live_model, metrics, workflow, desk)
+    app.state.parts = api.Parts(settings, store, live_model, metrics, workflow, desk, events)
     app.include_router(api.router)
     app.include_router(review_api.router)
+    app.include_router(events_api.router)
     app.include_router(docs_page.router)
     app.openapi = lambda: api.describe_api(app)  # type: ignore[method-assign]  # FastAPI's documented way
     add_pages(app, settings, store)

@@ -32,18 +32,18 @@ _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[
 _NOT_IN_ADDRESS = re.compile(r"[<>\"'`{}|\\^]")
 
 
-def make_key(store: Store, site: Site) -> str:
+def make_key(store: Store, site: Site, *, who: str = "operator") -> str:
     """A new key of a site. It is returned here and never again."""
     prefix = "".join(secrets.choice(_ID_LETTERS) for _ in range(8))
     key = f"mod_{prefix}_{secrets.token_urlsafe(32)}"
-    store.add_key(site, prefix, hash_token(key))
+    store.add_key(site, prefix, hash_token(key), who=who)
     return key
 
 
-def make_sign_in_token(store: Store, moderator: Moderator) -> tuple[str, datetime]:
+def make_sign_in_token(store: Store, moderator: Moderator, *, who: str = "operator") -> tuple[str, datetime]:
     """A token that lets a moderator in once, and until when. It is returned here and never again."""
     token, until = f"sign_{secrets.token_urlsafe(32)}", datetime.now(UTC) + timedelta(days=SIGN_IN_DAYS)
-    store.people.give_sign_in(moderator, hash_token(token), until)
+    store.people.give_sign_in(moderator, hash_token(token), until, who=who)
     return token, until
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from moderation.errors import ModerationError
-from service.commands import encoder, keys, review, score, training
+from service.commands import encoder, keys, policy, review, score, training, webhooks
 from service.commands.places import HomeOption
 from service.demo import SEED
 from service.errors import InvalidSettings, ServiceError
@@ -127,6 +127,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     from service.app import create_app
     from service.auth import make_key
     from service.logs import configure_logs
+    from service.server import Server
 
     configure_logs(settings.log_format)
     os.umask(_OWNER_ONLY)
@@ -150,7 +151,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     config = uvicorn.Config(
         application, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10
     )
-    server = uvicorn.Server(config)
+    server = Server(config, parts.events)
 
     def leave(_signal: int, _frame: object) -> None:
         # Also heard before the server listens for signals itself, and once more when it has answered everything.
@@ -224,6 +225,8 @@ def version(
 app.command()(keys.keys)
 app.command()(keys.revoke_key)
 app.command("add-moderator")(review.add_moderator)
+app.add_typer(policy.policy, name="policy")
+app.add_typer(webhooks.webhooks, name="webhooks")
 app.command()(review.export)
 app.command()(review.forget)
 app.command()(score.score)

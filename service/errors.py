@@ -18,6 +18,8 @@
     ├── NothingToAppeal           409 the comment is not rejected
     ├── VerdictStands             409 the verdict was replaced by a later one, or its text is no longer kept
     ├── TooManyTries              429 too many tries to sign in
+    ├── TooManyStreams            429 the site has as many event streams open as it may
+    ├── Overloaded                503 the process has as many event streams open as it can
     ├── UnknownHost               400 the Host header is not one of MODERATION_ALLOWED_HOSTS
     └── StoreError                503 the database did not do its part; nothing of the request was kept
         ├── StoreBusy             locked by someone else for longer than the timeout: try again
@@ -44,8 +46,9 @@ CODES: Mapping[str, str] = {
     "nothing_to_appeal": "The comment is not rejected, so there is nothing to appeal against.",
     "verdict_stands": "A later verdict has replaced this one (undo that one first), or its text is no longer kept.",
     "too_many_tries": "There were too many tries to sign in. Wait Retry-After seconds.",
+    "too_many_streams": "The site has as many event streams open as it may; close one, or try again later.",
     "unknown_host": "The Host header is not one of MODERATION_ALLOWED_HOSTS.",
-    "busy": "The database is locked or overloaded. Nothing was kept; try again after Retry-After seconds.",
+    "busy": "The database is locked or the service overloaded. Nothing was kept; try again after Retry-After seconds.",
     "unavailable": "The database is away, read-only or full. Nothing was kept; the operator has to act.",
     "internal": "A fault of the service. Nothing was kept; the log has the details under the same time.",
 }
@@ -194,6 +197,22 @@ class TooManyTries(ServiceError):
     def __init__(self, retry_after_seconds: int) -> None:
         super().__init__(f"there were too many tries to sign in; wait {retry_after_seconds} seconds and try again")
         self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyStreams(ServiceError):
+    """One more event stream than a site may have open at a time."""
+
+    status = 429
+    code = "too_many_streams"
+    retry_after_seconds = 30
+
+
+class Overloaded(ServiceError):
+    """More event streams than this process can keep open."""
+
+    status = 503
+    code = "busy"
+    retry_after_seconds = 30
 
 
 class UnknownHost(ServiceError):

@@ -41,6 +41,10 @@ class Hashes:
         """The hash (hex) of a reader of one site; another site's reader of the same name has another."""
         return self._digest("reader", f"{site}\n{reader}".encode()).hex()
 
+    def author(self, site: str, author: str) -> str:
+        """The hash (hex) of an author of one site; that of a reader of the same name is another."""
+        return self._digest("author", f"{site}\n{author}".encode()).hex()
+
     def bands(self, text: str) -> tuple[int, ...]:
         """Numbers (64 bits, signed) of which near-duplicates share at least one; none for very short texts.
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from moderation.comment import Tier
 from moderation.goals import TIERS
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+Outcome = Literal["delivered", "failed", "given_up"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -31,6 +35,13 @@ class Metrics:
             registry=self._registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )
+        self._deliveries = Counter(
+            "moderation_webhook_deliveries", "Webhook messages by outcome", ["outcome"], registry=self._registry
+        )
+        self._waiting = Gauge("moderation_webhook_waiting", "Webhook messages that wait", registry=self._registry)
+        self._oldest = Gauge(
+            "moderation_webhook_oldest_waiting_seconds", "Age of the oldest that waits", registry=self._registry
+        )
         self._model = Gauge("moderation_model_available", "1 while a bundle is in force", registry=self._registry)
         self._tier = Gauge("moderation_tier_in_use", "1 for the tier that answers", ["tier"], registry=self._registry)
 
@@ -41,6 +52,15 @@ class Metrics:
     def count_seen(self) -> None:
         """A comment that was answered from the store."""
         self._seen.inc()
+
+    def count_delivery(self, outcome: Outcome, count: int = 1) -> None:
+        """Attempts to deliver to webhooks (``delivered``, ``failed``), and messages that were given up."""
+        self._deliveries.labels(outcome).inc(count)
+
+    def show_waiting(self, count: float, oldest_seconds: float) -> None:
+        """How many messages wait for webhooks, and since when; NaN where it is not known."""
+        self._waiting.set(count)
+        self._oldest.set(oldest_seconds)
 
     def time_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """An answer; ``route`` is the route's pattern, never the path that was asked for."""

@@ -12,8 +12,8 @@ from pydantic import AwareDatetime, Field
 from service import review_schemas, schemas
 from service.api import KeySite, PartsOf, RequestBody, errors, takes
 from service.errors import InvalidRequest
-from service.statuses import Sort
-from service.store import MAX_PAGE, Judge, Judgement, QueueFilter, Target
+from service.statuses import ELSEWHERE, Sort
+from service.store import CLAIM_SECONDS, MAX_PAGE, Judge, Judgement, QueueEntry, QueueFilter, Target
 
 router = APIRouter()
 
@@ -72,6 +72,44 @@ def read_campaign(entry: Annotated[int, Field(ge=1, lt=2**63)], site: KeySite, p
 
 
 @router.post(
+    "/v1/queue/claims",
+    tags=["review"],
+    summary="Hold an entry of the queue",
+    responses={
+        200: {"model": review_schemas.ClaimAnswer, "description": "There is nothing that nobody else holds."},
+        201: {"model": review_schemas.ClaimAnswer, "description": "It is held."},
+        **errors(401, 404, 409, 413, 422, 503),
+    },
+    status_code=201,
+    openapi_extra=takes("ClaimBody", {"moderator": "Ada", "seconds": 600}),
+)
+def claim(site: KeySite, body: RequestBody, parts: PartsOf) -> Response:
+    """For sites with several moderators: while one holds an entry, nobody else gets it. Again, it is held longer."""
+    said = schemas.read_body(review_schemas.ClaimBody, schemas.read_json(body))
+    holder, seconds = _named(said.moderator), said.seconds or CLAIM_SECONDS
+    if said.entry is not None:
+        found: QueueEntry | None = parts.moderation.claim(site, said.entry, holder, seconds=seconds)
+    else:
+        sort = said.sort or "urgency"
+        found = parts.moderation.claim_next(site, holder, QueueFilter(), sort=sort, seconds=seconds)
+    content = {"entry": None if found is None else review_schemas.write_entry(found)}
+    return JSONResponse(content, 200 if found is None else 201)
+
+
+@router.delete(
+    "/v1/queue/claims/{entry}",
+    tags=["review"],
+    summary="Give an entry back",
+    responses={200: {"model": review_schemas.ReleaseAnswer}, **errors(401, 422, 503)},
+)
+def release(
+    entry: Annotated[int, Field(ge=1, lt=2**63)], site: KeySite, parts: PartsOf, moderator: _Wanted = None
+) -> Response:
+    """Before its time is up. Only what this moderator holds; twice is no error."""
+    return JSONResponse({"released": parts.moderation.release(site, entry, _named(moderator))})
+
+
+@router.post(
     "/v1/verdicts",
     tags=["review"],
     summary="Give a verdict",
@@ -87,12 +125,12 @@ def give_verdict(site: KeySite, body: RequestBody, parts: PartsOf) -> Response:
     """For sites with a moderation page of their own. Approve publishes, reject rejects, whatever the model said."""
     said = schemas.read_body(review_schemas.VerdictBody, schemas.read_json(body))
     target = _read_target(said)
-    judge = Judge(said.moderator or _SITE, _SOURCE)
+    judge = Judge(_named(said.moderator), _SOURCE)
     # In one order, so that the same verdict is known again.
     categories = tuple(sorted(set(said.categories or ())))
     judgement = Judgement(said.action, categories, said.note, said.score_shown)
     if said.whole_campaign:
-        given = parts.moderation.decide_campaign(site, judge, judgement, target)
+        given = parts.moderation.decide_campaign(site, judge, judgement, target, said.entries)
     else:
         given = [parts.moderation.decide(site, judge, judgement, target)]
     status = 200 if all(verdict.seen for verdict in given) else 201
@@ -109,7 +147,7 @@ def give_verdict(site: KeySite, body: RequestBody, parts: PartsOf) -> Response:
 def undo_verdict(verdict_id: str, site: KeySite, body: RequestBody, parts: PartsOf) -> Response:
     """The status before comes back, also for the verdicts that were given together with it. Twice is no error."""
     said = schemas.read_body(review_schemas.UndoBody, schemas.read_json(body or b"{}"))
-    undone = parts.moderation.undo(site, verdict_id, said.moderator or _SITE)
+    undone = parts.moderation.undo(site, verdict_id, _named(said.moderator))
     return JSONResponse({"verdicts": [review_schemas.write_verdict(verdict) for verdict in undone]})
 
 
@@ -193,6 +231,11 @@ def erase_author(author_id: str, site: KeySite, parts: PartsOf) -> Response:
     return JSONResponse({"erased": parts.moderation.erase_author(site, author_id)})
 
 
+def _named(moderator: str | None) -> str:
+    """How the logs name somebody who moderates on a page of the site's own: never as one of our moderators."""
+    return _SITE if moderator in (None, _SITE) else f"{ELSEWHERE}{moderator}"
+
+
 def _read_target(said: review_schemas.VerdictBody) -> Target:
     if (said.comment_id is None) == (said.entry is None):
         detail = {"field": "comment_id", "message": "is needed, or entry instead of it"}
@@ -200,4 +243,7 @@ def _read_target(said: review_schemas.VerdictBody) -> Target:
     if said.whole_campaign and said.entry is None:
         detail = {"field": "entry", "message": "is needed for a whole campaign"}
         raise InvalidRequest("a whole campaign is named by its entry in the queue", [detail])
+    if said.entries is not None and not said.whole_campaign:
+        detail = {"field": "entries", "message": "needs whole_campaign"}
+        raise InvalidRequest("entries says which of a whole campaign were read; set whole_campaign as well", [detail])
     return Target(said.digest, said.comment_id, said.entry)

@@ -9,10 +9,12 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from moderation.comment import MAX_ID_CHARS
 from service.schemas import AuthorBody, BatchBody, Body, ChangeBody, CommentBody, DecisionBody, PostBody, write_decision
-from service.statuses import RESERVED_NAMES, Outcome, Status, VerdictAction, WhyName
+from service.statuses import RESERVED_NAMES, Outcome, Sort, Status, VerdictAction, WhyName
 from service.store import Appeal, Change, QueueEntry, Verdict
 
 MAX_NOTE_CHARS = 2_000
+MAX_ENTRIES = 1_000
+MAX_CLAIM_SECONDS = 3_600
 
 
 def _refuse_nul(text: str) -> str:
@@ -29,6 +31,7 @@ def _refuse_reserved(name: str) -> str:
 
 _Name = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS), AfterValidator(_refuse_nul)]
 _Moderator = Annotated[_Name, AfterValidator(_refuse_reserved)]
+_Entry = Annotated[int, Field(ge=1, lt=2**63)]
 _Note = Annotated[str, Field(max_length=MAX_NOTE_CHARS), AfterValidator(_refuse_nul)]
 Category = Literal["hostile", "spam", "off_topic", "insult", "threat", "identity_attack", "profanity", "severe"]
 
@@ -37,9 +40,7 @@ class VerdictBody(Body):
     """A moderator's judgement of a text, named by the digest that came with it."""
 
     comment_id: _Name | None = Field(None, description="Your id of the comment. Send this or `entry`.")
-    entry: int | None = Field(
-        None, ge=1, lt=2**63, description="The queue entry that this answers; refused where it is taken."
-    )
+    entry: _Entry | None = Field(None, description="The queue entry that this answers; refused where it is taken.")
     digest: _Name = Field(description="The digest of the text that was read.")
     action: VerdictAction
     categories: list[Category] | None = Field(None, description="What is wrong with it; empty for an approval.")
@@ -47,12 +48,24 @@ class VerdictBody(Body):
     note: _Note | None = Field(None, description="For moderators; forgotten with the comment.")
     score_shown: bool | None = Field(None, description="Whether the moderator saw the model's scores before.")
     whole_campaign: bool | None = Field(None, description="Also judge the entry's near-duplicates that wait.")
+    entries: list[_Entry] | None = Field(
+        None, max_length=MAX_ENTRIES, description="With `whole_campaign`: only these, which were read."
+    )
 
 
 class UndoBody(Body):
     """Who takes a verdict back."""
 
     moderator: _Moderator | None = Field(None, description="Default: site.")
+
+
+class ClaimBody(Body):
+    """Who wants to hold an entry of the queue, and which."""
+
+    entry: _Entry | None = Field(None, description="Left out: the first that nobody else holds.")
+    moderator: _Moderator | None = Field(None, description="Who will hold it. Default: site.")
+    seconds: int | None = Field(None, ge=1, le=MAX_CLAIM_SECONDS, description="For how long. Default: 600.")
+    sort: Sort | None = Field(None, description="Which is the first, where no entry is named. Default: urgency.")
 
 
 class ReportBody(Body):
@@ -70,7 +83,15 @@ class AppealBody(Body):
     text: _Note | None = Field(None, description="What the author says, up to 2,000 characters.")
 
 
-REQUEST_BODIES: tuple[type[Body], ...] = (CommentBody, BatchBody, VerdictBody, UndoBody, ReportBody, AppealBody)
+REQUEST_BODIES: tuple[type[Body], ...] = (
+    CommentBody,
+    BatchBody,
+    VerdictBody,
+    UndoBody,
+    ClaimBody,
+    ReportBody,
+    AppealBody,
+)
 
 
 class VerdictAnswer(BaseModel):
@@ -141,6 +162,18 @@ class QueueAnswer(BaseModel):
     cursor: str | None
 
 
+class ClaimAnswer(BaseModel):
+    """The entry that is held now; null where there is none to hold."""
+
+    entry: QueueEntryBody | None
+
+
+class ReleaseAnswer(BaseModel):
+    """Whether the entry was held and is free now."""
+
+    released: bool
+
+
 class ReportAnswer(BaseModel):
     """How many readers have reported this version of the comment."""
 
@@ -193,6 +226,7 @@ class CommentAnswer(BaseModel):
     decision: DecisionBody
     verdicts: list[VerdictAnswer]
     changes: list[ChangeBody]
+    author_message: str | None = Field(description="What the author may be told now; null where there is nothing.")
 
 
 def write_verdict(verdict: Verdict) -> dict[str, Any]:

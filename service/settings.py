@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from ipaddress import AddressValueError, IPv6Address
+from ipaddress import AddressValueError, IPv6Address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -75,7 +75,11 @@ class Settings(BaseSettings):
         default=None,
         ge=1,
         le=36_500,
-        description="After how many days `moderation forget` empties what was decided. Default: never.",
+        description="After how many days the text of what was decided is emptied. Default: never.",
+    )
+    webhook_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Hosts and networks inside your own network that webhooks may lead to, separated by commas.",
     )
     session_hours: float = Field(
         default=12.0, gt=0, le=24 * 90, description="After how many hours without a click a moderator is signed out."
@@ -139,6 +143,17 @@ class Settings(BaseSettings):
             raise ValueError("must be host names only, as in blog.example.org,localhost,[::1]")
         return hosts
 
+    @field_validator("webhook_allow", mode="before")
+    @classmethod
+    def _hosts_and_networks(cls, value: object) -> object:
+        names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, list | tuple):
+            return value
+        allowed = tuple(_network(str(name).strip().lower()) for name in names if str(name).strip())
+        if None in allowed:
+            raise ValueError("must be hosts and networks, as in hooks.internal,10.0.0.0/8,[::1]")
+        return allowed
+
     @property
     def database(self) -> str:
         """The URL of the database, password included: never log it, log :attr:`database_shown`."""
@@ -168,6 +183,14 @@ def _host(name: str) -> str | None:
         return f"[{IPv6Address(name.removeprefix('[').removesuffix(']'))}]"
     except AddressValueError:
         return None if any(sign in name for sign in "/ :[]") else name
+
+
+def _network(name: str) -> str | None:
+    """A network in its usual form, or a host; ``None`` for what is neither."""
+    try:
+        return str(ip_network(name.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        return None if any(sign in name for sign in "/ :[]*") else name.removesuffix(".")
 
 
 def _files(environment: Mapping[str, str]) -> dict[str, str]:

@@ -21,6 +21,9 @@ Sort = Literal["urgency", "age", "score", "teaching"]
 # Who else stands in the logs: a moderator of that name could not be told from it.
 RESERVED_NAMES = frozenset({"model", "site", "reader", "author", "retention", "operator"})
 
+# Before the name of somebody who judged on a page of the site's own: the name alone is only what the site says.
+ELSEWHERE = "site:"
+
 STATUS_AFTER: Mapping[Action, Status] = {"publish": "published", "hold": "held", "reject": "rejected"}
 STATUS_BY_VERDICT: Mapping[VerdictAction, Status] = {"approve": "published", "reject": "rejected"}
 OUTCOME_BY_VERDICT: Mapping[VerdictAction, Outcome] = {"approve": "overturned", "reject": "upheld"}

@@ -5,16 +5,21 @@ Who may do what is for the caller to check; here is what happens when they do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
+from moderation.comment import Action
+from moderation.policy import AUTHOR_MESSAGES
 from service.errors import InvalidRequest, NotFound, ServiceError
 from service.hashes import Hashes
 from service.priority import measure
-from service.statuses import Sort
+from service.statuses import STATUS_BY_VERDICT, Sort, Status
 from service.store import (
+    CLAIM_SECONDS,
     Appeal,
     Change,
+    Holder,
     Judge,
     Judgement,
     QueueEntry,
@@ -22,9 +27,15 @@ from service.store import (
     QueuePage,
     Site,
     Store,
+    Stored,
     Target,
     Verdict,
     may_be_id,
+)
+
+_REJECTED_BY_PERSON = (
+    "A moderator has read your comment and did not publish it. If you think that is a mistake, you can ask for another "
+    "look."
 )
 
 
@@ -54,8 +65,22 @@ class Moderation:
         return self._store.queue.page(sites, wanted, sort=sort, limit=limit, after=after)
 
     def campaign(self, site: Site, entry: int) -> list[QueueEntry]:
-        """The near-duplicates that wait together with an entry, itself included; empty where there are none."""
+        """An entry and the near-duplicates that wait together with it; empty where it does not wait."""
         return self._store.queue.campaign(site, entry)
+
+    def claim(self, site: Site, entry: int, holder: Holder, *, seconds: float = CLAIM_SECONDS) -> QueueEntry:
+        """Hold an entry for somebody, for a time. Raises ``NotFound`` or ``EntryTaken``."""
+        return self._store.queue.claim([site], entry, holder, seconds=seconds)
+
+    def claim_next(
+        self, site: Site, holder: Holder, wanted: QueueFilter, *, sort: Sort, seconds: float = CLAIM_SECONDS
+    ) -> QueueEntry | None:
+        """Hold the first entry that nobody else holds; ``None`` where there is none."""
+        return self._store.queue.claim_next([site], holder, wanted, sort=sort, seconds=seconds)
+
+    def release(self, site: Site, entry: int, holder: Holder) -> bool:
+        """Give an entry back. False where it is not held by that one."""
+        return self._store.queue.release(entry, holder, [site])
 
     # Verdicts
 
@@ -82,10 +107,15 @@ class Moderation:
             raise NotFound("this site has no such comment")
         return self._store.verdicts.decide(site, judge, judgement, targets)
 
-    def decide_campaign(self, site: Site, judge: Judge, judgement: Judgement, target: Target) -> list[Verdict]:
-        """Judge an entry and its near-duplicates that nobody else holds, with one undo. Raises as :meth:`decide`."""
+    def decide_campaign(
+        self, site: Site, judge: Judge, judgement: Judgement, target: Target, seen: Collection[int] | None = None
+    ) -> list[Verdict]:
+        """Judge an entry and its near-duplicates that nobody else holds, with one undo. Raises as :meth:`decide`.
+
+        ``seen`` names the entries that were looked at, so that none is judged that has come in since.
+        """
         _check(judgement)
-        return self._store.verdicts.decide_campaign(site, judge, judgement, target)
+        return self._store.verdicts.decide_campaign(site, judge, judgement, target, seen)
 
     def undo(self, site: Site, verdict_id: str, who: str) -> list[Verdict]:
         """Take back a verdict and those given together with it. Raises ``NotFound`` or ``VerdictStands``."""
@@ -137,16 +167,39 @@ class Moderation:
         if not may_be_id(author_id):
             return 0
         reader = self._hashes.reader(site.url, author_id)
-        return self._store.erasure.erase_author(site, author_id, reader, who="site")
+        author_hash = self._hashes.author(site.url, author_id)
+        return self._store.erasure.erase_author(site, author_id, reader, who="site", author_hash=author_hash)
 
-    def forget(self, days: int) -> int:
-        """Empty comments of all sites that were decided more than ``days`` ago and do not wait; how many."""
-        before, forgotten = self._now() - timedelta(days=days), 0
+    def forget(self, days: int | None, *, at_once: int = 500) -> Iterator[int]:
+        """Empty comments of all sites that were decided more than ``days`` ago and do not wait; how many, in pieces.
+
+        Between two pieces of ``at_once`` comments others may write. ``None`` empties no comment. Hashes of
+        near-duplicates that are too old to count go in any case.
+        """
         for site in self._store.sites():
-            # Piece by piece, so that nobody waits for long.
-            while emptied := self._store.erasure.forget_before(site, before):
-                forgotten += emptied
-        return forgotten
+            self._store.erasure.forget_near_hashes(site)
+            if days is None:
+                continue
+            before, hash_author = self._now() - timedelta(days=days), partial(self._hashes.author, site.url)
+            while emptied := self._store.erasure.forget_before(site, before, limit=at_once, hash_author=hash_author):
+                yield emptied
+
+
+def message_to_author(status: Status, *, is_by_person: bool) -> str | None:
+    """What an author may be told about a comment of that status; never which rule or score it was.
+
+    ``is_by_person`` says that a moderator has set it. ``None`` where there is nothing to say.
+    """
+    if status == "rejected" and is_by_person:
+        return _REJECTED_BY_PERSON
+    actions: dict[Status, Action] = {"held": "hold", "rejected": "reject"}
+    return AUTHOR_MESSAGES[actions[status]] if status in actions else None
+
+
+def is_judged(stored: Stored, verdicts: Sequence[Verdict]) -> bool:
+    """Whether a comment's status is what a moderator has said of its present text; ``verdicts`` are oldest first."""
+    said = [v for v in verdicts if v.undone_at is None and v.digest == stored.decision.digest]
+    return bool(said) and STATUS_BY_VERDICT[said[-1].action] == stored.status
 
 
 def _check(judgement: Judgement) -> None:

@@ -10,17 +10,17 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 
 from moderation.comment import Author, Comment, Decision, Neighbour, Post
-from moderation.policy import Facts
 from service.errors import CommentErased, NotFound
 from service.hashes import Hashes
 from service.live_model import LiveModel
 from service.metrics import Metrics
 from service.priority import draw_audit, measure, reasons_to_look
-from service.store import Context, Judged, Site, StatusChange, Store, Stored, may_be_id
+from service.store import Context, Judged, Site, StatusChange, Store, Stored, may_be_id, read_facts
 
 
 class Workflow:
@@ -82,14 +82,21 @@ class Workflow:
         bands = [self._hashes.bands(comment.text) for comment in sent]
         contexts = self._store.context(site, sent, bands)
         judged = [_fill(site, comment, context) for comment, context in zip(sent, contexts, strict=True)]
-        rows = []
+        rows: list[Judged] = []
+        before: Counter[str | None] = Counter()
         for index, (scores, found) in enumerate(live.assess(judged)):
             comment, context = judged[index], contexts[index]
+            author_id = comment.author.id if comment.author else None
             # Of a flood that comes in one call, each sees those before it.
             beside = sum(not set(bands[index]).isdisjoint(earlier) for earlier in bands[:index])
             facts = replace(
-                found, author_published=context.author_published, campaign_size=context.campaign_size + beside
+                found,
+                author_published=context.author_published,
+                campaign_size=context.campaign_size + beside,
+                author_recent=tuple(count + before[author_id] for count in context.author_recent),
+                site_recent=tuple(count + index for count in context.site_recent),
             )
+            before[author_id] += 1
             decision = policy.decide(comment, scores, facts)
             share = policy.settings.audit.get(decision.action, 0.0)
             is_queued = bool(reasons_to_look(decision, None))
@@ -148,8 +155,14 @@ class Workflow:
         policy = live.policy(stored.decision.policy, self._store.policy_toml)
         ((scores, found),) = live.assess([comment])
         # What the model finds is found again; what the store knew then is taken from then.
-        old = _read_facts(old_facts)
-        facts = replace(found, author_published=old.author_published, campaign_size=old.campaign_size)
+        old = read_facts(old_facts)
+        facts = replace(
+            found,
+            author_published=old.author_published,
+            campaign_size=old.campaign_size,
+            author_recent=old.author_recent,
+            site_recent=old.site_recent,
+        )
         return policy.decide(comment, scores, facts)
 
 
@@ -173,10 +186,3 @@ def _fill(site: Site, comment: Comment, context: Context) -> Comment:
         parent=None if parent == Neighbour() else parent,
         thread=thread,
     )
-
-
-def _read_facts(stored: dict[str, object]) -> Facts:
-    """Facts as they were stored; those that this version does not know are left out."""
-    known = {item.name for item in fields(Facts)}
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
-    return Facts(**{name: value for name, value in values.items() if name in known})  # type: ignore[arg-type]  # written by asdict

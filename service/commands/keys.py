@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from service.commands.places import HomeOption, open_home
+from service.commands.places import HomeOption, find_site, open_home
 from service.errors import NotFound
 from service.settings import Settings
 
@@ -19,14 +19,8 @@ def keys(
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
 ) -> None:
     """List the API keys of a site by the public part of each, with the dates on which it was made and revoked."""
-    from service.auth import site_url
-
-    url = site_url(url)
     with open_home(Settings.load(home=home)) as store:
-        site = next((site for site in store.sites() if site.url == url), None)
-        if site is None:
-            raise NotFound(f"there is no site {url}; 'moderation add-site {url}' makes it")
-        found = store.keys(site)
+        found = store.keys(find_site(store, url))
     if as_json:
         rows = [
             {

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.errors import NotFound
 from service.settings import Settings
 
 if TYPE_CHECKING:  # SQLAlchemy would slow --help down
-    from service.store import Store
+    from service.store import Site, Store
+    from service.verdicts import Moderation
 
 HomeOption = Annotated[
     Path | None,
@@ -42,6 +44,32 @@ def open_home(settings: Settings) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def open_desk(settings: Settings) -> Iterator[Moderation]:
+    """What people do about comments, on the database of a home folder. Raises as :func:`open_home`."""
+    from service.hashes import Hashes
+    from service.home import open_store, prepare_home
+    from service.verdicts import Moderation
+
+    hashes = Hashes(prepare_home(settings))
+    store = open_store(settings)
+    try:
+        yield Moderation(store, hashes, reports_to_reopen=settings.reports_to_reopen)
+    finally:
+        store.close()
+
+
+def find_site(store: Store, url: str) -> Site:
+    """The site of that address. Raises ``NotFound`` or ``InvalidSettings``."""
+    from service.auth import site_url
+
+    url = site_url(url)
+    found = next((site for site in store.sites() if site.url == url), None)
+    if found is None:
+        raise NotFound(f"there is no site {url}; 'moderation add-site {url}' makes it")
+    return found
 
 
 def find_bundle(home: Path | None, bundle: Path | None) -> Path:

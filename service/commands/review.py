@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import heapq
 import json
+import os
 import sys
+from collections.abc import Collection, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.places import HomeOption, open_home
-from service.errors import InvalidSettings, NotFound
+from service.commands.places import HomeOption, find_site, open_desk, open_home
+from service.errors import InvalidSettings
 from service.settings import Settings
 
 if TYPE_CHECKING:  # SQLAlchemy would slow --help down
-    from service.store import LogEntry
+    from service.store import LogEntry, Site, Store
 
 
 class RoleName(StrEnum):
@@ -41,50 +43,70 @@ def add_moderator(
     They are made if they are new. Run again, it changes the role and makes a new link; an earlier one ends. So it also
     helps who has forgotten the password.
     """
-    from service.auth import make_sign_in_token, sign_in_link, site_url
+    from service.auth import make_sign_in_token, sign_in_link
 
-    name, url = name.strip(), site_url(site)
+    name = name.strip()
     if not name or len(name) > 200 or not name.isprintable():
         raise InvalidSettings("a moderator's name has 1 to 200 visible characters")
     settings = Settings.load(home=home)
     with open_home(settings) as store:
-        found = next((each for each in store.sites() if each.url == url), None)
-        if found is None:
-            raise NotFound(f"there is no site {url}; 'moderation add-site {url}' makes it")
+        found = find_site(store, site)
         moderator = store.people.add(name, found, role.value, who="operator")
         token, until = make_sign_in_token(store, moderator)
     link = sign_in_link(settings.public_url or f"http://{settings.host}:{settings.port}", token)
     if as_json:
-        given = {"moderator": name, "site": url, "role": role.value, "token": token, "link": link}
+        given = {"moderator": name, "site": found.url, "role": role.value, "token": token, "link": link}
         typer.echo(json.dumps(given | {"until": until.isoformat()}))
         return
-    typer.echo(f"Moderator: {name}, {role.value} of {url}")
+    typer.echo(f"Moderator: {name}, {role.value} of {found.url}")
     typer.echo(f"Link:      {link}")
     typer.echo(f"It works once, until {until:%Y-%m-%d %H:%M} UTC. It is not shown again.", err=True)
     if settings.public_url is None:
         typer.echo("If the service is reached at another address, set MODERATION_PUBLIC_URL.", err=True)
 
 
+class Kind(StrEnum):
+    """What can be exported."""
+
+    LOG = "log"
+    COMMENT = "comment"
+    DECISION = "decision"
+    VERDICT = "verdict"
+    APPEAL = "appeal"
+    REPORT = "report"
+    ALL = "all"
+
+
 def export(
+    kinds: Annotated[
+        list[Kind] | None,
+        typer.Option("--kind", help="What to write; may be given several times. Default: log.", show_default=False),
+    ] = None,
+    site: Annotated[
+        str | None, typer.Option("--site", help="Only this site's, by its address. Default: all.", show_default=False)
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write; - is standard output.", show_default=False)
     ] = Path("-"),
     home: HomeOption = None,
 ) -> None:
-    """Write the audit log as JSON Lines: every status change and everything that people did, oldest first.
+    """Write what is kept as JSON Lines: the audit log, and with --kind all everything else.
 
-    It names moderators and ids of comments, and holds no text of a comment.
+    The log is every status change and everything that people did, oldest first; it names moderators and ids of
+    comments, and holds no text of a comment. The other kinds do: keep the file from strangers.
     """
+    wanted = set(kinds or [Kind.LOG])
     with open_home(Settings.load(home=home)) as store:
-        lines = heapq.merge(store.logs.statuses(), store.logs.audit(), key=lambda entry: entry.at)
+        of_site = None if site is None else find_site(store, site)
+        lines = _export(store, of_site, set(Kind) if Kind.ALL in wanted else wanted)
         if str(output) == "-":
-            for entry in lines:
-                sys.stdout.write(_write_line(entry))
+            sys.stdout.writelines(lines)
             return
         # Aside first: a file of that name is whole or not there.
         aside = output.with_name(f".{output.name}.part")
-        with aside.open("w", encoding="utf-8") as file:
-            file.writelines(_write_line(entry) for entry in lines)
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.writelines(lines)
         aside.replace(output)
 
 
@@ -97,20 +119,29 @@ def forget(
 ) -> None:
     """Empty the text, the author and the context of comments that were decided long enough ago and do not wait.
 
-    Statuses, decisions and verdicts stay. Let a timer run it once a day.
+    Statuses, decisions and verdicts stay. A running service does it by itself once an hour where
+    MODERATION_RETENTION_DAYS is set.
     """
-    from service.hashes import Hashes
-    from service.home import prepare_home
-    from service.verdicts import Moderation
-
     settings = Settings.load(home=home)
     kept_days = days if days is not None else settings.retention_days
     if kept_days is None:
         raise InvalidSettings("say after how many days, with --days or MODERATION_RETENTION_DAYS")
-    with open_home(settings) as store:
-        desk = Moderation(store, Hashes(prepare_home(settings)), reports_to_reopen=settings.reports_to_reopen)
-        forgotten = desk.forget(kept_days)
+    with open_desk(settings) as desk:
+        forgotten = sum(desk.forget(kept_days))
     typer.echo(f"Forgotten: {forgotten}")
+
+
+def _export(store: Store, site: Site | None, wanted: Collection[Kind]) -> Iterator[str]:
+    from service.store import plain
+
+    if Kind.LOG in wanted:
+        for entry in heapq.merge(store.logs.statuses(), store.logs.audit(), key=lambda entry: entry.at):
+            if site is None or entry.site == site.url:
+                yield _write_line(entry)
+    for name, read in store.copies.kinds().items():
+        if Kind(name) in wanted:
+            for row in read(site):
+                yield json.dumps({"kind": name, **row}, ensure_ascii=False, default=plain) + "\n"
 
 
 def _write_line(entry: LogEntry) -> str:

@@ -7,20 +7,25 @@ With ``service/migrations`` the only place that imports SQLAlchemy. All methods 
 from __future__ import annotations
 
 from service.store.campaigns import CAMPAIGN_HOURS
+from service.store.copies import plain
 from service.store.queries import Store
-from service.store.queue import CLAIM_SECONDS, MAX_PAGE
+from service.store.queue import CLAIM_SECONDS, MAX_PAGE, Holder
 from service.store.records import (
     Appeal,
     AuditDraw,
     Change,
     Context,
+    Decided,
+    Deliveries,
     Judge,
     Judged,
     Judgement,
     KeyDates,
     Known,
     LogEntry,
+    Message,
     Moderator,
+    PolicyChange,
     Priority,
     QueueEntry,
     QueueFilter,
@@ -32,9 +37,11 @@ from service.store.records import (
     StoredKey,
     Target,
     Verdict,
+    Webhook,
     Why,
     may_be_id,
 )
+from service.store.rows import read_facts
 
 __all__ = [
     "CAMPAIGN_HOURS",
@@ -44,13 +51,18 @@ __all__ = [
     "AuditDraw",
     "Change",
     "Context",
+    "Decided",
+    "Deliveries",
+    "Holder",
     "Judge",
     "Judged",
     "Judgement",
     "KeyDates",
     "Known",
     "LogEntry",
+    "Message",
     "Moderator",
+    "PolicyChange",
     "Priority",
     "QueueEntry",
     "QueueFilter",
@@ -63,6 +75,9 @@ __all__ = [
     "StoredKey",
     "Target",
     "Verdict",
+    "Webhook",
     "Why",
     "may_be_id",
+    "plain",
+    "read_facts",
 ]

@@ -54,13 +54,17 @@ class Erasure:
                 log(connection, site, who, "comment_erased", {"comment": comment_id}, self._now())
         connections.empty_journal(self._engine)
 
-    def erase_author(self, site: Site, author_id: str, reader: str, who: str) -> int:
+    def erase_author(self, site: Site, author_id: str, reader: str, who: str, *, author_hash: str | None = None) -> int:
         """Erase every comment of a site that the author wrote, in any version; how many there were.
 
-        ``reader`` is the hash by which the author's own reports are known; they are forgotten too. The log says how
-        many comments it was, and not whose.
+        ``author_hash`` is the hash by which comments are known that retention has emptied: of those there may be copies
+        in what was sent along with others. ``reader`` is the hash by which the author's own reports are known; they are
+        forgotten too. The log says how many comments it was, and not whose.
         """
-        wrote = select(comment_versions.c.comment_id).where(comment_versions.c.author_id == author_id)
+        is_theirs = comment_versions.c.author_id == author_id
+        if author_hash is not None:
+            is_theirs |= comment_versions.c.author_hash == author_hash
+        wrote = select(comment_versions.c.comment_id).where(is_theirs)
         by_author = (comments.c.site_id == site.row) & (comments.c.id.in_(wrote) | (comments.c.author_id == author_id))
         with connections.writing(self._engine) as connection:
             take_turn(connection, site)
@@ -74,12 +78,20 @@ class Erasure:
         connections.empty_journal(self._engine)
         return len(rows)
 
-    def forget_before(self, site: Site, moment: datetime, *, limit: int = 500) -> int:
+    def forget_before(
+        self,
+        site: Site,
+        moment: datetime,
+        *,
+        limit: int = 500,
+        hash_author: Callable[[str], str] | None = None,
+    ) -> int:
         """Empty comments that were decided before ``moment`` and do not wait; how many, at most ``limit``.
 
         Decided means by the model or by a moderator, whichever was last, also where the status stayed as it was. Their
-        statuses stay, and so do their digests, by which the same request is known again. What other comments quote of
-        them is forgotten with those. Hashes of near-duplicates that are too old to count go, too.
+        statuses stay, and so do their digests, by which the same request is known again, and in place of the author's
+        id what ``hash_author`` makes of it, so that an erasure by author finds the copies of what they wrote. What
+        other comments quote of them is forgotten with those.
         """
         waits = exists().where(queue_entries.c.comment_id == comments.c.id, queue_entries.c.closed_at.is_(None))
         has_text = exists().where(comment_versions.c.comment_id == comments.c.id, comment_versions.c.text.is_not(None))
@@ -93,18 +105,30 @@ class Erasure:
             .order_by(comments.c.id)
             .limit(limit)
         )
+        # Looking for them takes longest, and nobody has to wait for that.
+        with connections.reading(self._engine) as connection:
+            found = [row.id for row in connection.execute(query)]
+        if not found:
+            return 0
         with connections.writing(self._engine) as connection:
             take_turn(connection, site)
-            forget_hashes(connection, site, self._now())
-            rows = connection.execute(query).all()
+            rows = connection.execute(query.where(comments.c.id.in_(found))).all()
+            hashed = _hash_authors(connection, [row.id for row in rows], hash_author) if hash_author else {}
             for version_number in {row.version for row in rows}:
                 some = [row.id for row in rows if row.version == version_number]
                 empty_versions(connection, some, keep_digests_of=version_number)
+            for author_hash, versions in hashed.items():
+                theirs = update(comment_versions).where(comment_versions.c.id.in_(versions))
+                connection.execute(theirs.values(author_hash=author_hash))
             if rows:
                 log(connection, site, "retention", "comments_forgotten", {"comments": len(rows)}, self._now())
-        if rows:
-            connections.empty_journal(self._engine)
+        connections.empty_journal(self._engine)
         return len(rows)
+
+    def forget_near_hashes(self, site: Site) -> None:
+        """Drop the hashes of near-duplicates that are too old to count."""
+        with connections.writing(self._engine) as connection:
+            forget_hashes(connection, site, self._now())
 
     def _erase(self, connection: Connection, site: Site, rows: Sequence[Row[Any]], who: str) -> None:
         now = self._now()
@@ -137,6 +161,18 @@ def empty_versions(connection: Connection, comment_rows: Sequence[int], *, keep_
     connection.execute(delete(near_hashes).where(near_hashes.c.comment_id.in_(comment_rows)))
     emptied = {"folded_text": None, "author_id": None, "post_id": None, "lang": None, "campaign": None}
     connection.execute(update(queue_entries).where(queue_entries.c.comment_id.in_(comment_rows)).values(emptied))
+
+
+def _hash_authors(
+    connection: Connection, comment_rows: Sequence[int], hash_author: Callable[[str], str]
+) -> dict[str, list[int]]:
+    """Versions of these comments by the hash of who wrote them."""
+    query = select(comment_versions.c.id, comment_versions.c.author_id)
+    query = query.where(comment_versions.c.comment_id.in_(comment_rows), comment_versions.c.author_id.is_not(None))
+    hashed: dict[str, list[int]] = {}
+    for row in connection.execute(query):
+        hashed.setdefault(hash_author(row.author_id), []).append(row.id)
+    return hashed
 
 
 def erase_copies(connection: Connection, site: Site, comment_ids: Sequence[str]) -> None:

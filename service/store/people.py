@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, delete, func, insert, select, update
 
 from service.errors import InvalidSettings, NotFound
-from service.statuses import RESERVED_NAMES, Role
+from service.statuses import ELSEWHERE, RESERVED_NAMES, Role
 from service.store import engine as connections
+from service.store.queue import UNCLAIMED
 from service.store.records import Change, LogEntry, Moderator, Session, Site, StatusChange
 from service.store.tables import (
     audit_log,
     comments,
     decisions,
     moderators,
+    queue_entries,
     roles,
     sessions,
     sites,
@@ -41,7 +43,7 @@ class People:
 
         Raises ``InvalidSettings`` for a name that the logs use for something else.
         """
-        if name.casefold() in RESERVED_NAMES:
+        if name.casefold() in RESERVED_NAMES or name.casefold().startswith(ELSEWHERE):
             raise InvalidSettings(f"{name!r} means something else in the logs; choose another name")
         with connections.writing(self._engine) as connection:
             now = self._now()
@@ -59,11 +61,47 @@ class People:
         with connections.reading(self._engine) as connection:
             return _find(connection, name)
 
-    def give_sign_in(self, moderator: Moderator, token_hash: str, until: datetime) -> None:
+    def all(self) -> list[Moderator]:
+        """Everybody, by name."""
+        here = (
+            select(moderators.c.id, moderators.c.name, moderators.c.disabled_at, sites.c.url, roles.c.role)
+            .outerjoin(roles, roles.c.moderator_id == moderators.c.id)
+            .outerjoin(sites, sites.c.id == roles.c.site_id)
+            .order_by(moderators.c.name, sites.c.url)
+        )
+        with connections.reading(self._engine) as connection:
+            found = connection.execute(here).all()
+        given: dict[int, dict[str, Role]] = {}
+        for row in found:
+            of_them = given.setdefault(row.id, {})
+            if row.url is not None:
+                of_them[row.url] = row.role
+        return [
+            Moderator(row.id, row.name, row.disabled_at is not None, given[row.id])
+            for row in {row.id: row for row in found}.values()
+        ]
+
+    def take_role(self, name: str, site: Site, *, who: str) -> None:
+        """Take somebody's role on a site; what they did stays. Raises ``NotFound``."""
+        with connections.writing(self._engine) as connection:
+            moderator = _find(connection, name)
+            here = (roles.c.moderator_id == moderator.row) & (roles.c.site_id == site.row)
+            if connection.execute(delete(roles).where(here)).rowcount:
+                log(connection, site, who, "role_taken", {"moderator": name}, self._now())
+
+    def enable(self, name: str, *, who: str) -> None:
+        """Let somebody in again who was disabled. Raises ``NotFound``."""
+        with connections.writing(self._engine) as connection:
+            moderator = _find(connection, name)
+            connection.execute(update(moderators).where(moderators.c.id == moderator.row).values(disabled_at=None))
+            log(connection, None, who, "moderator_enabled", {"moderator": name}, self._now())
+
+    def give_sign_in(self, moderator: Moderator, token_hash: str, until: datetime, *, who: str = "operator") -> None:
         """Keep the SHA-256 (hex) of a token that lets somebody in once, until then; an earlier one ends."""
         with connections.writing(self._engine) as connection:
             given = {"sign_in_hash": token_hash, "sign_in_until": until}
             connection.execute(update(moderators).where(moderators.c.id == moderator.row).values(given))
+            log(connection, None, who, "sign_in_link_made", {"moderator": moderator.name}, self._now())
 
     def find_sign_in(self, token_hash: str) -> Moderator | None:
         """The moderator whose token that is, unused. ``None`` where it is unknown, used, too old or disabled."""
@@ -110,9 +148,13 @@ class People:
             log(connection, None, who, "moderator_disabled", {"moderator": name}, self._now())
 
     def delete(self, name: str, *, who: str) -> None:
-        """Remove an account. Its verdicts stay, with the name. Raises ``NotFound``."""
+        """Remove an account. Its verdicts stay, with the name; what it holds is free. Raises ``NotFound``."""
         with connections.writing(self._engine) as connection:
             moderator = _find(connection, name)
+            # The account before what it holds, as whoever claims or judges does: nobody then waits in a circle.
+            connection.execute(select(moderators.c.id).where(moderators.c.id == moderator.row).with_for_update())
+            held = queue_entries.c.claimed_by == moderator.row
+            connection.execute(update(queue_entries).where(held).values(UNCLAIMED))
             connection.execute(delete(moderators).where(moderators.c.id == moderator.row))
             log(connection, None, who, "moderator_deleted", {"moderator": name}, self._now())
 
@@ -181,19 +223,40 @@ class Logs:
 
     def changes(self, site: Site, *, after: int = 0, limit: int = 100) -> list[Change]:
         """Status changes of a site after a cursor, oldest first. None is ever missed between two calls."""
-        query = _select_changes().where(status_log.c.site_id == site.row, status_log.c.id > after)
+        query = select_changes().where(status_log.c.site_id == site.row, status_log.c.id > after)
         with connections.reading(self._engine) as connection:
             rows = connection.execute(query.order_by(status_log.c.id).limit(limit)).all()
-        return [
-            Change(
-                row.id,
-                row.external_id,
-                row.decision_id,
-                row.verdict_id,
-                StatusChange(row.old, row.new, row.who, row.at),
-            )
-            for row in rows
-        ]
+        return [read_change(row) for row in rows]
+
+    def positions(self, of: Sequence[Site]) -> dict[int, int]:
+        """The cursor of the latest change of each of these sites, by the site's row; 0 where there is none."""
+        # One question per site is the end of an index; one for all would go through the whole of it.
+        last = select(func.max(status_log.c.id)).where(status_log.c.site_id == sites.c.id).scalar_subquery()
+        query = select(sites.c.id, func.coalesce(last, 0).label("last"))
+        with connections.reading(self._engine) as connection:
+            rows = connection.execute(query.where(sites.c.id.in_([site.row for site in of])))
+            return {row.id: row.last for row in rows}
+
+    def page(
+        self, of_sites: Sequence[Site | None], *, limit: int, before: int | None = None
+    ) -> tuple[list[LogEntry], int | None]:
+        """The newest lines of the audit log about some sites (``None``: about no site), and where to go on.
+
+        ``before`` is where the page before this one ended; the second result is ``None`` where there is no more.
+        """
+        line = audit_log.c
+        found: list[Any] = []
+        with connections.reading(self._engine) as connection:
+            # One site after the other: each is a walk down one index.
+            for site in of_sites:
+                query = select(audit_log).where(line.site_id == site.row if site else line.site_id.is_(None))
+                query = query if before is None else query.where(line.id < before)
+                urls = {"url": site.url if site else None}
+                rows = connection.execute(query.order_by(line.id.desc()).limit(limit + 1))
+                found += [dict(row._mapping) | urls for row in rows]  # noqa: SLF001  # its documented name
+        found.sort(key=lambda row: row["id"], reverse=True)
+        entries = [LogEntry(row["at"], row["url"], row["who"], row["event"], row["details"]) for row in found[:limit]]
+        return entries, found[limit - 1]["id"] if len(found) > limit else None
 
     def audit(self) -> Iterator[LogEntry]:
         """Every line of the audit log, oldest first; read in pieces, so that it may be long."""
@@ -203,7 +266,7 @@ class Logs:
 
     def statuses(self) -> Iterator[LogEntry]:
         """Every status change of every site as lines of a log, oldest first."""
-        query = _select_changes().add_columns(sites.c.url).join(sites, sites.c.id == status_log.c.site_id)
+        query = select_changes().add_columns(sites.c.url).join(sites, sites.c.id == status_log.c.site_id)
         for row in self._in_pieces(query, status_log.c.id):
             details = {"comment": row.external_id, "old": row.old, "new": row.new}
             details |= {"decision": row.decision_id, "verdict": row.verdict_id}
@@ -229,7 +292,14 @@ def _find(connection: Connection, name: str) -> Moderator:
     return Moderator(row.id, row.name, row.disabled_at is not None, {found.url: found.role for found in given})
 
 
-def _select_changes() -> Select[Any]:
+def read_change(row: Row[Any]) -> Change:
+    """A row of :func:`select_changes`."""
+    change = StatusChange(row.old, row.new, row.who, row.at)
+    return Change(row.id, row.external_id, row.decision_id, row.verdict_id, change)
+
+
+def select_changes() -> Select[Any]:
+    """Rows of the status log with the ids by which sites know what they are about."""
     log_row = status_log.c
     return (
         select(log_row.id, log_row.old, log_row.new, log_row.who, log_row.at, comments.c.external_id)

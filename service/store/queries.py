@@ -15,9 +15,12 @@ from service.errors import CommentErased, NotFound
 from service.statuses import STATUS_AFTER, Status
 from service.store import engine as connections
 from service.store.campaigns import join_campaign
-from service.store.context import find_context
+from service.store.context import count_recent, find_context
+from service.store.copies import Copies
 from service.store.erasure import Erasure, empty_versions, erase_copies
+from service.store.leases import Leases
 from service.store.people import Logs, People, Sessions
+from service.store.policies import Policies
 from service.store.queue import OUTLIVES_EDIT, Queue, close_entries, put_entry
 from service.store.readers import Readers
 from service.store.records import Context, Judged, KeyDates, Site, StatusChange, Stored, StoredKey
@@ -44,6 +47,7 @@ from service.store.tables import (
     status_log,
 )
 from service.store.verdicts import Verdicts
+from service.store.webhooks import Webhooks
 from service.store.writing import insert_new, insert_row, log, set_status, take_turn
 
 MODEL = "model"
@@ -69,6 +73,10 @@ class Store:
         self.people = People(self._engine, self._now)
         self.sessions = Sessions(self._engine, self._now)
         self.logs = Logs(self._engine)
+        self.policies = Policies(self._engine, self._now)
+        self.webhooks = Webhooks(self._engine, self._now)
+        self.leases = Leases(self._engine, self._now)
+        self.copies = Copies(self._engine)
 
     def migrate(self) -> None:
         """Create the tables or bring them up to date."""
@@ -98,12 +106,12 @@ class Store:
             rows = connection.execute(select(sites).order_by(sites.c.id)).all()
         return [Site(row.id, row.url, row.policy_digest) for row in rows]
 
-    def add_key(self, site: Site, prefix: str, key_hash: str) -> None:
+    def add_key(self, site: Site, prefix: str, key_hash: str, *, who: str = OPERATOR) -> None:
         """Keep a new key of a site; ``key_hash`` is SHA-256 (hex) of the whole key."""
         row = {"site_id": site.row, "prefix": prefix, "hash": key_hash, "created_at": self._now()}
         with connections.writing(self._engine) as connection:
             connection.execute(insert(api_keys).values(row))
-            log(connection, site, OPERATOR, "key_made", {"key": prefix}, self._now())
+            log(connection, site, who, "key_made", {"key": prefix}, self._now())
 
     def find_key(self, prefix: str) -> StoredKey | None:
         """The key with that prefix, revoked or not."""
@@ -120,7 +128,7 @@ class Store:
         with connections.reading(self._engine) as connection:
             return [KeyDates(row.prefix, row.created_at, row.revoked_at) for row in connection.execute(query)]
 
-    def revoke_key(self, prefix: str) -> bool:
+    def revoke_key(self, prefix: str, *, who: str = OPERATOR) -> bool:
         """End a key. False when there is no such key, or it has ended already."""
         query = update(api_keys).where(api_keys.c.prefix == prefix, api_keys.c.revoked_at.is_(None))
         with connections.writing(self._engine) as connection:
@@ -128,7 +136,7 @@ class Store:
             if site is not None:
                 row = connection.execute(select(sites).where(sites.c.id == site)).one()
                 of_site = Site(row.id, row.url, row.policy_digest)
-                log(connection, of_site, OPERATOR, "key_revoked", {"key": prefix}, self._now())
+                log(connection, of_site, who, "key_revoked", {"key": prefix}, self._now())
             return site is not None
 
     # Reading comments and decisions
@@ -185,7 +193,8 @@ class Store:
         hashes = bands if bands is not None else [()] * len(wanted)
         now = self._now()
         with connections.reading(self._engine) as connection:
-            return [find_context(connection, site, *each, now) for each in zip(wanted, hashes, strict=True)]
+            recent = count_recent(connection, site, now)
+            return [find_context(connection, site, *each, recent, now) for each in zip(wanted, hashes, strict=True)]
 
     # Writing comments and decisions
 

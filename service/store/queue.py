@@ -54,6 +54,11 @@ CLAIM_SECONDS = 600.0
 
 MAX_PAGE = 200
 
+Holder = int | str
+"""Who holds an entry: the row of a moderator of ours, or the name of somebody who moderates elsewhere."""
+
+UNCLAIMED: Mapping[str, Any] = {"claimed_by": None, "claimed_for": None, "claimed_until": None}
+
 _TRIES = 32
 _READERS_PER_REPORT = 5
 _MOST_READERS = 100
@@ -110,7 +115,7 @@ def put_entry(
         "folded_text": fold(version.text),
     }
     if is_edit or not is_open:
-        row |= {"claimed_by": None, "claimed_until": None}
+        row |= UNCLAIMED
     if present is None:
         entry = connection.execute(insert(queue_entries).values(row).returning(queue_entries.c.id)).scalar_one()
     else:
@@ -124,15 +129,20 @@ def put_entry(
 def close_entries(connection: Connection, comment_rows: Sequence[int], now: datetime) -> None:
     """Close what is open of these comments, whoever holds it. Their reasons stay, so that an undo can open it again."""
     of_them = queue_entries.c.comment_id.in_(comment_rows)
-    closed = {"closed_at": now, "claimed_by": None, "claimed_until": None}
+    closed = {**UNCLAIMED, "closed_at": now}
     connection.execute(update(queue_entries).where(of_them, queue_entries.c.closed_at.is_(None)).values(closed))
 
 
-def is_free(moderator: int | None, now: datetime) -> ColumnElement[bool]:
+def is_free(holder: Holder, now: datetime) -> ColumnElement[bool]:
     """Entries that wait and that nobody else holds: what a claim and a verdict on an entry are conditional on."""
     entry = queue_entries.c
-    nobody = or_(entry.claimed_by.is_(None), entry.claimed_until <= now)
-    return and_(entry.closed_at.is_(None), nobody if moderator is None else or_(nobody, entry.claimed_by == moderator))
+    # Of an account that was deleted only the time is left.
+    nobody = and_(entry.claimed_by.is_(None), entry.claimed_for.is_(None))
+    return and_(entry.closed_at.is_(None), or_(nobody, entry.claimed_until <= now, _is_held_by(holder)))
+
+
+def _is_held_by(holder: Holder) -> ColumnElement[bool]:
+    return queue_entries.c.claimed_by == holder if isinstance(holder, int) else queue_entries.c.claimed_for == holder
 
 
 def _current_version(comment_row: int) -> Select[Any]:
@@ -205,26 +215,37 @@ class Queue:
         with connections.reading(self._engine) as connection:
             return connection.execute(query).scalar_one()
 
+    def counts(self, sites: Sequence[Site]) -> dict[int, int]:
+        """How many comments wait on each of these sites, by the site's row."""
+        entry = queue_entries.c
+        query = select(entry.site_id, func.count().label("size")).group_by(entry.site_id)
+        query = query.where(entry.site_id.in_(_rows(sites)), entry.closed_at.is_(None))
+        with connections.reading(self._engine) as connection:
+            found = {row.site_id: row.size for row in connection.execute(query)}
+        return {site.row: found.get(site.row, 0) for site in sites}
+
     def campaign(self, site: Site, campaign_of: int) -> list[QueueEntry]:
-        """Every entry that waits and is a near-duplicate of the entry with that row, the oldest first, at most 200."""
+        """The entry with that row and all near-duplicates of it that wait, the oldest first, at most 200."""
         asked = select(queue_entries.c.campaign).where(
             queue_entries.c.id == campaign_of, queue_entries.c.site_id == site.row
         )
         query = (
             select(queue_entries.c.id)
-            .where(queue_entries.c.campaign == asked.scalar_subquery(), queue_entries.c.closed_at.is_(None))
+            .where(or_(queue_entries.c.campaign == asked.scalar_subquery(), queue_entries.c.id == campaign_of))
+            .where(queue_entries.c.site_id == site.row, queue_entries.c.closed_at.is_(None))
             .order_by(queue_entries.c.id)
             .limit(MAX_PAGE)
         )
         with connections.reading(self._engine) as connection:
             return _read_entries(connection, connection.execute(query).scalars().all())
 
-    def claim(self, sites: Sequence[Site], entry: int, moderator: int, *, seconds: float = CLAIM_SECONDS) -> QueueEntry:
-        """Hold an entry for a moderator, who may hold it already and then holds it longer.
+    def claim(self, sites: Sequence[Site], entry: int, holder: Holder, *, seconds: float = CLAIM_SECONDS) -> QueueEntry:
+        """Hold an entry for somebody, who may hold it already and then holds it longer.
 
-        Raises ``EntryTaken`` where somebody else holds it or it was decided, ``NotFound`` where there is no such entry.
+        Raises ``EntryTaken`` where somebody else holds it or it was decided, ``NotFound`` where there is no such entry,
+        or no longer such a moderator.
         """
-        if not self._hold(sites, entry, moderator, seconds):
+        if not self._hold(sites, entry, holder, seconds):
             is_it = (queue_entries.c.id == entry) & queue_entries.c.site_id.in_(_rows(sites))
             with connections.reading(self._engine) as connection:
                 row = connection.execute(select(queue_entries.c.closed_at).where(is_it)).first()
@@ -240,7 +261,7 @@ class Queue:
     def claim_next(
         self,
         sites: Sequence[Site],
-        moderator: int,
+        holder: Holder,
         wanted: QueueFilter | None = None,
         *,
         sort: Sort = "urgency",
@@ -249,32 +270,43 @@ class Queue:
         """Hold the first entry that nobody else holds; ``None`` where there is none."""
         while True:
             query = _select_page(self._engine.dialect.name, sites, wanted or QueueFilter(), sort, None)
-            query = query.where(is_free(moderator, self._now())).limit(_TRIES)
+            query = query.where(is_free(holder, self._now())).limit(_TRIES)
             with connections.reading(self._engine) as connection:
                 candidates = connection.execute(query).all()
             if not candidates:
                 return None
             for candidate in candidates:
                 try:
-                    return self.claim(sites, candidate.id, moderator, seconds=seconds)
+                    return self.claim(sites, candidate.id, holder, seconds=seconds)
                 except EntryTaken:
                     continue
 
-    def release(self, entry: int, moderator: int) -> bool:
-        """Give an entry back. False where the moderator does not hold it."""
-        held = (queue_entries.c.id == entry) & (queue_entries.c.claimed_by == moderator)
+    def release(self, entry: int, holder: Holder, sites: Sequence[Site] | None = None) -> bool:
+        """Give an entry (of one of these sites) back. False where ``holder`` does not hold it."""
+        held = (queue_entries.c.id == entry) & _is_held_by(holder)
+        if sites is not None:
+            held &= queue_entries.c.site_id.in_(_rows(sites))
         with connections.writing(self._engine) as connection:
-            given_back = update(queue_entries).where(held).values(claimed_by=None, claimed_until=None)
-            return connection.execute(given_back).rowcount == 1
+            return connection.execute(update(queue_entries).where(held).values(UNCLAIMED)).rowcount == 1
 
-    def _hold(self, sites: Sequence[Site], entry: int, moderator: int, seconds: float) -> bool:
+    def _hold(self, sites: Sequence[Site], entry: int, holder: Holder, seconds: float) -> bool:
         now = self._now()
         is_it = (queue_entries.c.id == entry) & queue_entries.c.site_id.in_(_rows(sites))
         # The condition is part of the update: of two who come at once, the second finds it no longer true.
-        claimed = update(queue_entries).where(is_it, is_free(moderator, now))
+        claimed = update(queue_entries).where(is_it, is_free(holder, now))
+        named = {"claimed_by": holder} if isinstance(holder, int) else {"claimed_for": holder}
         with connections.writing(self._engine) as connection:
+            if isinstance(holder, int) and not find_moderator(connection, holder):
+                raise NotFound("there is no such moderator any more; sign in again")
             until = now + timedelta(seconds=seconds)
-            return connection.execute(claimed.values(claimed_by=moderator, claimed_until=until)).rowcount == 1
+            held = connection.execute(claimed.values({**UNCLAIMED, **named, "claimed_until": until}))
+            return held.rowcount == 1
+
+
+def find_moderator(connection: Connection, row: int) -> bool:
+    """Whether there is a moderator in that row, who then stays until the transaction ends."""
+    query = select(moderators.c.id).where(moderators.c.id == row).with_for_update(read=True, key_share=True)
+    return connection.execute(query).first() is not None
 
 
 _SORTS: Mapping[Sort, tuple[str, bool]] = {
@@ -348,7 +380,13 @@ def _read_entries(connection: Connection, rows: Sequence[int]) -> list[QueueEntr
         .outerjoin(moderators, moderators.c.id == entry.claimed_by)
         .outerjoin(posts, posts.c.id == version.post_id)
         .outerjoin(post_versions, said.id == version.post_version_id)
-        .add_columns(*columns, version.author_name, version.author_url, said.title, moderators.c.name.label("holder"))
+        .add_columns(
+            *columns,
+            version.author_name,
+            version.author_url,
+            said.title,
+            func.coalesce(moderators.c.name, entry.claimed_for).label("holder"),
+        )
         .add_columns(posts.c.external_id.label("post_external_id"), entry.id.label("entry"), entry.campaign)
         .add_columns(entry.category, entry.score, entry.harm, entry.teaching, entry.urgency, entry.reports)
         .add_columns(entry.opened_at, entry.claimed_until)

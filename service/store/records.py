@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from moderation.comment import Action, Comment, Decision, Neighbour, Post
+from moderation.comment import Action, Comment, Decision, Neighbour, Post, Scores
 from moderation.errors import InvalidComment
+from moderation.policy import Facts
 from service.statuses import Outcome, Role, Status, VerdictAction, WhyName
 
 
@@ -51,7 +52,8 @@ class Known:
 class Context:
     """What the store knows around a comment. ``author_published`` is ``None`` without an author id.
 
-    ``campaign_size`` counts other comments of the site that are nearly identical and came in lately.
+    ``campaign_size`` counts other comments of the site that are nearly identical and came in lately. ``author_recent``
+    and ``site_recent`` count those that came in before within a minute, an hour and a day.
     """
 
     post: Post | None = None
@@ -59,6 +61,8 @@ class Context:
     thread: tuple[Known, ...] = ()
     author_published: int | None = None
     campaign_size: int = 0
+    author_recent: tuple[int, ...] = ()
+    site_recent: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,50 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where a site wants to hear of changes of status: of all, or of those to one of the statuses ``events``.
+
+    ``secrets`` are those that sign, the newest first. ``failures`` counts attempts in a row that failed.
+    """
+
+    row: int
+    id: str
+    site: str
+    url: str
+    events: tuple[Status, ...]
+    secrets: tuple[str, ...] = field(repr=False)
+    created_at: datetime
+    disabled_at: datetime | None
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One change that a webhook has to hear of; ``id`` is the same in every attempt, ``attempts`` were made before.
+
+    ``categories`` are those of the verdict that made the change, ``None`` where none did.
+    """
+
+    row: int
+    id: str
+    attempts: int
+    created_at: datetime
+    change: Change
+    categories: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """How a webhook's messages stand; ``oldest`` is since when the one waits that waits longest."""
+
+    waiting: int
+    delivered: int
+    given_up: int
+    oldest: datetime | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Moderator:
     """A person who moderates, with a role per site (by the site's URL)."""
 
@@ -181,6 +229,11 @@ class Judge:
     name: str
     source: str
     moderator: int | None = None
+
+    @property
+    def holder(self) -> int | str:
+        """By what the queue knows whose claim it is."""
+        return self.name if self.moderator is None else self.moderator
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +352,39 @@ class LogEntry:
     who: str
     event: str
     details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChange:
+    """A policy that was put in force on a site: by whom, when, and in place of which.
+
+    Digest and text are ``None`` where the site followed, or was to follow again, the policy of the home.
+    """
+
+    row: int
+    at: datetime
+    who: str
+    digest: str | None
+    toml: str | None
+    before: str | None
+    before_toml: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a policy looks at in a comment that was decided, and what was decided: enough to decide it again.
+
+    ``comment`` has no parent and no neighbours, and of its post only the tags.
+    """
+
+    row: int
+    version: int
+    status: Status
+    comment: Comment
+    action: Action
+    scores: Scores | None
+    facts: Facts
+    at: datetime
 
 
 def may_be_id(text: str) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
 from moderation.comment import Author, Comment, Decision, Neighbour, Post, Reason, Scores
+from moderation.policy import Facts
 from service.store.records import Judged, Stored
 from service.store.tables import comment_versions, comments, decisions, post_versions, posts, sites
 
@@ -82,6 +84,7 @@ ERASED: Mapping[str, str | None] = dict.fromkeys(
         "author_id",
         "author_name",
         "author_url",
+        "author_hash",
         "parent_id",
         "parent_text",
         "parent_version_id",
@@ -181,3 +184,10 @@ def write_post(post: Post) -> dict[str, Any]:
 def has_content(post: Post) -> bool:
     """Whether a post says more than its id."""
     return Post(id=post.id) != post
+
+
+def read_facts(stored: Mapping[str, Any]) -> Facts:
+    """Facts as they were stored; those that this version does not know are left out."""
+    known = {item.name for item in fields(Facts)}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+    return Facts(**{name: value for name, value in values.items() if name in known})  # type: ignore[arg-type]  # written by asdict

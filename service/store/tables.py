@@ -85,6 +85,12 @@ def _open_only(*columns: str) -> Index:
     return Index(None, *columns, sqlite_where=where, postgresql_where=where)
 
 
+def _waiting_only(*columns: str) -> Index:
+    """An index over what has not been delivered."""
+    where = text("next_attempt_at IS NOT NULL")
+    return Index(None, *columns, sqlite_where=where, postgresql_where=where)
+
+
 policies = Table(
     "policies",
     metadata,
@@ -156,6 +162,8 @@ comments = Table(
     UniqueConstraint("site_id", "external_id"),
     CheckConstraint("status IN ('published', 'held', 'rejected', 'erased')", name="status"),
     Index(None, "site_id", "author_id", "status"),
+    Index(None, "site_id", "author_id", "created_at"),
+    Index(None, "site_id", "created_at"),
     Index(None, "site_id", "status", "id"),
     Index(None, "post_id", "status", "id"),
 )
@@ -175,6 +183,7 @@ comment_versions = Table(
     Column("author_id", Text),
     Column("author_name", Text),
     Column("author_url", Text),
+    Column("author_hash", _DIGEST),  # keyed, of the author's id, once retention has emptied that (moves)
     Column("kind", Text, nullable=False),
     Column("parent_id", Text),
     Column("parent_text", Text),  # only what the site sent; what the store knew is referred to
@@ -191,6 +200,7 @@ comment_versions = Table(
     Index(None, "text_hash"),
     Index(None, "post_id"),
     Index(None, "author_id"),
+    Index(None, "author_hash"),
 )
 
 decisions = Table(
@@ -271,6 +281,7 @@ queue_entries = Table(
     Column("lang", Text),
     Column("folded_text", Text),  # for searching: capitals and compatibility forms gone
     _to("moderators.id", "claimed_by", nullable=True, ondelete="SET NULL"),
+    Column("claimed_for", Text),  # in place of claimed_by: somebody who moderates on a page of the site's own
     _moment("claimed_until", nullable=True),
     UniqueConstraint("comment_id"),
     _open_only("site_id", "urgency", "id"),
@@ -419,4 +430,56 @@ audit_log = Table(
     Column("event", String(32), nullable=False),
     Column("details", _JSON, nullable=False),
     Index(None, "site_id", "id"),
+    Index(None, "site_id", "event", "id"),
+)
+
+# Where a site wants to hear of changes. Keys are kept as they are, because each message is signed with them.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    _row_id(),
+    Column("public_id", String(32), nullable=False, unique=True),
+    _to("sites.id", "site_id"),
+    Column("url", Text, nullable=False),
+    Column("events", _JSON, nullable=False),
+    Column("signing_key", Text, nullable=False),  # (moves)
+    Column("old_key", Text),  # signs beside the new one until then (moves)
+    _moment("old_key_until", nullable=True),  # (moves)
+    _moment("created_at"),
+    _moment("disabled_at", nullable=True),  # (moves)
+    Column("failures", Integer, nullable=False),  # attempts in a row that failed (moves)
+    _moment("paused_until", nullable=True),  # (moves)
+    Column("held_by", String(32)),  # the process that delivers to it, until then (moves)
+    _moment("held_until", nullable=True),  # (moves)
+    UniqueConstraint("site_id", "url"),
+)
+
+# What is to be delivered: a row per change and webhook, written with the change. What is sent is read from the change
+# when it is sent, so that nothing is kept here that an erasure would have to find. (attempts and their outcome move)
+outbox = Table(
+    "outbox",
+    metadata,
+    _row_id(),
+    Column("public_id", String(32), nullable=False, unique=True),
+    _to("webhooks.id", "webhook_id", ondelete="CASCADE"),
+    _to("status_log.id", "change_id"),
+    _to("comments.id", "comment_id"),
+    _moment("created_at"),
+    Column("attempts", Integer, nullable=False),
+    _moment("next_attempt_at", nullable=True),  # empty once it was delivered or given up
+    _moment("delivered_at", nullable=True),
+    _moment("given_up_at", nullable=True),
+    Column("last_error", String(32)),
+    _waiting_only("webhook_id", "next_attempt_at"),
+    _waiting_only("webhook_id", "comment_id", "id"),
+    Index(None, "webhook_id"),
+)
+
+# Work that one process at a time does for all.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("holder", String(32), nullable=False),  # (moves)
+    _moment("until"),  # (moves)
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, Row, Select, select, update
 from service.errors import CommentErased, EntryTaken, NotFound, ServiceError, TextChanged, VerdictStands
 from service.statuses import OUTCOME_BY_VERDICT, STATUS_BY_VERDICT, Status
 from service.store import engine as connections
-from service.store.queue import is_free
+from service.store.queue import UNCLAIMED, find_moderator, is_free
 from service.store.records import Judge, Judgement, Site, Target, Verdict
 from service.store.tables import appeals, comment_versions, comments, queue_entries, queue_reasons, verdicts
 from service.store.writing import insert_row, log, set_status, take_turn
@@ -42,10 +42,18 @@ class Verdicts:
             together = _new_id("t")
             return [self._decide_one(connection, site, judge, judgement, target, together) for target in targets]
 
-    def decide_campaign(self, site: Site, judge: Judge, judgement: Judgement, target: Target) -> list[Verdict]:
+    def decide_campaign(
+        self,
+        site: Site,
+        judge: Judge,
+        judgement: Judgement,
+        target: Target,
+        seen: Collection[int] | None = None,
+    ) -> list[Verdict]:
         """Judge an entry and its near-duplicates that wait and that nobody else holds, to be undone together.
 
-        Of more than ``MOST_TOGETHER`` the rest goes on waiting. ``target`` names the entry and the digest that was
+        Of more than ``MOST_TOGETHER`` the rest goes on waiting, and so does, where ``seen`` says which entries were
+        looked at, whatever has joined them since. ``target`` names the entry and the digest that was
         read; its verdict comes first. Raises what :meth:`decide` puts in place of a verdict on it, and then nothing was
         written.
         """
@@ -62,10 +70,12 @@ class Verdicts:
                 .join(comments, comments.c.id == queue_entries.c.comment_id)
                 .join(comment_versions, comment_versions.c.comment_id == comments.c.id)
                 .where(comment_versions.c.number == comments.c.version, queue_entries.c.site_id == site.row)
-                .where(queue_entries.c.campaign == asked.scalar_subquery(), is_free(judge.moderator, self._now()))
+                .where(queue_entries.c.campaign == asked.scalar_subquery(), is_free(judge.holder, self._now()))
                 .order_by(queue_entries.c.id)
                 .limit(MOST_TOGETHER - 1)
             )
+            if seen is not None:
+                others = others.where(queue_entries.c.id.in_(seen))
             for row in connection.execute(others).all():
                 other = Target(row.digest, entry=row.id)
                 result = self._decide_one(connection, site, judge, judgement, other, together)
@@ -105,6 +115,8 @@ class Verdicts:
         self, connection: Connection, site: Site, judge: Judge, judgement: Judgement, target: Target, together: str
     ) -> Verdict | ServiceError:
         now = self._now()
+        # An account may have been deleted since it signed in; what is said still counts, with the name.
+        is_ours = judge.moderator is not None and find_moderator(connection, judge.moderator)
         comment = connection.execute(_select_target(site, target)).first()
         if comment is None:
             return NotFound("this site has no such comment or entry")
@@ -132,7 +144,7 @@ class Verdicts:
             "action": judgement.action,
             "categories": list(judgement.categories),
             "note": judgement.note,
-            "moderator_id": judge.moderator,
+            "moderator_id": judge.moderator if is_ours else None,
             "moderator": judge.name,
             "source": judge.source,
             "score_shown": judgement.score_shown,
@@ -155,8 +167,8 @@ class Verdicts:
         self, connection: Connection, judge: Judge, target: Target, entry: int | None, now: datetime
     ) -> bool:
         """Close the comment's entry, if it has one. False where the target is an entry that is not free."""
-        closed = {"closed_at": now, "claimed_by": None, "claimed_until": None}
-        condition = queue_entries.c.closed_at.is_(None) if target.entry is None else is_free(judge.moderator, now)
+        closed = {**UNCLAIMED, "closed_at": now}
+        condition = queue_entries.c.closed_at.is_(None) if target.entry is None else is_free(judge.holder, now)
         query = update(queue_entries).where(queue_entries.c.id == entry, condition)
         return connection.execute(query.values(closed)).rowcount == 1 or target.entry is None
 

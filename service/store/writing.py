@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from service.statuses import MOVES, Status
 from service.store.records import Site
-from service.store.tables import audit_log, comments, sites, status_log
+from service.store.tables import audit_log, comments, outbox, sites, status_log, webhooks
 
 
 def take_turn(connection: Connection, site: Site) -> None:
@@ -41,8 +42,23 @@ def set_status(
     if new not in MOVES[old]:
         raise ValueError(f"a comment cannot move from {old} to {new}")
     connection.execute(update(comments).where(comments.c.id == comment_row).values(status=new, updated_at=now))
-    row = {"site_id": site.row, "comment_id": comment_row, "old": old, "new": new, "who": who, "at": now}
-    connection.execute(insert(status_log).values(row | {"decision_id": decision, "verdict_id": verdict}))
+    row: dict[str, Any] = {"site_id": site.row, "comment_id": comment_row, "old": old, "new": new, "who": who}
+    change = insert_row(connection, status_log, row | {"decision_id": decision, "verdict_id": verdict, "at": now})
+    _fill_outbox(connection, site, comment_row, change, new, now)
+
+
+def _fill_outbox(connection: Connection, site: Site, comment_row: int, change: int, new: Status, now: datetime) -> None:
+    """A row for each webhook of the site that wants to hear of it, in the transaction of the change."""
+    query = select(webhooks.c.id, webhooks.c.events)
+    asked = connection.execute(query.where(webhooks.c.site_id == site.row, webhooks.c.disabled_at.is_(None)))
+    row = {"change_id": change, "comment_id": comment_row, "created_at": now, "next_attempt_at": now, "attempts": 0}
+    rows = [
+        row | {"webhook_id": webhook.id, "public_id": f"msg_{secrets.token_urlsafe(16)}"}
+        for webhook in asked
+        if not webhook.events or new in webhook.events
+    ]
+    if rows:
+        connection.execute(insert(outbox), rows)
 
 
 def log(

@@ -32,6 +32,8 @@ blocked_domains = ["casino.example"]
 allowed_domains = ["help.casino.example"]
 links_allowed = 2
 near_identical_allowed = 3
+author_rate = "3 per hour"
+site_rate = "4 per minute"
 first_time = "hold"
 honeypot = "reject"
 [[stricter]]
@@ -76,6 +78,8 @@ some_facts = st.builds(
     domains=st.lists(st.text(max_size=12) | st.sampled_from(["casino.example", "a.help.casino.example"])).map(tuple),
     author_published=st.none() | st.integers(0, 3),
     campaign_size=st.integers(0, 6),
+    author_recent=st.just(()) | st.tuples(*[st.integers(0, 6)] * 3),
+    site_recent=st.just(()) | st.tuples(*[st.integers(0, 6)] * 3),
     encoder_available=st.booleans(),
 )
 valid_text = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), min_size=1, max_size=60)

@@ -11,7 +11,7 @@ from moderation.categories import CODES
 from moderation.errors import InvalidPolicy
 from moderation.goals import Goal
 from moderation.policy import REASONS, Facts, Policy, default_policy_toml
-from moderation.policy_schema import KEYS, fold, fold_domain, read_settings
+from moderation.policy_schema import KEYS, Rate, fold, fold_domain, read_settings
 
 DOCS = Path(__file__).parents[2] / "docs" / "policy.md"
 
@@ -94,6 +94,8 @@ def test_every_key_is_read():
         allowed_domains = ["good.example.com"]
         links_allowed = 0
         near_identical_allowed = 2
+        author_rate = " 10  per HOUR"
+        site_rate = "300 per day"
         first_time = "hold"
         honeypot = "reject"
         hostile_counts_as_spam = true
@@ -114,6 +116,7 @@ def test_every_key_is_read():
     assert rules.allowed_domains == {"good.example.com"}
     assert (rules.blocked_words_action, rules.blocked_domains_action) == ("reject", "reject")
     assert (rules.links_allowed, rules.near_identical_allowed) == (0, 2)
+    assert (rules.author_rate, rules.site_rate) == (Rate(10, "hour"), Rate(300, "day"))
     assert (rules.first_time, rules.honeypot, rules.hostile_counts_as_spam) == ("hold", "reject", True)
     (entry,) = settings.stricter
     assert entry.tags == {"memorial"}
@@ -123,6 +126,10 @@ def test_every_key_is_read():
 @pytest.mark.parametrize(
     ("toml", "key", "advice"),
     [
+        ("[rules]\nauthor_rate = 10", "rules.author_rate:", "10 per hour"),
+        ('[rules]\nauthor_rate = "0 per hour"', "rules.author_rate:", "from 1 to 10,000"),
+        ('[rules]\nsite_rate = "10001 per day"', "rules.site_rate:", "from 1 to 10,000"),
+        ('[rules]\nsite_rate = "10 per week"', "rules.site_rate:", "3 per minute"),
         # Unknown keys, at every depth, with the nearest known one.
         ("[hostil]\nhold = 0.5", "hostil:", "did you mean hostile"),
         ("version = 1", "version:", "use one of hostile, spam"),

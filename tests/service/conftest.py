@@ -29,6 +29,7 @@ from service.app import create_app
 from service.auth import make_key
 from service.hashes import Hashes
 from service.priority import measure, reasons_to_look
+from service.server import Server
 from service.settings import Settings
 from service.store import Judged, Site, Store, Stored
 
@@ -226,7 +227,7 @@ class Service:
         self.site = self.parts.store.add_site("https://blog.example")
         self.key = make_key(self.parts.store, self.site)
         listener = socket.create_server(("127.0.0.1", 0))
-        self._server = uvicorn.Server(uvicorn.Config(self.app, log_config=None, access_log=False))
+        self._server = Server(uvicorn.Config(self.app, log_config=None, access_log=False), self.parts.events)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"

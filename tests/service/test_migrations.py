@@ -26,6 +26,8 @@ from service.store.tables import metadata
 def fill(store: Store) -> None:
     site = store.add_site("https://blog.example")
     store.add_key(site, "aaaaaaaa", "0" * 64)
+    store.webhooks.add(site, "https://blog.example/hook", (), "whsec_AAAA", who="operator")
+    store.leases.take("upkeep", "h", 60)
     for n in range(3):
         comment = Comment(f"text {n}", id=f"c{n}", author=Author("a"), post=Post("p", "Title"), parent=Neighbour("c0"))
         decision = Decision("hold", None, (), comment.digest(), None, "d" * 64, None)

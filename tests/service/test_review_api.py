@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
 from service.auth import make_key
+from service.errors import EntryTaken, InvalidSettings
 
 LINKS = "See https://shop.example and https://shop.example/2"
 COPY = "See https://shop.example and https://shop.example/2 for the best replica watches of all, {} times as good"
@@ -70,12 +72,12 @@ def test_from_held_to_verdict_to_undo(service):
     assert entry["decision"]["decision_id"] == decision["decision_id"]
     assert (verdict.status_code, again.status_code) == (201, 200)
     assert again.json()["verdicts"][0]["verdict_id"] == given["verdict_id"]
-    assert (given["status"], given["moderator"], given["source"]) == ("rejected", "Ada", "api")
+    assert (given["status"], given["moderator"], given["source"]) == ("rejected", "site:Ada", "api")
     assert (given["inclusion_probability"], given["score_shown"], given["note"]) == (1.0, True, "Not again")
     assert comment["verdicts"] == [given]
     assert (comment["status"], comment["decision"]["action"]) == ("rejected", "hold")
-    assert [change["who"] for change in comment["changes"]] == ["model", "Ada"]
-    assert undone.json()["verdicts"][0]["undone_by"] == "Ben"
+    assert [change["who"] for change in comment["changes"]] == ["model", "site:Ada"]
+    assert undone.json()["verdicts"][0]["undone_by"] == "site:Ben"
     assert service.client.get("/v1/comments/c1").json()["status"] == "held"
     assert len(service.client.get("/v1/queue").json()["entries"]) == 1
 
@@ -170,6 +172,8 @@ def test_a_question_that_cannot_be_meant_is_refused(shared_service, query):
         {"comment_id": "c1", "digest": "d", "action": "reject", "moderator": "Model"},
         {"comment_id": "c1", "digest": "d", "action": "reject", "unknown": 1},
         {"entry": 2**63, "digest": "d", "action": "reject"},
+        {"entry": 1, "digest": "d", "action": "reject", "entries": [1]},
+        {"entry": 1, "digest": "d", "action": "reject", "whole_campaign": True, "entries": [0]},
     ],
     ids=lambda body: json.dumps(body)[:60],
 )
@@ -200,6 +204,7 @@ def test_of_other_sites_nothing_is_found(service, stranger):
 
 def test_every_route_needs_a_key(service):
     routes = ["GET /v1/queue", "POST /v1/verdicts", "POST /v1/reports", "POST /v1/appeals", "GET /v1/changes"]
+    routes += ["POST /v1/queue/claims", "DELETE /v1/queue/claims/1", "GET /v1/events"]
     routes += ["DELETE /v1/authors/a", "GET /v1/appeals/a", "POST /v1/verdicts/v/undo", "GET /v1/queue/1/campaign"]
     for route in routes:
         method, path = route.split()
@@ -256,7 +261,7 @@ def test_who_polls_sees_every_change_once(service):
         seen += [(change["comment_id"], change["new"], change["who"]) for change in page["changes"]]
         cursor, more = page["cursor"], page["more"]
 
-    assert seen == [("c1", "held", "model"), ("c2", "published", "model"), ("c1", "published", "Ada")]
+    assert seen == [("c1", "held", "model"), ("c2", "published", "model"), ("c1", "published", "site:Ada")]
     assert service.client.get("/v1/changes", params={"after": cursor}).json() == {
         "changes": [],
         "cursor": cursor,
@@ -279,3 +284,77 @@ def test_erasing_an_author_leaves_no_words_behind(service):
     ]
     assert "ecret" not in service.client.get("/v1/comments/c0").text
     assert all(b"ecret" not in path.read_bytes() for path in service.settings.home.glob("moderation.db*"))
+
+
+def test_what_joins_a_campaign_after_it_was_read_is_not_judged_with_it(service):
+    for n in range(2):
+        held(service, f"c{n}", COPY.format(n))
+    read = service.client.get("/v1/queue").json()["entries"][0]
+    members = service.client.get(f"/v1/queue/{read['entry']}/campaign").json()["entries"]
+    held(service, "late", COPY.format(9))
+    body = {"entry": read["entry"], "digest": read["digest"], "action": "reject", "whole_campaign": True}
+    answer = post(service, "/v1/verdicts", **body, entries=[member["entry"] for member in members])
+
+    assert [verdict["comment_id"] for verdict in answer.json()["verdicts"]] == ["c0", "c1"]
+    assert service.client.get("/v1/comments/late").json()["status"] == "held"
+
+
+def test_a_site_cannot_speak_in_the_name_of_our_moderators(service):
+    """What it calls its people is told apart from accounts of ours, whichever was there first."""
+    service.parts.store.people.add("Ada", service.site, "moderator", who="operator")
+    digest = held(service)["digest"]
+    given = post(service, "/v1/verdicts", comment_id="c1", digest=digest, action="approve", moderator="Ada").json()
+
+    assert given["verdicts"][0]["moderator"] == "site:Ada"
+    with pytest.raises(InvalidSettings):
+        service.parts.store.people.add("Site:Ada", service.site, "moderator", who="operator")
+
+
+def test_people_of_a_site_hold_entries_and_give_them_back(service, stranger):
+    for n, word in enumerate(["bread", "oven"]):
+        held(service, f"c{n}", f"https://{word}.example {word * 9} https://{word}.example/{word}")
+    ours = service.parts.store.people.add("Ada", service.site, "moderator", who="operator")
+    first = post(service, "/v1/queue/claims", moderator="Ada", sort="age")
+    again = post(service, "/v1/queue/claims", moderator="Ada", entry=first.json()["entry"]["entry"])
+    second = post(service, "/v1/queue/claims", moderator="Ben", sort="age")
+    none = post(service, "/v1/queue/claims", moderator="Cleo")
+    entry, other = first.json()["entry"], second.json()["entry"]
+    taken = post(service, "/v1/queue/claims", moderator="Ben", entry=entry["entry"])
+    verdict = {"entry": entry["entry"], "digest": entry["digest"], "action": "approve"}
+    refused = post(service, "/v1/verdicts", **verdict, moderator="Ben")
+    path = f"/v1/queue/claims/{other['entry']}"
+
+    assert (first.status_code, again.status_code, none.status_code) == (201, 201, 200)
+    assert (entry["claimed_by"], other["claimed_by"], none.json()) == ("site:Ada", "site:Ben", {"entry": None})
+    assert error_of(taken) == error_of(refused) == (409, "taken")
+    with pytest.raises(EntryTaken):
+        service.parts.store.queue.claim([service.site], entry["entry"], ours.row)
+    assert post(service, "/v1/verdicts", **verdict, moderator="Ada").status_code == 201
+    assert stranger.delete(path, params={"moderator": "Ben"}).json() == {"released": False}
+    assert service.client.delete(path, params={"moderator": "Ada"}).json() == {"released": False}
+    assert service.client.delete(path, params={"moderator": "Ben"}).json() == {"released": True}
+    assert error_of(stranger.post("/v1/queue/claims", json={"entry": other["entry"]})) == (404, "not_found")
+    assert post(service, "/v1/queue/claims").json()["entry"]["claimed_by"] == "site"
+    service.parts.store.queue._now = lambda: datetime.now(UTC) + timedelta(minutes=11)
+    assert post(service, "/v1/queue/claims", moderator="Cleo").json()["entry"]["claimed_by"] == "site:Cleo"
+
+
+def test_what_an_author_may_be_told_follows_the_status(service):
+    def told(comment_id: str) -> str | None:
+        return service.client.get(f"/v1/comments/{comment_id}").json()["author_message"]
+
+    digest = held(service)["digest"]
+    waiting = told("c1")
+    body = {"comment_id": "c1", "digest": digest}
+    verdict = post(service, "/v1/verdicts", **body, action="reject", categories=["spam"]).json()["verdicts"][0]
+    rejected = told("c1")
+    service.client.post(f"/v1/verdicts/{verdict['verdict_id']}/undo")
+    undone = told("c1")
+    post(service, "/v1/verdicts", **body, action="approve")
+    service.submit(id="c2", text="a forbidden word")
+
+    assert "A moderator will read it" in waiting
+    assert "A moderator has read your comment and did not publish it" in rejected
+    assert (undone, told("c1")) == (waiting, None)
+    assert "was not published" in told("c2")
+    assert "spam" not in rejected

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from moderation.comment import Comment, Decision
 from service.auth import hash_token
 from service.cli import app
+from service.commands.review import Kind
+from service.priority import measure
 from service.store import Judge, Judged, Judgement, Store, Target
 
 
@@ -77,6 +79,36 @@ def test_the_export_is_one_line_per_event_in_order_and_without_texts(home, store
     assert [line["at"] for line in lines] == sorted(line["at"] for line in lines)
     assert {line["site"] for line in lines} == {"https://blog.example"}
     assert "Words" not in str(lines)
+
+
+def test_everything_that_is_kept_can_be_exported(home, store, put_plain):
+    site, other = store.sites()[0], store.add_site("https://other.example")
+    digest = put_plain(store, site, "c1", "Words of the comment")
+    put_plain(store, other, "c2", "Words of another site")
+    judge = Judge("Ada", "review")
+    store.verdicts.decide(site, judge, Judgement("reject", ("spam",), note="A note"), [Target(digest, "c1")])
+    store.readers.report(site, "c1", "r" * 64, "spam", reopen_at=9, measure=measure)
+    store.readers.appeal(site, "c1", "Please look again", measure=measure)
+    lines = [json.loads(line) for line in run(home, "export", "--kind", "all").stdout.splitlines()]
+    of_site = run(home, "export", "--kind", "comment", "--kind", "log", "--site", "https://blog.example").stdout
+    found = {kind: [line for line in lines if line.get("kind") == kind] for kind in Kind if kind not in ("all", "log")}
+
+    assert {kind: len(rows) for kind, rows in found.items()} == {
+        "comment": 2,
+        "decision": 2,
+        "verdict": 1,
+        "appeal": 1,
+        "report": 1,
+    }
+    assert (found["comment"][0]["comment_id"], found["comment"][0]["text"]) == ("c1", "Words of the comment")
+    assert (found["comment"][0]["status"], found["comment"][0]["is_current"]) == ("rejected", True)
+    assert (found["decision"][0]["action"], found["decision"][0]["digest"]) == ("publish", digest)
+    assert (found["verdict"][0]["moderator"], found["verdict"][0]["categories"]) == ("Ada", ["spam"])
+    assert (found["appeal"][0]["text"], found["report"][0]["category"]) == ("Please look again", "spam")
+    assert {line["event"] for line in lines if "event" in line} >= {"status", "verdict", "report", "appeal"}
+    assert "r" * 64 not in str(lines)
+    assert "Words of the comment" in of_site
+    assert "other.example" not in of_site
 
 
 def test_what_was_decided_long_ago_is_forgotten(home, store, put_plain, monkeypatch):

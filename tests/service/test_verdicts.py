@@ -328,6 +328,29 @@ class TestAppeals:
             store.readers.find_appeal(store.add_site("https://other.example"), appeal.id)
 
 
+class TestDeletedAccounts:
+    def test_what_they_signed_stays_and_what_they_hold_is_free(self, store, site, put, ada):
+        put(site, "c1")
+        stored = put(site, "c2", "Quite other words about something else")
+        decide(store, site, ada, REJECT, stored)
+        entry = store.queue.claim_next([site], ada.moderator)
+        store.people.delete("Ada", who="operator")
+        (kept,) = store.verdicts.of_comment(site, "c2")
+        (free,) = store.queue.page([site]).entries
+
+        assert (kept.moderator, kept.status) == ("Ada", "rejected")
+        assert (free.row, free.claimed_by, free.claimed_until) == (entry.row, None, None)
+
+    def test_who_is_deleted_while_at_work_holds_nothing_and_is_heard_by_name(self, store, site, put, ada):
+        stored = put(site, "c1")
+        row = store.queue.page([site]).entries[0].row
+        store.people.delete("Ada", who="operator")
+        with pytest.raises(NotFound, match="sign in again"):
+            store.queue.claim([site], row, ada.moderator)
+
+        assert decide(store, site, ada, REJECT, stored).moderator == "Ada"
+
+
 class TestForgetting:
     def test_of_an_author_nothing_is_left_anywhere(self, store, site, put, ada, dump, tmp_path):
         """Texts, names, addresses, what was searched by, notes of verdicts and appeals: all of it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -124,6 +125,53 @@ class TestSubmit:
 
         assert len({result.decision.decision_id for result in results}) == 1
         assert len(workflow.status_changes(site, "c1")) == 1
+
+
+class TestRates:
+    def test_how_many_came_in_lately_is_a_fact_and_a_rule_holds_what_is_too_much(
+        self, store, metrics, site, plain_home
+    ):
+        (plain_home / "policy.toml").write_text(
+            '[hostile]\nhold = 0.5\n[rules]\nauthor_rate = "2 per minute"\nsite_rate = "4 per hour"\n'
+        )
+        live = LiveModel(plain_home, plain_home / "none")
+        workflow = Workflow(store, live, metrics, hashes=Hashes(b"k" * 32))
+        clock = [datetime(2026, 1, 1, tzinfo=UTC)]
+        store._now = lambda: clock[0]
+
+        def send(comment_id: str, author: str | None, text: str = "Fine") -> tuple:
+            stored = workflow.submit(site, Comment(text, id=comment_id, author=Author(author) if author else None))
+            reasons = {reason.name: reason for reason in stored.decision.reasons}
+            fired = tuple(name for name in ("author_rate", "site_rate") if reasons[name].fired)
+            values = tuple((reasons[name].value, reasons[name].limit) for name in ("author_rate", "site_rate"))
+            facts = store.judged_comment(stored.decision.decision_id)[1]
+            assert workflow.replay(site, stored.decision.decision_id).reasons == stored.decision.reasons
+            return stored.status, fired, values, facts["author_recent"], facts["site_recent"]
+
+        assert send("c1", "ann") == ("published", (), ((1, 2), (1, 4)), [0, 0, 0], [0, 0, 0])
+        assert send("c2", "ann") == ("published", (), ((2, 2), (2, 4)), [1, 1, 1], [1, 1, 1])
+        assert send("c3", "ann")[:3] == ("held", ("author_rate",), ((3, 2), (3, 4)))
+        assert send("c4", None)[:4] == ("published", (), ((None, 2), (4, 4)), [])
+        assert send("c5", "ben")[:3] == ("held", ("site_rate",), ((1, 2), (5, 4)))
+        clock[0] += timedelta(seconds=61)
+        assert send("c6", "ann")[1:] == (("site_rate",), ((1, 2), (6, 4)), [0, 3, 3], [0, 5, 5])
+        clock[0] += timedelta(hours=1, seconds=1)
+        assert send("c7", "ann")[:4] == ("published", (), ((1, 2), (1, 4)), [0, 0, 4])
+
+    def test_an_edit_is_not_counted_twice(self, workflow, store, site):
+        for text in ("One", "Two", "Three"):
+            stored = workflow.submit(site, Comment(text, id="c1", author=Author("ann")))
+
+        facts = store.judged_comment(stored.decision.decision_id)[1]
+        assert (facts["author_recent"], facts["site_recent"]) == ([0, 0, 0], [0, 0, 0])
+
+    def test_of_what_comes_in_one_call_each_sees_those_before_it(self, workflow, store, site):
+        authors = ["ann", "ben", "ann", "ann", None]
+        sent = [Comment(f"Fine {n}", author=Author(name) if name else None) for n, name in enumerate(authors)]
+        facts = [store.judged_comment(one.decision.decision_id)[1] for one in workflow.submit_many(site, sent)]
+
+        assert [each["author_recent"][:1] for each in facts] == [[0], [0], [1], [2], []]
+        assert [each["site_recent"][0] for each in facts] == [0, 1, 2, 3, 4]
 
 
 class TestReview:

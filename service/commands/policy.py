@@ -1,0 +1,152 @@
+"""``moderation policy``: what a site follows, checking a policy, trying it on what was decided, putting it in force."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.commands.places import HomeOption, find_site, open_home
+from service.errors import InvalidSettings
+from service.settings import Settings
+
+if TYPE_CHECKING:  # SQLAlchemy would slow --help down
+    from moderation.policy import Policy
+    from service.policies import Policies, Trial
+    from service.store import Store
+
+policy = typer.Typer(help="Policies of sites: which is in force, and trying a new one.", no_args_is_help=True)
+
+SiteOption = Annotated[str, typer.Option("--site", help="The site's address, such as https://blog.example.org.")]
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The policy as TOML.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON.")]
+
+
+@policy.command()
+def show(site: SiteOption, home: HomeOption = None) -> None:
+    """Print the policy that a site follows: its own, else that of the home, else the built-in one."""
+    with _open(home) as (store, policies):
+        found = find_site(store, site)
+        typer.echo(policies.in_force(found).toml, nl=False)
+        whose = "its own" if found.policy_digest else "that of the service"
+    typer.echo(f"This is {whose}.", err=True)
+
+
+@policy.command()
+def check(file: FileArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Check a policy, and say what its lines come to for the model in use."""
+    with _open(home) as (_, policies):
+        lines = policies.lines(policies.check(_read(file)))
+    resolved = [each for both in lines for each in (both.hold, both.reject) if each.line.is_set]
+    if as_json:
+        rows = [
+            {
+                "category": each.line.category,
+                "action": each.line.action,
+                "stated": each.line.stated,
+                "threshold": each.line.threshold,
+                "supported": each.line.supported,
+                "recall": each.point.recall if each.point else None,
+                "false_positive_rate": each.point.false_positive_rate if each.point else None,
+                "false_positive_rate_upper": each.point.false_positive_rate_upper if each.point else None,
+                "note": each.line.note,
+            }
+            for each in resolved
+        ]
+        typer.echo(json.dumps(rows))
+        return
+    for each in resolved:
+        line = each.line
+        where = "no line" if line.threshold is None else f"from {line.threshold:.3f}"
+        measured = f", finds {each.point.recall:.1%}" if each.point else ""
+        typer.echo(f"{line.category:<16} {line.action:<7} {where}{measured}  ({line.stated})")
+        if line.note:
+            typer.echo(f"    {line.note}")
+
+
+@policy.command()
+def backtest(
+    file: FileArgument,
+    site: SiteOption,
+    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="How far back to go.")] = 30,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what a policy would have done with what was decided lately, by stored scores. Changes nothing."""
+    with _open(home) as (store, policies):
+        found = find_site(store, site)
+        trial = policies.try_out(found, policies.check(_read(file)), days)
+    if as_json:
+        typer.echo(json.dumps(_describe(trial)))
+        return
+    typer.echo(trial.sentence())
+    for move in trial.moves:
+        said = f"later approved {move.approved}, later rejected {move.rejected}"
+        typer.echo(f"    {move.old} -> {move.new}: {move.comments} ({said})")
+    newest = ", the newest of more" if trial.is_cut else ""
+    typer.echo(f"Compared: {trial.compared} comments decided since {trial.since:%Y-%m-%d}{newest}.")
+
+
+@policy.command("set")
+def put(
+    site: SiteOption,
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The policy as TOML.")] = None,
+    default: Annotated[bool, typer.Option("--default", help="Follow the policy of the service again.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Put a policy in force on a site; a running service follows it from the next comment on."""
+    if (file is None) is not default:
+        raise InvalidSettings("name a FILE, or say --default to follow the policy of the service again")
+    with _open(home) as (store, policies):
+        found = find_site(store, site)
+        new: Policy | None = policies.check(_read(file)) if file is not None else None
+        if not policies.put(found, new, who="operator", instead_of=found.policy_digest):
+            raise InvalidSettings("somebody else has put another policy in force meanwhile; look at it first")
+    typer.echo(f"{found.url} follows {f'policy {new.digest}' if new else 'the policy of the service'}.")
+
+
+@contextmanager
+def _open(home: Path | None) -> Iterator[tuple[Store, Policies]]:
+    from moderation.shipped import shipped_folder
+    from service.live_model import LiveModel
+    from service.policies import Policies
+
+    settings = Settings.load(home=home)
+    with open_home(settings) as store:
+        yield store, Policies(store, LiveModel(settings.home, shipped_folder("models")))
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"cannot read {file}: {error}") from error
+
+
+def _describe(trial: Trial) -> dict[str, Any]:
+    moves = [
+        {
+            "old": move.old,
+            "new": move.new,
+            "comments": move.comments,
+            "later_approved": move.approved,
+            "later_rejected": move.rejected,
+        }
+        for move in trial.moves
+    ]
+    changed = [
+        {
+            "id": each.decided.comment.id,
+            "old": each.decided.action,
+            "new": each.decision.action,
+            "verdict": each.verdict,
+            "reasons": [reason.name for reason in each.decision.reasons if reason.fired],
+        }
+        for each in trial.changed
+    ]
+    about = {"policy": trial.policy.digest, "since": trial.since.isoformat(), "compared": trial.compared}
+    return about | {"is_cut": trial.is_cut, "moves": moves, "changed": changed}
