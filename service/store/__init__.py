@@ -9,6 +9,7 @@ from __future__ import annotations
 from service.store.campaigns import CAMPAIGN_HOURS
 from service.store.queries import Store
 from service.store.queue import CLAIM_SECONDS, MAX_PAGE
+from service.store.reading import Brief, History, Place, PostRead, Surroundings, VersionRead
 from service.store.records import (
     Appeal,
     AuditDraw,
@@ -42,8 +43,10 @@ __all__ = [
     "MAX_PAGE",
     "Appeal",
     "AuditDraw",
+    "Brief",
     "Change",
     "Context",
+    "History",
     "Judge",
     "Judged",
     "Judgement",
@@ -51,6 +54,8 @@ __all__ = [
     "Known",
     "LogEntry",
     "Moderator",
+    "Place",
+    "PostRead",
     "Priority",
     "QueueEntry",
     "QueueFilter",
@@ -61,8 +66,10 @@ __all__ = [
     "Store",
     "Stored",
     "StoredKey",
+    "Surroundings",
     "Target",
     "Verdict",
+    "VersionRead",
     "Why",
     "may_be_id",
 ]
