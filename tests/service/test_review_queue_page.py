@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import re
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,6 +25,12 @@ PASSWORD = "four words not together"
 LINKS = "Look at http://a.example/x and http://b.example/y now!"
 JSON = {"Accept": "application/json"}
 _numbers = itertools.count()
+
+
+def chatter(seed: int) -> str:
+    """Words that no other comment has, so that no two are nearly the same."""
+    letters = random.Random(seed)
+    return " ".join("".join(letters.choices("abcdefghijklmnop", k=7)) for _ in range(25))
 
 
 class Desk:
@@ -86,7 +93,7 @@ class TestQueue:
         assert re.search(r"<mark class=\"mark-[1-4]\">http://a.example/x</mark>", focus)
         assert "Marked words raised the score" in focus
         for said in (
-            "Spam: 0.9",  # why it is here
+            "reaches the hold line of 0.5",  # why it is here
             "Sourdough</a>",
             "Flour, water and salt.",
             "A lovely loaf, thank you.",  # what it answers
@@ -123,8 +130,8 @@ class TestQueue:
         assert asked == [1]
 
     def test_filters_stand_in_the_address_and_in_the_form(self, desk):
-        desk.submit("c1", f"{LINKS} About trains", who="ben", lang="en", post=Post("p1", "Trains"))
-        desk.submit("c2", f"{LINKS} About bread", lang="de", post=Post("p2", "Bread"))
+        desk.submit("c1", f"{LINKS} {chatter(1)} About trains", who="ben", lang="en", post=Post("p1", "Trains"))
+        desk.submit("c2", f"{LINKS} {chatter(2)} About bread", lang="de", post=Post("p2", "Bread"))
         ada = desk.sign_in()
         entries = {name: f'id="entry-{desk.place(name).entry}"' for name in ("c1", "c2")}
 
@@ -148,7 +155,7 @@ class TestQueue:
 
     def test_more_rows_and_one_entry_come_as_pieces_for_the_script(self, desk):
         for n in range(27):
-            desk.submit(f"c{n}", f"{LINKS} {' '.join([str(n)] * 30)} and {n * 7919}")
+            desk.submit(f"c{n}", f"{LINKS} {chatter(n)}")
         ada = desk.sign_in()
         page = ada.get("/review/?sort=age").text
         after = re.search(r'data-after="([^"]+)"', page)[1]
