@@ -62,7 +62,8 @@ PAYLOADS = (
 # Elements and attributes that none of our pages has in its content.
 FORBIDDEN = (
     "script[src*=evil], main :is(script, iframe, object, embed, img, video, math, style, base, link, meta), "
-    "main :is([onload], [onerror], [onfocus], [onmouseover], [ontoggle], [hx-get], [href*=evil], [href^=javascript])"
+    "main :is([onload], [onerror], [onfocus], [onmouseover], [ontoggle], [hx-get], [formaction]), "
+    "main [href]:not([href^='/review/'], [href^='#'], [href^='?']), main form:not([action^='/review/'])"
 )
 
 
