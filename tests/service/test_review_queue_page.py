@@ -142,7 +142,8 @@ class TestQueue:
         assert found() == ["c1", "c2"]
         assert found(text="TRAINS", category="", author="") == ["c1"]
         assert found(author="ben") == found(lang="en") == found(post="p1") == ["c1"]
-        assert found(reason="held", category="spam") == ["c1", "c2"]
+        assert found(reason="held") == found(reason="spam") == ["c1", "c2"]
+        assert found(category="hostile") + found(category="spam") == ["c1", "c2"]
         assert found(reason="audit") == found(until="2001-01-01") == []
         assert found(since="2001-01-01", until="2199-12-31") == ["c1", "c2"]
         page = ada.get("/review/?text=trains&sort=age").text

@@ -53,6 +53,14 @@
     return url;
   }
 
+  // The filter stays in the address, what a form left there goes.
+  function addressOf(entry) {
+    const url = new URL(location.href);
+    for (const name of ["did", "verdict", "of", "many", "read", "words"]) url.searchParams.delete(name);
+    url.searchParams.set("entry", entry);
+    return url;
+  }
+
   function load(entry, read) {
     if (read) panes.delete(entry);
     if (!panes.has(entry)) panes.set(entry, fetchHtml(entryUrl(entry, read)));
@@ -136,7 +144,7 @@
     }
     if (mine !== turn) return;
     put(html);
-    history.replaceState(null, "", focused()?.dataset.url ?? location.href);
+    history.replaceState(null, "", addressOf(entry));
     if (isMoved) {
       pane.focus({ preventScroll: true });
       if (pane.getBoundingClientRect().top < 0 || innerWidth < 1024) pane.scrollIntoView({ block: "start" });
