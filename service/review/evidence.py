@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from moderation.categories import CATEGORIES
 from moderation.comment import Decision
+from moderation.errors import InvalidPolicy
 from moderation.explain import Explanation, explain_decision
 from moderation.goals import LinePair
 from moderation.policy import Policy
@@ -161,7 +162,7 @@ def bars(live: Live, parts: Parts, decision: Decision, tags: Sequence[str]) -> l
         return []
     try:
         policy = live.policy(decision.policy, parts.store.policy_toml)
-    except KeyError:
+    except (KeyError, InvalidPolicy):  # one that this version of the software no longer understands
         policy = None
     scores = decision.scores
     return [Bar(each.label, scores[each.code], *_lines(policy, decision, each.code, tags)) for each in CATEGORIES]

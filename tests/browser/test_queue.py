@@ -241,9 +241,13 @@ def test_every_page_about_comments_is_accessible_and_fits(
 ):
     page = open_page(colours=colours, width=width)
     sign_in(page)
-    place = live.parts.store.reading.place_of_id([live.site], "fruit")
+    find = live.parts.store.reading.place_of_id
+    place, held = find([live.site], "fruit"), find([live.site], "wide").entry
+    grace = live.parts.store.people.add("Grace", live.site, "moderator", who="operator")
+    live.parts.store.queue.claim([live.site], held, grace.row)
     looks = {
         "queue-focus": f"/review/?entry={place.entry}",
+        "queue-held": f"/review/?entry={held}",
         "queue-filter": "/review/?text=nothing+like+it",
         "comment": f"/review/comments/{place.row}?again=1",
         "posts": "/review/posts",
@@ -251,7 +255,7 @@ def test_every_page_about_comments_is_accessible_and_fits(
     }
     for name, path in looks.items():
         page.goto(path)
-        if name == "queue-focus":
+        if name in ("queue-focus", "queue-held"):
             page.locator("[data-explained]").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name}: nothing sticks out"
         check_access(page)
