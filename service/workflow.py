@@ -146,13 +146,23 @@ class Workflow:
         Where that is the bundle of the stored decision and the same tier answers, the result equals it. Raises
         ``NotFound`` where the text is not kept (any more).
         """
-        stored = self.find_decision(site, decision_id)
+        return self._decide_again(decision_id, self.find_decision(site, decision_id).decision.policy)
+
+    def judge_again(self, site: Site, decision_id: str) -> Decision:
+        """The same with the policy that the site follows now: what would be decided if it came in today.
+
+        Nothing is kept of it. Raises ``NotFound`` as :meth:`replay`.
+        """
+        self.find_decision(site, decision_id)
+        return self._decide_again(decision_id, site.policy_digest)
+
+    def _decide_again(self, decision_id: str, policy_digest: str | None) -> Decision:
         kept = self._store.judged_comment(decision_id)
         if kept is None:
             raise NotFound("the text of this comment is not kept, so its decision cannot be made again")
         comment, old_facts = kept
         live = self._live_model.current()
-        policy = live.policy(stored.decision.policy, self._store.policy_toml)
+        policy = live.policy(policy_digest, self._store.policy_toml)
         ((scores, found),) = live.assess([comment])
         # What the model finds is found again; what the store knew then is taken from then.
         old = read_facts(old_facts)

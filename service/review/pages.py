@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from service.review import assets, model, policy, queue, settings, sign_in
+from service.review import assets, comment, judging, model, policy, posts, queue, settings, sign_in
 from service.review.edge import ReviewEdge
+from service.review.evidence import Explanations
 from service.review.shell import Shell
 from service.settings import Settings
 from service.store import Store
 
 # Modules with a SECTION. One that is not listed here does not exist.
-PAGES = (queue, policy, model, settings)
+PAGES = (queue, posts, policy, model, settings)
 
 
 def add_pages(app: FastAPI, settings: Settings, store: Store) -> Shell:
     """Add the pages under ``/review``."""
     shell = Shell(settings, store, [page.SECTION for page in PAGES])
     app.state.shell = shell
-    for part in (assets, sign_in, *PAGES):
+    app.state.explanations = Explanations()
+    for part in (assets, sign_in, judging, comment, *PAGES):
         app.include_router(part.router)
     app.add_middleware(ReviewEdge, shell=shell)
     return shell

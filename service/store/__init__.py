@@ -10,6 +10,7 @@ from service.store.campaigns import CAMPAIGN_HOURS
 from service.store.copies import plain
 from service.store.queries import Store
 from service.store.queue import CLAIM_SECONDS, MAX_PAGE, Holder
+from service.store.reading import Brief, History, Place, PostRead, Surroundings, VersionRead
 from service.store.records import (
     Appeal,
     AuditDraw,
@@ -49,10 +50,12 @@ __all__ = [
     "MAX_PAGE",
     "Appeal",
     "AuditDraw",
+    "Brief",
     "Change",
     "Context",
     "Decided",
     "Deliveries",
+    "History",
     "Holder",
     "Judge",
     "Judged",
@@ -62,7 +65,9 @@ __all__ = [
     "LogEntry",
     "Message",
     "Moderator",
+    "Place",
     "PolicyChange",
+    "PostRead",
     "Priority",
     "QueueEntry",
     "QueueFilter",
@@ -73,8 +78,10 @@ __all__ = [
     "Store",
     "Stored",
     "StoredKey",
+    "Surroundings",
     "Target",
     "Verdict",
+    "VersionRead",
     "Webhook",
     "Why",
     "may_be_id",

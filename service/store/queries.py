@@ -23,6 +23,7 @@ from service.store.people import Logs, People, Sessions
 from service.store.policies import Policies
 from service.store.queue import OUTLIVES_EDIT, Queue, close_entries, put_entry
 from service.store.readers import Readers
+from service.store.reading import Reading
 from service.store.records import Context, Judged, KeyDates, Site, StatusChange, Stored, StoredKey
 from service.store.rows import (
     has_content,
@@ -69,6 +70,7 @@ class Store:
         self.queue = Queue(self._engine, self._now)
         self.verdicts = Verdicts(self._engine, self._now)
         self.readers = Readers(self._engine, self._now)
+        self.reading = Reading(self._engine, self.verdicts)
         self.erasure = Erasure(self._engine, self._now)
         self.people = People(self._engine, self._now)
         self.sessions = Sessions(self._engine, self._now)

