@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from service.review import assets, queue, sign_in
+from service.review import assets, batch, insight, queue, sign_in
 from service.review.edge import ReviewEdge
 from service.review.shell import Shell
 from service.settings import Settings
 from service.store import Store
 
 # Modules with a SECTION. One that is not listed here does not exist.
-PAGES = (queue,)
+PAGES = (queue, batch, insight)
 
 
 def add_pages(app: FastAPI, settings: Settings, store: Store) -> Shell:

@@ -6,7 +6,9 @@ With ``service/migrations`` the only place that imports SQLAlchemy. All methods 
 
 from __future__ import annotations
 
+from service.store.batch import BINS, Waiting
 from service.store.campaigns import CAMPAIGN_HOURS
+from service.store.insight import Arrivals, AuditCount, Given, Rating, ReasonCount, Waits
 from service.store.queries import Store
 from service.store.queue import CLAIM_SECONDS, MAX_PAGE
 from service.store.records import (
@@ -37,13 +39,17 @@ from service.store.records import (
 )
 
 __all__ = [
+    "BINS",
     "CAMPAIGN_HOURS",
     "CLAIM_SECONDS",
     "MAX_PAGE",
     "Appeal",
+    "Arrivals",
+    "AuditCount",
     "AuditDraw",
     "Change",
     "Context",
+    "Given",
     "Judge",
     "Judged",
     "Judgement",
@@ -55,6 +61,8 @@ __all__ = [
     "QueueEntry",
     "QueueFilter",
     "QueuePage",
+    "Rating",
+    "ReasonCount",
     "Session",
     "Site",
     "StatusChange",
@@ -63,6 +71,8 @@ __all__ = [
     "StoredKey",
     "Target",
     "Verdict",
+    "Waiting",
+    "Waits",
     "Why",
     "may_be_id",
 ]

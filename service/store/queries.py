@@ -14,9 +14,11 @@ from moderation.comment import Comment, Post, Scores
 from service.errors import CommentErased, NotFound
 from service.statuses import STATUS_AFTER, Status
 from service.store import engine as connections
+from service.store.batch import Batches
 from service.store.campaigns import join_campaign
 from service.store.context import find_context
 from service.store.erasure import Erasure, empty_versions, erase_copies
+from service.store.insight import Insight
 from service.store.people import Logs, People, Sessions
 from service.store.queue import OUTLIVES_EDIT, Queue, close_entries, put_entry
 from service.store.readers import Readers
@@ -63,7 +65,9 @@ class Store:
         self._engine = connections.make_engine(url, timeout_seconds)
         self._now = now or (lambda: datetime.now(UTC))
         self.queue = Queue(self._engine, self._now)
+        self.batches = Batches(self._engine)
         self.verdicts = Verdicts(self._engine, self._now)
+        self.insight = Insight(self._engine)
         self.readers = Readers(self._engine, self._now)
         self.erasure = Erasure(self._engine, self._now)
         self.people = People(self._engine, self._now)
