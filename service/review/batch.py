@@ -23,8 +23,10 @@ MOST = 1000
 
 _PAGE = 50
 _ROWS = 20  # dots in the highest column
-_FEWEST = 10  # of the digest's digits that a form names; nobody else's text has the same by chance
-_TARGETS = re.compile(rf"[0-9]{{1,18}}\.[0-9a-f]{{{_FEWEST}}}")
+_SIZE = 8  # pixels from dot to dot
+_FEW = 10  # so many on each other at most can be twice as large
+_DIGITS = 10  # of the digest's digits that a form names; nobody else's text has the same by chance
+_TARGETS = re.compile(rf"[0-9]{{1,18}}\.[0-9a-f]{{{_DIGITS}}}")
 
 router = APIRouter(include_in_schema=False)
 
@@ -188,7 +190,7 @@ def _show(
         found: Sequence[Waiting] = ()
         if total:
             found = batches.inside(sites, chosen.category, chosen.low, chosen.high, limit=MOST)
-        targets = {each.row: each.digest[:_FEWEST] for each in found}
+        targets = {each.row: each.digest[:_DIGITS] for each in found}
         included = set(targets)
     listed = list(targets)[:shown]
     columns, worth = _draw(bins)
@@ -203,7 +205,8 @@ def _show(
         sizes=sizes,
         columns=columns,
         worth=worth,
-        height=_ROWS * 8,
+        height=_ROWS * _SIZE,
+        is_few=max(bins) <= _FEW,
         waiting=sum(bins),
         lines=_lines(parts, sites, chosen.category),
         total=total,
@@ -226,12 +229,13 @@ def _sites(viewer: Viewer) -> tuple[Site, ...]:
 def _draw(bins: Sequence[int]) -> tuple[list[Column], int]:
     """The columns of dots, and for how many comments a dot stands so that the highest column is not too high."""
     worth = max(1, -(-max(bins) // _ROWS))
+    size = _SIZE * 2 if max(bins) <= _FEW else _SIZE
     columns = []
     for percent, count in enumerate(bins):
         if count:
             dots = -(-count // worth)
             middle = percent * 10 + 5
-            path = "".join(f"M{middle} {_ROWS * 8 - 4 - 8 * dot}h0" for dot in range(dots))
+            path = "".join(f"M{middle} {_ROWS * _SIZE - size // 2 - size * dot}h0" for dot in range(dots))
             columns.append(Column(percent, count, dots, path))
     return columns, worth
 

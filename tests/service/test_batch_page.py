@@ -252,7 +252,7 @@ class TestInsight:
         assert "Held 20 % 2 comments" in page
         assert "half of 5; nine of ten in" in page
         assert "Spam hold 1 1 100 %" in page
-        assert "Of 8 published, that is about 2 ( 0 to 6 )." in page
+        assert "Of 8 published, that is about 2 (0 to 6)." in page
         assert (
             "4 were looked at by chance or by rule, 1 of them should have been rejected. Chance has picked 8." in page
         )

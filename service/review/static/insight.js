@@ -42,7 +42,7 @@
       ticks: { show: false },
     };
     return [
-      { ...common, grid: { show: false }, space: 64, values: (_, splits) => splits.map(day) },
+      { ...common, grid: { show: false }, space: 64, size: 28, values: (_, splits) => splits.map(day) },
       { ...common, size: width, values: (_, splits) => splits.map(values) },
     ];
   }
