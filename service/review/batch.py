@@ -14,12 +14,9 @@ from moderation.categories import CATEGORIES, CODES
 from service.api import Parts, PartsOf
 from service.errors import EntryTaken, InvalidRequest, NotFound, ServiceError, TextChanged
 from service.review.shell import Form, Section, Shell, ShellOf, SignedIn, Viewer, field, is_htmx
-from service.store import BINS, Judge, Judgement, QueueEntry, Site, Target, Verdict, Waiting
+from service.store import BINS, MOST_TOGETHER, Judge, Judgement, QueueEntry, Site, Target, Verdict, Waiting
 
 SECTION = Section("batch", "Batch", "/review/batch")
-
-MOST = 1000
-"""So many are judged in one go: nobody else of the site can give a verdict meanwhile."""
 
 _PAGE = 50
 _ROWS = 20  # dots in the highest column
@@ -84,7 +81,7 @@ def judge_batch(request: Request, shell: ShellOf, viewer: SignedIn, parts: Parts
     chosen, targets, included = _read_form(form)
     do = field(form, "do")
     if do == "more":
-        shown = min(len(targets), _read_number(form, "shown", most=MOST) + _PAGE)
+        shown = min(len(targets), _read_number(form, "shown", most=MOST_TOGETHER) + _PAGE)
         return _show(request, shell, viewer, parts, chosen, targets=targets, included=included, shown=shown)
     if do not in ("approve", "reject"):
         raise InvalidRequest("choose whether to approve or to reject")
@@ -156,8 +153,7 @@ def _say(error: ServiceError) -> str:
     if isinstance(error, TextChanged):
         return "Its text has changed since you read it; it goes on waiting with the new one."
     if isinstance(error, EntryTaken):
-        held = "held" in error.message
-        return "Somebody else is at it." if held else "Somebody else has decided it meanwhile."
+        return "Somebody else has decided it meanwhile." if error.is_decided else "Somebody else is at it."
     if isinstance(error, NotFound):
         return "It is not there any more."
     return f"{error.message[:1].upper()}{error.message[1:]}."
@@ -189,7 +185,7 @@ def _show(
     if targets is None:
         found: Sequence[Waiting] = ()
         if total:
-            found = batches.inside(sites, chosen.category, chosen.low, chosen.high, limit=MOST)
+            found = batches.inside(sites, chosen.category, chosen.low, chosen.high, limit=MOST_TOGETHER)
         targets = {each.row: each.digest[:_DIGITS] for each in found}
         included = set(targets)
     listed = list(targets)[:shown]
@@ -267,11 +263,11 @@ def _read_range(form: Form) -> Range:
 def _read_form(form: Form) -> tuple[Range, dict[int, str], set[int]]:
     """The range, what was in it when it was read, and which of that is included."""
     names = field(form, "targets").split()
-    if len(names) > MOST or not all(_TARGETS.fullmatch(name) for name in names):
+    if len(names) > MOST_TOGETHER or not all(_TARGETS.fullmatch(name) for name in names):
         raise InvalidRequest("the form does not say which comments it is about; go back and choose the range again")
     targets = {int(row): digest for row, _, digest in (name.partition(".") for name in names)}
     # What was listed can have been unticked; what was not listed cannot.
-    shown = _read_number(form, "shown", most=MOST)
+    shown = _read_number(form, "shown", most=MOST_TOGETHER)
     ticked = {int(row) for row in map(str, form.getlist("row")) if row.isascii() and row.isdecimal() and len(row) < 19}
     included = {row for number, row in enumerate(targets) if number >= shown or row in ticked}
     return _read_range(form), targets, included

@@ -37,12 +37,14 @@ from service.store.records import (
     Why,
     may_be_id,
 )
+from service.store.verdicts import MOST_TOGETHER
 
 __all__ = [
     "BINS",
     "CAMPAIGN_HOURS",
     "CLAIM_SECONDS",
     "MAX_PAGE",
+    "MOST_TOGETHER",
     "Appeal",
     "Arrivals",
     "AuditCount",

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from service.auth import make_sign_in_token
-from service.review.batch import MOST, _draw
-from service.store import AuditDraw, Judge, Judgement, Target
+from service.review.batch import _draw
+from service.store import MOST_TOGETHER, AuditDraw, Judge, Judgement, Target
 
 PASSWORD = "four words not together"
 
@@ -198,7 +198,7 @@ def test_nobody_judges_where_they_may_not(visit, service, put, fill):
         {"high": "101"},
         {"shown": "x"},
         {"targets": "1.zz"},
-        {"targets": " ".join(f"{n}.{'a' * 10}" for n in range(MOST + 1))},
+        {"targets": " ".join(f"{n}.{'a' * 10}" for n in range(MOST_TOGETHER + 1))},
         {"row": [], "shown": "1000"},
     ],
     ids=str,

@@ -53,6 +53,12 @@
       });
     }
 
+    // Numbers that are written move the handles.
+    form.addEventListener("submit", () => {
+      const [low, high] = ["low", "high"].map((name) => Number(form.elements[name].value)).sort((one, two) => one - two);
+      show(low, high);
+    });
+
     const percentAt = (event) => {
       const box = plot.getBoundingClientRect();
       return Math.min(100, Math.max(0, ((event.clientX - box.left) / box.width) * 100));
