@@ -12,7 +12,7 @@ from fastapi.responses import Response
 
 from moderation.categories import CATEGORIES, CODES
 from service.api import Parts, PartsOf
-from service.errors import EntryTaken, InvalidRequest, NotFound, ServiceError, TextChanged
+from service.errors import CommentErased, EntryTaken, InvalidRequest, NotFound, ServiceError, TextChanged
 from service.review.shell import Form, Section, Shell, ShellOf, SignedIn, Viewer, field, is_htmx
 from service.store import BINS, MOST_TOGETHER, Judge, Judgement, QueueEntry, Site, Target, Verdict, Waiting
 
@@ -154,6 +154,8 @@ def _say(error: ServiceError) -> str:
         return "Its text has changed since you read it; it goes on waiting with the new one."
     if isinstance(error, EntryTaken):
         return "Somebody else has decided it meanwhile." if error.is_decided else "Somebody else is at it."
+    if isinstance(error, CommentErased):
+        return "It was erased."
     if isinstance(error, NotFound):
         return "It is not there any more."
     return f"{error.message[:1].upper()}{error.message[1:]}."
