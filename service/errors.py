@@ -162,6 +162,7 @@ class EntryTaken(ServiceError):
     def __init__(self, *, is_decided: bool) -> None:
         how = "has been decided meanwhile" if is_decided else "is held by another moderator"
         super().__init__(f"this comment {how}; go on with the next one")
+        self.is_decided = is_decided
 
 
 class NothingToAppeal(ServiceError):

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from service.review import assets, comment, judging, model, policy, posts, queue, settings, sign_in
+from service.review import (
+    assets,
+    batch,
+    comment,
+    insight,
+    judging,
+    model,
+    policy,
+    posts,
+    queue,
+    settings,
+    sign_in,
+)
 from service.review.edge import ReviewEdge
 from service.review.evidence import Explanations
 from service.review.shell import Shell
@@ -12,7 +24,7 @@ from service.settings import Settings
 from service.store import Store
 
 # Modules with a SECTION. One that is not listed here does not exist.
-PAGES = (queue, posts, policy, model, settings)
+PAGES = (queue, batch, posts, insight, policy, model, settings)
 
 
 def add_pages(app: FastAPI, settings: Settings, store: Store) -> Shell:

@@ -6,8 +6,10 @@ With ``service/migrations`` the only place that imports SQLAlchemy. All methods 
 
 from __future__ import annotations
 
+from service.store.batch import BINS, Waiting
 from service.store.campaigns import CAMPAIGN_HOURS
 from service.store.copies import plain
+from service.store.insight import Arrivals, AuditCount, Given, Rating, ReasonCount, Waits
 from service.store.queries import Store
 from service.store.queue import CLAIM_SECONDS, MAX_PAGE, Holder
 from service.store.reading import Brief, History, Place, PostRead, Surroundings, VersionRead
@@ -43,18 +45,24 @@ from service.store.records import (
     may_be_id,
 )
 from service.store.rows import read_facts
+from service.store.verdicts import MOST_TOGETHER
 
 __all__ = [
+    "BINS",
     "CAMPAIGN_HOURS",
     "CLAIM_SECONDS",
     "MAX_PAGE",
+    "MOST_TOGETHER",
     "Appeal",
+    "Arrivals",
+    "AuditCount",
     "AuditDraw",
     "Brief",
     "Change",
     "Context",
     "Decided",
     "Deliveries",
+    "Given",
     "History",
     "Holder",
     "Judge",
@@ -72,6 +80,8 @@ __all__ = [
     "QueueEntry",
     "QueueFilter",
     "QueuePage",
+    "Rating",
+    "ReasonCount",
     "Session",
     "Site",
     "StatusChange",
@@ -82,6 +92,8 @@ __all__ = [
     "Target",
     "Verdict",
     "VersionRead",
+    "Waiting",
+    "Waits",
     "Webhook",
     "Why",
     "may_be_id",

@@ -14,10 +14,12 @@ from moderation.comment import Comment, Post, Scores
 from service.errors import CommentErased, NotFound
 from service.statuses import STATUS_AFTER, Status
 from service.store import engine as connections
+from service.store.batch import Batches
 from service.store.campaigns import join_campaign
 from service.store.context import count_recent, find_context
 from service.store.copies import Copies
 from service.store.erasure import Erasure, empty_versions, erase_copies
+from service.store.insight import Insight
 from service.store.leases import Leases
 from service.store.people import Logs, People, Sessions
 from service.store.policies import Policies
@@ -68,7 +70,9 @@ class Store:
         self._engine = connections.make_engine(url, timeout_seconds)
         self._now = now or (lambda: datetime.now(UTC))
         self.queue = Queue(self._engine, self._now)
+        self.batches = Batches(self._engine)
         self.verdicts = Verdicts(self._engine, self._now)
+        self.insight = Insight(self._engine)
         self.readers = Readers(self._engine, self._now)
         self.reading = Reading(self._engine, self.verdicts)
         self.erasure = Erasure(self._engine, self._now)

@@ -253,6 +253,11 @@ class Queue:
         with connections.reading(self._engine) as connection:
             return _read_entries(connection, connection.execute(query).scalars().all())
 
+    def entries(self, rows: Sequence[int]) -> list[QueueEntry]:
+        """The entries of these rows that have a text, in this order, decided ones too."""
+        with connections.reading(self._engine) as connection:
+            return _read_entries(connection, rows)
+
     def claim(self, sites: Sequence[Site], entry: int, holder: Holder, *, seconds: float = CLAIM_SECONDS) -> QueueEntry:
         """Hold an entry for somebody, who may hold it already and then holds it longer.
 

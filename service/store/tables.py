@@ -288,6 +288,7 @@ queue_entries = Table(
     _open_only("site_id", "opened_at", "id"),
     _open_only("site_id", "score", "id"),
     _open_only("site_id", "teaching", "id"),
+    _open_only("site_id", "category", "score", "id"),
     _open_only("campaign", "id"),
     _open_only("post_id", "id"),
     _open_only("author_id", "id"),
@@ -336,6 +337,8 @@ verdicts = Table(
     Index(None, "comment_id", "id"),
     Index(None, "together"),
     Index(None, "site_id", "id"),
+    Index(None, "site_id", "at"),
+    Index(None, "comment_version_id", "id"),
     Index(None, "moderator_id"),
 )
 
@@ -385,6 +388,7 @@ audit_draws = Table(
     Column("inclusion_probability", Float, nullable=False),
     _moment("at"),
     UniqueConstraint("decision_id"),
+    Index(None, "at"),
 )
 
 # By which near-duplicates of a text are found: some keyed hashes per comment, of which two near-duplicates share one.
@@ -417,6 +421,8 @@ status_log = Table(
     _moment("at"),
     Index(None, "comment_id"),
     Index(None, "site_id", "id"),
+    # The first status of each comment, by day.
+    Index(None, "site_id", "new", "at", sqlite_where=text("old IS NULL"), postgresql_where=text("old IS NULL")),
 )
 
 # What people did, beside statuses: verdicts, undoings, reports, appeals, erasures, moderators. No text of comments.
