@@ -246,9 +246,8 @@ def _lines(parts: Parts, sites: Sequence[Site], category: str) -> list[tuple[str
     live = parts.live_model.current()
     found: set[tuple[str, float]] = set()
     for site in sites:
-        try:
-            policy = live.policy(site.policy_digest, parts.store.policy_toml)
-        except KeyError:
+        policy = live.readable_policy(site.policy_digest, parts.store.policy_toml)
+        if policy is None:
             continue
         pair = policy.lines[live.tier or "lexical", category]
         for name, line in (("hold", pair.hold), ("reject", pair.reject)):
