@@ -43,6 +43,13 @@ _ERRORS: Mapping[int, tuple[str, str]] = {
         "Nothing was changed. Try again in a moment; if it stays, tell the operator.",
     ),
 }
+_ERRORS_BY_CODE: Mapping[str, tuple[str, str]] = {
+    "text_changed": (
+        "The text has changed",
+        "Nothing was decided. Go back, load the page again and read it.",
+    ),
+    "verdict_stands": ("That cannot be taken back", "The page of the comment says what was decided, by whom and when."),
+}
 _FAULT = ("A fault of the service", "Nothing was changed. Try again; if it stays, tell the operator, whose log has it.")
 
 
@@ -231,7 +238,7 @@ class Shell:
             answer = self.redirect(request, "/review/sign-in", next=wanted)
             self.end_session(request, answer)
             return answer
-        title, advice = _ERRORS.get(error.status, _FAULT)
+        title, advice = _ERRORS_BY_CODE.get(error.code) or _ERRORS.get(error.status, _FAULT)
         if is_htmx(request):
             headers |= {"HX-Retarget": "#toasts", "HX-Reswap": "beforeend"}
         viewer: Viewer | None = getattr(request.state, "viewer", None)

@@ -96,6 +96,7 @@ def test_a_range_lists_what_is_in_it_and_nothing_else(visit, fill, put, service)
     assert re.findall(r"The words of (c\d)", page) == ["c5", "c4"]
     assert "<script>alert" not in page
     assert "3 of 3 chosen" in plain(page)
+    assert f'href="/review/?entry={rows_of(service)["c5"]}"' in page
     assert "Nothing in this range" in ada.choose(10, 20)
     assert len(fill) == 10
 

@@ -269,6 +269,8 @@ class TestVerdicts:
         assert "<del>like</del><ins>hate</ins>" in page
         assert (told.status_code, told.json()["error"]["code"]) == (409, "text_changed")
         assert "bread" not in told.text, "the page fetches the new text"
+        refused = ada.post(f"/review/comments/{desk.place('c1').row}/verdict", data=form)
+        assert (refused.status_code, "<h1>The text has changed</h1>" in refused.text) == (409, True)
 
     def test_who_comes_second_is_told_and_nothing_is_written(self, desk):
         desk.submit("c1")

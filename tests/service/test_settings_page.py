@@ -197,8 +197,12 @@ class TestWebhooks:
         for act in ("rotate", "remove", "test"):
             assert ada.post(f"/review/settings/webhooks/{act}", data={"webhook": hook.id}).status_code == 404
         assert "other.example" not in ada.get("/review/settings?view=webhooks").text
-        wrong = {"url": "nonsense", "of_site": service.site.row}
-        assert ada.post("/review/settings/webhooks", data=wrong).status_code == 422
+
+    def test_what_was_ticked_stays_where_the_address_is_wrong(self, service, ada):
+        wrong = {"url": "nonsense", "of_site": service.site.row, "event": ["held"]}
+        answer = ada.post("/review/settings/webhooks", data=wrong)
+        assert answer.status_code == 422
+        assert re.findall(r'name="event" value="(\w+)" checked', answer.text) == ["held"]
 
 
 class TestLog:
