@@ -84,6 +84,7 @@ def judge_batch(request: Request, shell: ShellOf, viewer: SignedIn, parts: Parts
         # A form can name any row; what is on a site of somebody else is not shown.
         known = parts.store.batches.find(_sites(viewer), list(targets))
         targets = {row: digest for row, digest in targets.items() if row in known}
+        included &= known.keys()
         shown = min(len(targets), _read_number(form, "shown", most=MOST_TOGETHER) + _PAGE)
         return _show(request, shell, viewer, parts, chosen, targets=targets, included=included, shown=shown)
     if do not in ("approve", "reject"):

@@ -198,6 +198,12 @@ class TestSessions:
         assert (ada.is_in(), other.is_in()) == (True, False)
         assert (other.enter().status_code, other.enter(password="five words not at all").status_code) == (401, 303)
 
+    def test_a_new_password_ends_a_link_that_was_not_used(self, ada, visit):
+        link = ada.invite()
+        form = {"present": PASSWORD, "password": "five words not at all", "again": "five words not at all"}
+        assert ada.post("/review/account/password", data=form).status_code == 303
+        assert visit().choose(link).status_code == 404
+
     def test_who_is_disabled_or_deleted_is_out_at_once(self, ada, visit, service):
         ben = visit()
         ben.choose(ben.invite("Ben"))
