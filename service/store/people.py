@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, delete, func, insert, select, update
 
-from service.errors import InvalidSettings, NotFound
+from service.errors import InvalidSettings, NotFound, StoreError
 from service.statuses import ELSEWHERE, RESERVED_NAMES, Role
 from service.store import engine as connections
 from service.store.queue import UNCLAIMED
@@ -140,7 +141,7 @@ class People:
             self._after_password(connection, moderator)
 
     def disable(self, name: str, *, who: str) -> None:
-        """Keep somebody out, with the roles and verdicts that they have; what they hold is free. Raises ``NotFound``."""
+        """Keep somebody out. Roles and verdicts stay; what they hold is free. Raises ``NotFound``."""
         with connections.writing(self._engine) as connection:
             moderator = _find(connection, name)
             _free(connection, moderator)
@@ -199,7 +200,8 @@ class Sessions:
                 return None
             moderator = _find(connection, row.name)
         if now - row.seen_at >= _SEEN_EVERY:
-            with connections.writing(self._engine) as connection:
+            # Who only reads is not kept out because nothing can be written for now.
+            with suppress(StoreError), connections.writing(self._engine) as connection:
                 connection.execute(update(sessions).where(sessions.c.id == row.id).values(seen_at=now))
         return Session(row.id, moderator, row.created_at, row.seen_at, row.expires_at)
 

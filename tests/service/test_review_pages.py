@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from sqlalchemy import create_engine
 
 from service.auth import hash_token, make_sign_in_token
 from service.errors import Forbidden, NotFound, StoreUnavailable, TooManyTries
@@ -228,6 +229,20 @@ class TestSessions:
 
         assert seen == [True] * 24 + [False]
         assert store.sessions.find("b" * 64, timedelta(hours=1)) is None
+
+    def test_a_session_is_found_while_nothing_can_be_written(self, open_store, database_url):
+        store = open_store(timeout_seconds=0.3)
+        ada = store.people.add("Ada", store.add_site("https://blog.example"), "viewer", who="operator")
+        now = datetime.now(UTC)
+        store.sessions.open(ada, "a" * 64, timedelta(days=1))
+        store.sessions._now = lambda: now + timedelta(minutes=5)
+        engine = create_engine(database_url)
+        with engine.connect() as connection:
+            is_sqlite = engine.dialect.name == "sqlite"
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if is_sqlite else "LOCK TABLE sessions IN EXCLUSIVE MODE")
+            assert store.sessions.find("a" * 64, timedelta(hours=1)).moderator.name == "Ada"
+            connection.rollback()
+        engine.dispose()
 
 
 class TestWrites:
