@@ -151,7 +151,7 @@ class Webhooks:
         Where the target had been away, what waits for it is due at once.
         """
         now = self._now()
-        done = {"delivered_at": now, "next_attempt_at": None, "given_up_at": None, "last_error": None}
+        done: dict[str, Any] = {"delivered_at": now, "next_attempt_at": None, "given_up_at": None, "last_error": None}
         done["attempts"] = message.attempts + 1
         with connections.writing(self._engine) as connection:
             connection.execute(update(outbox).where(outbox.c.id == message.row).values(done))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 
+import pytest
+
 from moderation.comment import Author, Comment, Post
 from service.auth import make_key
 from service.store import QueueFilter
@@ -13,7 +15,8 @@ from service.webhooks import make_secret
 WORDS = ("Qzvtext", "Qzvedit", "Qzvnote", "Qzvappeal", "qzvlink", "Qzv-id", "Qzvname", "qzvurl", "Qzvhint")
 
 
-def test_of_an_erased_author_no_word_name_or_id_is_left(start, plain_home, database_url, dump, caplog):
+@pytest.mark.usefixtures("plain_home")
+def test_of_an_erased_author_no_word_name_or_id_is_left(start, database_url, dump, caplog):
     caplog.set_level(logging.DEBUG)
     service = start(database_url=database_url)
     store, site, client = service.parts.store, service.site, service.client
@@ -64,7 +67,8 @@ def test_of_an_erased_author_no_word_name_or_id_is_left(start, plain_home, datab
     assert [path.name for path in files for word in WORDS if word.encode() in path.read_bytes()] == []
 
 
-def test_an_author_of_the_same_name_elsewhere_stays(start, plain_home, database_url, dump):  # noqa: ARG001  # started in it
+@pytest.mark.usefixtures("plain_home")
+def test_an_author_of_the_same_name_elsewhere_stays(start, database_url, dump):
     service = start(database_url=database_url)
     other = service.parts.store.add_site("https://other.example")
     make_key(service.parts.store, other)

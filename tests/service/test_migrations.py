@@ -164,8 +164,8 @@ def fill_review_tables(connection: Connection) -> None:
     connection.execute(entries.update().where(entries.c.comment_id == 2).values(claimed_by=1, claimed_until=at))
     about = {"site_id": 1, "comment_id": 3, "comment_version_id": 3}
     verdict = {"public_id": "v_1", "together": "t_1", "digest": "3", "action": "reject", "categories": ["spam"]}
-    verdict |= {"moderator_id": 1, "moderator": "Ada", "source": "review", "old": "held", "closed_entry": True, "at": at}
-    add("verdicts", **about, **verdict, inclusion_probability=1.0)
+    verdict |= {"moderator_id": 1, "moderator": "Ada", "source": "review", "old": "held", "closed_entry": True}
+    add("verdicts", **about, **verdict, inclusion_probability=1.0, at=at)
     add("reports", **about, reporter="r", category="spam", at=at)
     add("appeals", **about, public_id="a_1", text="Why?", at=at, outcome="upheld", verdict_id=1)
     draw = {"action": "reject", "share": 0.5, "seed": "s", "inclusion_probability": 0.5}
