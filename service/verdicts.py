@@ -174,10 +174,11 @@ class Moderation:
         """Empty comments of all sites that were decided more than ``days`` ago and do not wait; how many, in pieces.
 
         Between two pieces of ``at_once`` comments others may write. ``None`` empties no comment. Hashes of
-        near-duplicates that are too old to count go in any case.
+        near-duplicates that are too old to count go in any case, in pieces that count as none.
         """
         for site in self._store.sites():
-            self._store.erasure.forget_near_hashes(site)
+            while self._store.erasure.forget_near_hashes(site):
+                yield 0
             if days is None:
                 continue
             before, hash_author = self._now() - timedelta(days=days), partial(self._hashes.author, site.url)

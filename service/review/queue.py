@@ -109,7 +109,9 @@ def show_queue(
     # What the page asks for, so that every link on it keeps it.
     query = asked.given | ({"sort": sort} if sort != "urgency" else {})
     waiting = parts.store.queue.count(viewer.shown)
-    found = parts.store.queue.count(viewer.shown, wanted) if asked.given else waiting
+    # Where the first page is empty there is nothing to count, and what searches texts would search them all again.
+    is_none = not page.entries and not after
+    found = 0 if is_none else parts.store.queue.count(viewer.shown, wanted) if asked.given else waiting
     chosen = {"site": viewer.site.row} if viewer.site else {}
     return shell.render(
         request,

@@ -53,10 +53,13 @@ def find_campaign(connection: Connection, comment_row: int) -> int | None:
     return campaign
 
 
-def forget_hashes(connection: Connection, site: Site, now: datetime) -> None:
-    """Drop hashes that are too old to count."""
+def forget_hashes(connection: Connection, site: Site, now: datetime, limit: int) -> int:
+    """Drop hashes that are too old to count; how many, at most ``limit``."""
     old = now - timedelta(hours=CAMPAIGN_HOURS)
-    connection.execute(delete(near_hashes).where(near_hashes.c.site_id == site.row, near_hashes.c.at < old))
+    some = select(near_hashes.c.id).where(near_hashes.c.site_id == site.row, near_hashes.c.at < old)
+    # Rows are numbered in the order in which they came, so the oldest are the first.
+    some = some.order_by(near_hashes.c.id).limit(limit)
+    return connection.execute(delete(near_hashes).where(near_hashes.c.id.in_(some.scalar_subquery()))).rowcount
 
 
 def _is_near(site: Site, bands: Sequence[int], now: datetime) -> ColumnElement[bool]:

@@ -75,25 +75,27 @@ def _find_post(connection: Connection, site: Site, post_id: str) -> Post | None:
     return None if row is None else Post(post_id, row.title, row.text, row.url, tuple(row.tags))
 
 
-def _neighbours(site: Site) -> Select[Any]:
-    """Comments of a site whose text is kept, in their current version."""
+def _neighbours() -> Select[Any]:
+    """Comments whose text is kept, in their current version."""
     version = comment_versions.c
     return (
         select(comments.c.id, comments.c.external_id, version.text, version.id.label("version"))
         .join(comment_versions, (version.comment_id == comments.c.id) & (version.number == comments.c.version))
-        .where(comments.c.site_id == site.row, version.text.is_not(None))
+        .where(version.text.is_not(None))
     )
 
 
 def _find_parent(connection: Connection, site: Site, parent_id: str) -> Known | None:
-    row = connection.execute(_neighbours(site).where(comments.c.external_id == parent_id)).first()
+    is_it = (comments.c.site_id == site.row) & (comments.c.external_id == parent_id)
+    row = connection.execute(_neighbours().where(is_it)).first()
     return None if row is None else Known(Neighbour(row.external_id, row.text), row.version)
 
 
 def _find_thread(connection: Connection, site: Site, post_id: str, comment_id: str | None) -> tuple[Known, ...]:
     """The last published comments of the post before this one, in the order in which they came."""
-    query = _neighbours(site).join(posts, posts.c.id == comments.c.post_id)
-    query = query.where(posts.c.external_id == post_id, comments.c.status == "published")
+    # By the row of the post alone: asked for its site too, SQLite would go through all that is published there.
+    post = select(posts.c.id).where(posts.c.site_id == site.row, posts.c.external_id == post_id).scalar_subquery()
+    query = _neighbours().where(comments.c.post_id == post, comments.c.status == "published")
     if comment_id is not None:
         itself = select(comments.c.id).where(comments.c.site_id == site.row, comments.c.external_id == comment_id)
         # Once edited, a comment is still read after the same neighbours as before.

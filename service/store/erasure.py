@@ -125,10 +125,10 @@ class Erasure:
         connections.empty_journal(self._engine)
         return len(rows)
 
-    def forget_near_hashes(self, site: Site) -> None:
-        """Drop the hashes of near-duplicates that are too old to count."""
+    def forget_near_hashes(self, site: Site, *, limit: int = 2_000) -> int:
+        """Drop hashes of near-duplicates that are too old to count; how many, at most ``limit``."""
         with connections.writing(self._engine) as connection:
-            forget_hashes(connection, site, self._now())
+            return forget_hashes(connection, site, self._now(), limit)
 
     def _erase(self, connection: Connection, site: Site, rows: Sequence[Row[Any]], who: str) -> None:
         now = self._now()

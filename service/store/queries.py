@@ -257,7 +257,8 @@ class Store:
                 return replace(stored, seen=True)
         post = None if comment.do_not_store else comment.post
         post_row, post_version = self._keep_post(connection, site, post) if post else (None, None)
-        row = write_comment(judged) | {"comment_id": comment_row, "number": number, "created_at": now}
+        row = write_comment(judged, _find_erased(connection, site, comment))
+        row |= {"comment_id": comment_row, "number": number, "created_at": now}
         version_row = insert_row(
             connection, comment_versions, row | {"post_id": post_row, "post_version_id": post_version}
         )
@@ -307,6 +308,15 @@ class Store:
                 if version is not None and version != present.version_id:
                     connection.execute(update(posts).where(posts.c.id == post_row).values(version_id=version))
         return post_row, version
+
+
+def _find_erased(connection: Connection, site: Site, comment: Comment) -> set[str]:
+    """The ids of its neighbours that were erased, maybe since their texts were read."""
+    neighbours = {item.id for item in (comment.parent, *(comment.thread or ())) if item is not None} - {None}
+    if not neighbours:
+        return set()
+    known = select(comments.c.external_id).where(comments.c.site_id == site.row, comments.c.status == "erased")
+    return set(connection.execute(known.where(comments.c.external_id.in_(neighbours))).scalars())
 
 
 def _order_by_post(batch: Sequence[Comment]) -> list[int]:

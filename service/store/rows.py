@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Collection, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
@@ -102,8 +102,11 @@ ERASED: Mapping[str, str | None] = dict.fromkeys(
 NO_DIGESTS: Mapping[str, str] = {"digest": "", "sent_digest": ""}
 
 
-def write_comment(judged: Judged) -> dict[str, Any]:
-    """The columns of ``comment_versions`` that come from the comment; for ``do_not_store`` nothing that was written."""
+def write_comment(judged: Judged, erased: Collection[str]) -> dict[str, Any]:
+    """The columns of ``comment_versions`` that come from the comment; for ``do_not_store`` nothing that was written.
+
+    Of neighbours whose ids are in ``erased`` no text is kept, although the site has sent it.
+    """
     comment = judged.comment
     row: dict[str, Any] = {
         "digest": judged.decision.digest,
@@ -116,15 +119,17 @@ def write_comment(judged: Judged) -> dict[str, Any]:
         return row
     versions = {known.neighbour: known.version for known in judged.known}
     author, parent = comment.author or Author(), comment.parent or Neighbour()
+    is_parent_kept = parent not in versions and parent.id not in erased
+    thread = [replace(item, text=None) if item.id in erased else item for item in comment.thread or ()]
     return row | {
         "text": comment.text,
         "author_id": author.id,
         "author_name": author.name,
         "author_url": author.url,
         "parent_id": parent.id,
-        "parent_text": None if parent in versions else parent.text,
+        "parent_text": parent.text if is_parent_kept else None,
         "parent_version_id": versions.get(parent),
-        "thread": None if comment.thread is None else [_write_neighbour(item, versions) for item in comment.thread],
+        "thread": None if comment.thread is None else [_write_neighbour(item, versions) for item in thread],
         "lang": comment.lang,
         "url": comment.url,
         "written_at": comment.created_at,

@@ -107,7 +107,9 @@ class Verdicts:
 
     def of_comment(self, site: Site, comment_id: str) -> list[Verdict]:
         """Every verdict on a comment, undone ones too, oldest first."""
-        query = _select_verdicts(site).where(comments.c.external_id == comment_id).order_by(verdicts.c.id)
+        # By the comment's site too, or SQLite goes through all verdicts of the site.
+        is_it = (comments.c.site_id == site.row) & (comments.c.external_id == comment_id)
+        query = _select_all_verdicts().where(is_it).order_by(verdicts.c.id)
         with connections.reading(self._engine) as connection:
             return [_read_verdict(row) for row in connection.execute(query)]
 

@@ -151,7 +151,8 @@ class Webhooks:
         Where the target had been away, what waits for it is due at once.
         """
         now = self._now()
-        done = {"delivered_at": now, "next_attempt_at": None, "last_error": None, "attempts": message.attempts + 1}
+        done: dict[str, Any] = {"delivered_at": now, "next_attempt_at": None, "given_up_at": None, "last_error": None}
+        done["attempts"] = message.attempts + 1
         with connections.writing(self._engine) as connection:
             connection.execute(update(outbox).where(outbox.c.id == message.row).values(done))
             asked = select(webhooks.c.failures).where(webhooks.c.id == webhook.row)
@@ -174,8 +175,8 @@ class Webhooks:
         tried = {"attempts": message.attempts + 1, "last_error": error, "next_attempt_at": now + again}
         given_up = {"given_up_at": now, "next_attempt_at": None, "last_error": error}
         with connections.writing(self._engine) as connection:
-            # A message may be gone by now, with its webhook.
-            connection.execute(update(outbox).where(outbox.c.id == message.row).values(tried))
+            # A message may be gone by now, with its webhook, or have been delivered by who took the webhook over.
+            connection.execute(update(outbox).where(outbox.c.id == message.row, waits).values(tried))
             too_old = update(outbox).where(waits, outbox.c.created_at <= now - most)
             count = connection.execute(too_old.values(given_up)).rowcount
             paused = {"failures": webhooks.c.failures + 1, "paused_until": now + pause}

@@ -50,7 +50,9 @@ def set_status(
 def _fill_outbox(connection: Connection, site: Site, comment_row: int, change: int, new: Status, now: datetime) -> None:
     """A row for each webhook of the site that wants to hear of it, in the transaction of the change."""
     query = select(webhooks.c.id, webhooks.c.events)
-    asked = connection.execute(query.where(webhooks.c.site_id == site.row, webhooks.c.disabled_at.is_(None)))
+    query = query.where(webhooks.c.site_id == site.row, webhooks.c.disabled_at.is_(None))
+    # None of them can be removed until the rows that refer to it are written.
+    asked = connection.execute(query.with_for_update(read=True, key_share=True))
     row = {"change_id": change, "comment_id": comment_row, "created_at": now, "next_attempt_at": now, "attempts": 0}
     rows = [
         row | {"webhook_id": webhook.id, "public_id": f"msg_{secrets.token_urlsafe(16)}"}

@@ -149,6 +149,65 @@ def test_a_filled_database_of_the_first_version_is_brought_up_to_date(database_u
     store.close()
 
 
+def fill_review_tables(connection: Connection) -> None:
+    """Rows in what the second version has added: the second comment is claimed, the third was judged and appealed."""
+    tables = MetaData()
+    tables.reflect(connection)
+    at = datetime(2026, 1, 3, 3, 4, 5, tzinfo=None if connection.dialect.name == "sqlite" else UTC)
+
+    def add(table: str, **row) -> None:
+        connection.execute(insert(tables.tables[table]).values(row))
+
+    add("moderators", name="Ada", created_at=at)
+    add("roles", moderator_id=1, site_id=1, role="moderator")
+    entries = tables.tables["queue_entries"]
+    connection.execute(entries.update().where(entries.c.comment_id == 2).values(claimed_by=1, claimed_until=at))
+    about = {"site_id": 1, "comment_id": 3, "comment_version_id": 3}
+    verdict = {"public_id": "v_1", "together": "t_1", "digest": "3", "action": "reject", "categories": ["spam"]}
+    verdict |= {"moderator_id": 1, "moderator": "Ada", "source": "review", "old": "held", "closed_entry": True}
+    add("verdicts", **about, **verdict, inclusion_probability=1.0, at=at)
+    add("reports", **about, reporter="r", category="spam", at=at)
+    add("appeals", **about, public_id="a_1", text="Why?", at=at, outcome="upheld", verdict_id=1)
+    draw = {"action": "reject", "share": 0.5, "seed": "s", "inclusion_probability": 0.5}
+    add("audit_draws", decision_id=3, at=at, **draw)
+    add("near_hashes", site_id=1, comment_id=2, band=-1, campaign=2, at=at)
+    add("audit_log", site_id=1, who="Ada", event="verdict", details={"comment": "c3"}, at=at)
+
+
+def test_a_filled_database_of_the_second_version_is_brought_up_to_date(database_url, monkeypatch):
+    """Nothing is lost, and all that came later works on what is there."""
+    store = Store(database_url)
+    engine = create_engine(database_url)
+    for revision, add_rows in (("0001", fill_first_tables), ("0002", fill_review_tables)):
+        with monkeypatch.context() as patched:
+            patched.setattr(connections, "_upgrade", partial(upgrade_to, revision))
+            store.migrate()
+        with engine.begin() as connection:
+            add_rows(connection)
+    with engine.connect() as connection:
+        before = count_rows(connection, reflected=True)
+        del before["alembic_version"]
+    store.migrate()
+    with engine.connect() as connection:
+        after = count_rows(connection)
+    engine.dispose()
+    site, since = store.sites()[0], datetime(2026, 1, 1, tzinfo=UTC)
+
+    assert all(before.values())
+    assert before == {table: after[table] for table in before}
+    assert [reason.name for reason in store.insight.reasons([site], since)] == ["spam"]
+    assert [given.moderator for given in store.insight.given([site], since)] == ["Ada"]
+    assert store.insight.drawn([site], since) == {"reject": 1}
+    assert store.policies.history(site, limit=5) == []
+    entry = store.queue.claim_next([site], "Ben", sort="age")
+    assert (entry.stored.id, entry.claimed_by) == ("c2", "Ben")
+    store.sessions.open(store.people.find("Ada"), "s" * 64, timedelta(days=1))
+    store.webhooks.add(site, "https://blog.example/hook", (), "whsec_AAAA", who="operator")
+    assert store.erasure.erase_author(site, "ann", "r", who="site") == 1
+    assert store.webhooks.waiting()[0] == 1
+    store.close()
+
+
 def upgrade_to(revision: str, connection: Connection, config: Config) -> None:
     config.attributes["connection"] = connection
     command.upgrade(config, revision)

@@ -414,6 +414,17 @@ class TestErase:
         store.erasure.erase_comment(site, "c1", who="site")
         assert store.judged_comment(stored.decision.decision_id) is None
 
+    def test_what_a_site_still_sends_along_of_it_is_not_kept_again(self, store, site, dump):
+        """As of a neighbour that was erased between scoring and keeping."""
+        record(store, site, full_comment(text="Secret words", thread=None, parent=None))
+        store.erasure.erase_comment(site, "c1", who="site")
+        sent, other = Neighbour("c1", "Secret words"), Neighbour("c0", "Words of somebody else")
+        record(store, site, full_comment(id="c2", author=None, thread=(other, sent), parent=sent))
+        record(store, site, full_comment(id="c3", author=None, thread=(sent,), parent=other))
+
+        assert "Secret words" not in dump()
+        assert dump().count("Words of somebody else") == 2
+
     def test_twice_is_no_error_and_unknown_is_not_found(self, store, site):
         record(store, site, full_comment())
         store.erasure.erase_comment(site, "c1", who="site")

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import delete
 from typer.testing import CliRunner
 
 from moderation.comment import Comment
@@ -27,6 +29,8 @@ from service.errors import InvalidSettings, NotFound
 from service.metrics import Metrics
 from service.settings import Settings
 from service.store import Judge, Judgement, Store, Target, Webhook
+from service.store import engine as connections
+from service.store.tables import webhooks
 from service.webhooks import (
     Addresses,
     Courier,
@@ -534,6 +538,33 @@ class TestDelivering:
         assert [verify(secret, *target.got[0]) for secret in new.secrets] == [True, True]
         assert new.secrets[1] == old.secrets[0]
         assert store.webhooks.find(old.id).secrets == new.secrets[:1]
+
+    def test_a_webhook_that_is_removed_while_a_change_is_written_stops_no_change(self, store, site, put, add):
+        """On PostgreSQL they run side by side; on SQLite the change waits for its turn."""
+        add("http://127.0.0.1:1/")
+        with ThreadPoolExecutor(1) as pool:
+            with connections.writing(store._engine) as connection:
+                connection.execute(delete(webhooks))
+                written = pool.submit(put, site, "c1")
+                time.sleep(0.3)
+            assert written.result(timeout=10).status == "held"
+
+        assert store.webhooks.waiting() == (0, 0.0)
+
+    def test_a_failure_that_is_noted_late_brings_nothing_back_that_has_arrived(self, store, site, put, add):
+        """Who was so slow that another process took over may still come back with an answer."""
+        webhook = add("http://127.0.0.1:1/")
+        put(site, "c1")
+        store.webhooks.hold(webhook.row, "late")
+        (message,) = store.webhooks.next_messages(webhook.row)
+        store.webhooks._now = lambda: datetime.now(UTC) + timedelta(seconds=61)
+        store.webhooks.hold(webhook.row, "next")
+        store.webhooks.delivered(webhook, message, "next")
+        wait = timedelta(seconds=1)
+        store.webhooks.failed(webhook, message, "timeout", again=wait, pause=wait, most=timedelta(days=1))
+        deliveries = store.webhooks.deliveries(webhook)
+
+        assert (deliveries.waiting, deliveries.delivered) == (0, 1)
 
     def test_what_was_delivered_is_forgotten_after_some_days(self, store, site, put, add, target):
         webhook = add(target.url)

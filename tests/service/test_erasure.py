@@ -1,0 +1,83 @@
+"""Whoever is erased is nowhere any more: not in the database, its files, what is exported, nor in the log."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from moderation.comment import Author, Comment, Post
+from service.auth import make_key
+from service.store import QueueFilter
+from service.webhooks import make_secret
+
+WORDS = ("Qzvtext", "Qzvedit", "Qzvnote", "Qzvappeal", "qzvlink", "Qzv-id", "Qzvname", "qzvurl", "Qzvhint")
+
+
+@pytest.mark.usefixtures("plain_home")
+def test_of_an_erased_author_no_word_name_or_id_is_left(start, database_url, dump, caplog):
+    caplog.set_level(logging.DEBUG)
+    service = start(database_url=database_url)
+    store, site, client = service.parts.store, service.site, service.client
+    store.webhooks.add(site, "http://127.0.0.1:1/", (), make_secret(), who="operator")
+    author = {"id": "Qzv-id", "name": "Qzvname Ann", "url": "https://qzvurl.example"}
+    text = "Qzvtext that is forbidden, see https://qzvlink.example and https://qzvlink.example/again"
+    post = {"id": "p1", "title": "A title", "text": "A post"}
+    more = {"author": author, "post": post, "lang": "en", "url": "https://blog.example/p1#Qzv-id"}
+    more |= {"hints": {"Qzvhint": True}}
+    assert service.submit(id="c0", text="A word before", post=post).status_code < 300
+    rejected = service.submit(id="c1", text=text, parent={"id": "c0"}, **more)
+    assert rejected.json()["status"] == "rejected", rejected.text
+    assert service.submit(id="c2", text="Qzvtext of quite another kind, just as forbidden", **more).status_code < 300
+    assert service.submit(id="c3", text="Qzvtext, calm words", **more).json()["status"] == "published"
+    assert service.submit(text="Qzvtext without an id of its own", **more).status_code < 300
+    # Copies: sent along by the site, and by reference.
+    quoted = {"id": "c3", "text": "Qzvtext, calm words"}
+    assert service.submit(id="r1", text="An answer", parent=quoted, thread=[quoted], post=post).status_code < 300
+    assert service.submit(id="r2", text="Another answer", parent={"id": "c3"}, post=post).status_code < 300
+    assert service.submit(id="c3", text="Qzvedit: calmer words", **more).status_code < 300
+    # What people do about it.
+    appeal = client.post("/v1/appeals", json={"comment_id": "c1", "text": "Qzvappeal: look again"})
+    assert appeal.status_code < 300, appeal.text
+    for comment, reporter in (("c3", "somebody"), ("r1", "Qzv-id")):
+        body = {"comment_id": comment, "reporter": reporter, "category": "spam"}
+        assert client.post("/v1/reports", json=body).status_code < 300
+    entry = next(each for each in client.get("/v1/queue").json()["entries"] if each["comment_id"] == "c1")
+    verdict = {"entry": entry["entry"], "digest": entry["digest"], "action": "reject", "note": "Qzvnote about Qzvname"}
+    assert client.post("/v1/verdicts", json=verdict | {"moderator": "Ada"}).status_code < 300
+    assert client.get("/v1/queue", params={"text": "qzvtext", "author": "Qzv-id"}).status_code == 200
+    before = dump().casefold()
+    kept = [word for word in WORDS if word.casefold() in before]
+
+    assert client.delete("/v1/authors/Qzv-id").json() == {"erased": 4}
+    exported = [json.dumps(row, default=str) for rows in store.copies.kinds().values() for row in rows(None)]
+    exported += [str(entry) for entry in (*store.logs.audit(), *store.logs.statuses())]
+    exported += [service.client.get(path).text for path in ("/v1/comments/c1", "/v1/changes", "/v1/queue", "/metrics")]
+    # The test's own client says which addresses it asks for.
+    logged = [str(vars(line)) for line in caplog.records if not line.name.startswith("http")]
+    left = "\n".join((dump(), *exported, *logged)).casefold()
+
+    assert set(kept) >= set(WORDS)
+    assert [word for word in WORDS if word.casefold() in left] == []
+    assert store.queue.count([site], QueueFilter(text="Qzvtext")) == 0
+    assert store.queue.count([site], QueueFilter(author="Qzv-id")) == 0
+    assert "an answer" in left
+    files = [path for path in service.settings.home.parent.rglob("moderation.db*") if path.is_file()]
+    assert [path.name for path in files for word in WORDS if word.encode() in path.read_bytes()] == []
+
+
+@pytest.mark.usefixtures("plain_home")
+def test_an_author_of_the_same_name_elsewhere_stays(start, database_url, dump):
+    service = start(database_url=database_url)
+    other = service.parts.store.add_site("https://other.example")
+    make_key(service.parts.store, other)
+    theirs = Comment("Words on another site", id="c1", author=Author("ann"), post=Post("p"))
+    service.parts.workflow.submit(other, theirs)
+    service.submit(id="c1", text="Words on this site", author={"id": "ann"})
+    service.submit(id="c2", text="An_n is not ann", author={"id": "an_"})
+
+    assert service.client.delete("/v1/authors/an_").json() == {"erased": 1}
+    assert service.client.delete("/v1/authors/ann").json() == {"erased": 1}
+    assert "Words on another site" in dump()
+    assert "Words on this site" not in dump()
