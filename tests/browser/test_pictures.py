@@ -60,7 +60,8 @@ def test_every_page_of_the_demo_fits_and_is_shot(live, open_page, sign_in, check
     sections = page.get_by_role("navigation", name="Pages").get_by_role("link")
     found = [link.get_attribute("href") for link in sections.all()]
     post = page.locator("#focus a[href*='/review/posts/']").first.get_attribute("href")
-    comment = page.locator("#focus a[href*='/review/comments/']").first.get_attribute("href")
+    page.goto("/review/?reason=appealed")
+    comment = page.locator("#focus a.permalink").get_attribute("href")
     folder = Path(PICTURES) if PICTURES else tmp_path
 
     assert found == [path.partition("?")[0] for path in PAGES.values()]
