@@ -223,6 +223,15 @@ class TokenWindow:
     english: float
 
 
+def keep_runtime_quiet() -> None:
+    """Have ONNX Runtime keep and send nothing about its use; to be called before it is imported.
+
+    From 1.29 its official builds for Linux and macOS report sessions and models to their maker, with an id that they
+    leave on the machine, unless this variable is set.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+
 class Encoder:
     """A loaded encoder. Thread-safe; texts are read one by one, so what a text gives never depends on its neighbours.
 
@@ -250,6 +259,7 @@ class Encoder:
         ``threads`` is how many texts are read side by side (``None``: as many as there are cores, at most eight).
         Raises ``EncoderUnavailable`` when a file cannot be read, is not what it should be, or ONNX Runtime is missing.
         """
+        keep_runtime_quiet()
         try:
             from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions  # noqa: PLC0415 - heavy
             from tokenizers import Tokenizer  # noqa: PLC0415 - heavy

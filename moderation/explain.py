@@ -3,8 +3,8 @@
 Words are pointed at in the comment's own text, whole, by three kinds of evidence. The *marks* of the encoder say how
 likely people are to point at a token as the hostile one. *Contributions* are what a word's n-grams add to a linear
 head, which is exact. *Occlusion* is what the encoder's share of a score loses when the word is left out (Zeiler and
-Fergus 2014); it costs a pass for each word and is used where the encoder has no marks: for spam, and for hostility in
-calm words.
+Fergus 2014); it costs a pass for each word and is used for spam, of which the encoder has no marks. Hostility in calm
+words lies in no word: there whole sentences are left out, and pointed at.
 
 Facts are the dense features, each with what it added to the head's logit: weight times standardised value. In the full
 tier the lexical heads are features themselves; what a fact adds through them is counted with the fact.
@@ -12,7 +12,9 @@ tier the lexical heads are features themselves; what a fact adds through them is
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -43,6 +45,7 @@ SCORE_FLOOR = 0.05
 
 QUIET_FLOOR = 0.15
 QUIET_SHARE_OF_TOP = 0.5
+SENTENCE_STRENGTH = 0.5
 SPAM_FLOOR = 0.2
 SPAM_SHARE_OF_TOP = 0.3
 LINK_STRENGTH = 0.25
@@ -54,6 +57,8 @@ _LEXICAL = slice(CONTEXT.index(f"lexical_{CODES[0]}"), CONTEXT.index("foreign"))
 _FOREIGN_LEXICAL = slice(CONTEXT.index("foreign") + 1, None)
 _FOREIGN = 0.5
 """From here on a comment is in a language that the encoder cannot read, and its marks say nothing."""
+
+_SENTENCE_END = re.compile(r"[.!?\u2026\u3002\n]")
 
 _YES_OR_NO = frozenset(
     {
@@ -194,8 +199,7 @@ class _Evidence:
         if self._full is None or self._foreign > _FOREIGN:
             return _over(values, WORD_FLOOR, WORD_SHARE_OF_TOP, 1 - np.exp(-np.maximum(values, 0)))
         if self._quiet_lead(self._full.heads) > 0:
-            lost = self._occlude(self._full, words, values, self._full.heads.quiet_weights[:, None])
-            return _over(lost, QUIET_FLOOR, QUIET_SHARE_OF_TOP, 1 - np.exp(-np.maximum(lost, 0)))
+            return self._point_at_sentences(self._full, words)
         marks = _marks(self._windows, len(self._comment.text))
         values = np.array([marks[word.start : word.end].max() for word in words]) + MARK_LIFT * np.clip(values, 0, 2)
         return _over(values, MARK_FLOOR, MARK_SHARE_OF_TOP, np.minimum(values, 1))
@@ -266,6 +270,16 @@ class _Evidence:
                 start = places[address].pop(0)
                 added[index] = shares[start : start + len(address)].sum()
         return added
+
+    def _point_at_sentences(self, full: FullTier, words: Sequence[Word]) -> dict[int, float]:
+        """The words of the sentences without which it would sound less like hostility in calm words."""
+        groups = _sentences(self._comment.text, words)
+        if len(groups) == 1:
+            return dict.fromkeys(groups[0], SENTENCE_STRENGTH)
+        sentences = [replace(words[group[0]], end=words[group[-1]].end, is_link=False) for group in groups]
+        lost = self._occlude(full, sentences, np.zeros(len(groups)), full.heads.quiet_weights[:, None])
+        found = _over(lost, QUIET_FLOOR, QUIET_SHARE_OF_TOP, 1 - np.exp(-np.maximum(lost, 0)))
+        return {word: strength for index, strength in found.items() for word in groups[index]}
 
     def _occlude(self, full: FullTier, words: Sequence[Word], values: Array, weights: NDArray[np.float32]) -> Array:
         """What the worst window loses without each word; 0 for words outside it and beyond the first sixty.
@@ -439,6 +453,16 @@ def _over(values: Array, floor: float, share_of_top: float, strengths: Array) ->
     """Strengths, by index, of the values that reach the floor and come near the highest."""
     least = max(floor, share_of_top * float(values.max()))
     return {index: float(strengths[index]) for index in np.flatnonzero(values >= least).tolist()}
+
+
+def _sentences(text: str, words: Sequence[Word]) -> list[range]:
+    """The words of each sentence, by index; a new line ends one as well."""
+    ends = [
+        index + 1
+        for index, (word, following) in enumerate(itertools.pairwise(words))
+        if _SENTENCE_END.search(text[word.end : following.start])
+    ]
+    return [range(start, end) for start, end in itertools.pairwise([0, *ends, len(words)])]
 
 
 def _sum_words(words: Sequence[Word], by_character: Array) -> Array:

@@ -64,7 +64,8 @@ class Live:
     def policy(self, digest: str | None, toml: Callable[[str], str | None]) -> Policy:
         """The policy with that digest; ``None`` is the one that sites follow which have none of their own.
 
-        ``toml`` finds a policy's text by its digest. Raises ``KeyError`` where it finds none.
+        ``toml`` finds a policy's text by its digest. Raises ``KeyError`` where it finds none, and
+        ``InvalidPolicy`` for one that another version has written.
         """
         if digest is None or digest == self.default.digest:
             return self.default
@@ -75,6 +76,13 @@ class Live:
             # Parsed by two threads at once, it is the same policy twice.
             self._others[digest] = Policy.parse(text, self.bundle.operating_points if self.bundle else None)
         return self._others[digest]
+
+    def readable_policy(self, digest: str | None, toml: Callable[[str], str | None]) -> Policy | None:
+        """The same; ``None`` where there is no such text, or one that this version does not understand (any more)."""
+        try:
+            return self.policy(digest, toml)
+        except (KeyError, InvalidPolicy):
+            return None
 
     def assess(self, comments: Sequence[Comment]) -> list[tuple[Scores | None, Facts]]:
         """Scores and facts for each comment, in order. Never raises.

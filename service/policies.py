@@ -110,9 +110,17 @@ class Policies:
         self._live_model = live_model
         self._now = now
 
-    def in_force(self, site: Site) -> Policy:
-        """The policy that the service follows for a site: its own, else that of the home."""
-        return self._live_model.current().policy(site.policy_digest, self._store.policy_toml)
+    def in_force(self, site: Site) -> Policy | None:
+        """The policy that the service follows for a site: its own, else that of the home.
+
+        ``None`` where this version cannot read it: then every comment is held.
+        """
+        return self._live_model.current().readable_policy(site.policy_digest, self._store.policy_toml)
+
+    def text(self, site: Site) -> str:
+        """The text of that policy, also where it cannot be read."""
+        own = self._store.policy_toml(site.policy_digest) if site.policy_digest else None
+        return self.of_home().toml if own is None else own
 
     def of_home(self) -> Policy:
         """The policy that sites follow which have none of their own."""

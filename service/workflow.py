@@ -9,18 +9,24 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
-from moderation.comment import Author, Comment, Decision, Neighbour, Post
+from moderation.comment import Author, Comment, Decision, Neighbour, Post, Reason, Scores
+from moderation.policy import AUTHOR_MESSAGES, Facts, Policy
 from service.errors import CommentErased, NotFound
 from service.hashes import Hashes
-from service.live_model import LiveModel
+from service.live_model import Live, LiveModel
 from service.metrics import Metrics
 from service.priority import draw_audit, measure, reasons_to_look
 from service.store import Context, Judged, Site, StatusChange, Store, Stored, may_be_id, read_facts
+
+_log = logging.getLogger(__name__)
+
+_UNREADABLE = "This version of the service cannot read the site's policy, so a person decides."
 
 
 class Workflow:
@@ -78,7 +84,10 @@ class Workflow:
 
     def _judge(self, site: Site, sent: Sequence[Comment]) -> list[Stored | CommentErased]:
         live = self._live_model.current()
-        policy = live.policy(site.policy_digest, self._store.policy_toml)
+        policy = live.readable_policy(site.policy_digest, self._store.policy_toml)
+        if policy is None:
+            _log.error("policy cannot be read", extra={"site": site.url, "policy": site.policy_digest})
+        kept = policy or live.default
         bands = [self._hashes.bands(comment.text) for comment in sent]
         contexts = self._store.context(site, sent, bands)
         judged = [_fill(site, comment, context) for comment, context in zip(sent, contexts, strict=True)]
@@ -97,8 +106,8 @@ class Workflow:
                 site_recent=tuple(count + index for count in context.site_recent),
             )
             before[author_id] += 1
-            decision = policy.decide(comment, scores, facts)
-            share = policy.settings.audit.get(decision.action, 0.0)
+            decision = _decide(policy, live, site.policy_digest, comment, scores, facts)
+            share = kept.settings.audit.get(decision.action, 0.0)
             is_queued = bool(reasons_to_look(decision, None))
             draw = draw_audit(decision.action, share, self._make_seed(), is_queued=is_queued)
             row = Judged(
@@ -114,7 +123,7 @@ class Workflow:
                 draw=draw,
             )
             rows.append(row)
-        return self._store.record(site, rows, (policy.digest, policy.toml))
+        return self._store.record(site, rows, (kept.digest, kept.toml))
 
     def find_decision(self, site: Site, decision_id: str) -> Stored:
         """A stored decision of this site. Raises ``NotFound``."""
@@ -162,7 +171,7 @@ class Workflow:
             raise NotFound("the text of this comment is not kept, so its decision cannot be made again")
         comment, old_facts = kept
         live = self._live_model.current()
-        policy = live.policy(policy_digest, self._store.policy_toml)
+        policy = live.readable_policy(policy_digest, self._store.policy_toml)
         ((scores, found),) = live.assess([comment])
         # What the model finds is found again; what the store knew then is taken from then.
         old = read_facts(old_facts)
@@ -173,7 +182,19 @@ class Workflow:
             author_recent=old.author_recent,
             site_recent=old.site_recent,
         )
+        return _decide(policy, live, policy_digest, comment, scores, facts)
+
+
+def _decide(
+    policy: Policy | None, live: Live, digest: str | None, comment: Comment, scores: Scores | None, facts: Facts
+) -> Decision:
+    """What a policy says; a person decides where it (``None``) cannot be read, whatever another one would say."""
+    if policy is not None:
         return policy.decide(comment, scores, facts)
+    decided = live.default.decide(comment, scores, facts)
+    reason = Reason("policy_unreadable", True, None, True, _UNREADABLE)
+    message = AUTHOR_MESSAGES["hold"]
+    return replace(decided, action="hold", reasons=(reason,), policy=digest or decided.policy, author_message=message)
 
 
 def _fill(site: Site, comment: Comment, context: Context) -> Comment:

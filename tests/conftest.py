@@ -22,6 +22,11 @@ from moderation.training.rows import read_behaviour, read_seed
 from moderation.training.train import Ingredients, train_bundle
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in a browser come last: Playwright keeps an event loop running, beside which no other can be started."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing the developer has exported reaches a test."""

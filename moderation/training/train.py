@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from joblib import Memory
 
 from moderation.bundle import ENCODER_FILES, write_bundle
-from moderation.encoder import Encoder
+from moderation.encoder import Encoder, keep_runtime_quiet
 from moderation.errors import DataError, SourceMissing
 from moderation.model import Model
 from moderation.training.card import write_card
@@ -213,6 +213,7 @@ def train_encoder(
         DataError: ``base`` is no such folder, or ``folder`` holds a run with other settings or rows.
         EncoderUnavailable: What was exported cannot be read.
     """
+    keep_runtime_quiet()
     from moderation.training.encoder import fine_tune, read_log  # noqa: PLC0415 - needs torch, which serving has not
     from moderation.training.export import check_parity, export  # noqa: PLC0415 - as above
     from moderation.training.plots import draw_losses  # noqa: PLC0415 - as above

@@ -31,7 +31,7 @@ def show(site: SiteOption, home: HomeOption = None) -> None:
     """Print the policy that a site follows: its own, else that of the home, else the built-in one."""
     with _open(home) as (store, policies):
         found = find_site(store, site)
-        typer.echo(policies.in_force(found).toml, nl=False)
+        typer.echo(policies.text(found), nl=False)
         whose = "its own" if found.policy_digest else "that of the service"
     typer.echo(f"This is {whose}.", err=True)
 

@@ -22,7 +22,7 @@ _PAGE = 50
 _ROWS = 20  # dots in the highest column
 _SIZE = 8  # pixels from dot to dot
 _FEW = 10  # so many on each other at most can be twice as large
-_DIGITS = 10  # of the digest's digits that a form names; nobody else's text has the same by chance
+_DIGITS = 32  # of the digest's digits that a form names; with fewer an author could make two texts that share them
 _TARGETS = re.compile(rf"[0-9]{{1,18}}\.[0-9a-f]{{{_DIGITS}}}")
 
 router = APIRouter(include_in_schema=False)
@@ -81,6 +81,10 @@ def judge_batch(request: Request, shell: ShellOf, viewer: SignedIn, parts: Parts
     chosen, targets, included = _read_form(form)
     do = field(form, "do")
     if do == "more":
+        # A form can name any row; what is on a site of somebody else is not shown.
+        known = parts.store.batches.find(_sites(viewer), list(targets))
+        targets = {row: digest for row, digest in targets.items() if row in known}
+        included &= known.keys()
         shown = min(len(targets), _read_number(form, "shown", most=MOST_TOGETHER) + _PAGE)
         return _show(request, shell, viewer, parts, chosen, targets=targets, included=included, shown=shown)
     if do not in ("approve", "reject"):
@@ -243,9 +247,8 @@ def _lines(parts: Parts, sites: Sequence[Site], category: str) -> list[tuple[str
     live = parts.live_model.current()
     found: set[tuple[str, float]] = set()
     for site in sites:
-        try:
-            policy = live.policy(site.policy_digest, parts.store.policy_toml)
-        except KeyError:
+        policy = live.readable_policy(site.policy_digest, parts.store.policy_toml)
+        if policy is None:
             continue
         pair = policy.lines[live.tier or "lexical", category]
         for name, line in (("hold", pair.hold), ("reject", pair.reject)):

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from moderation.categories import CATEGORIES
 from moderation.comment import Decision
-from moderation.errors import InvalidPolicy
 from moderation.explain import Explanation, explain_decision
 from moderation.goals import LinePair
 from moderation.policy import Policy
@@ -160,10 +159,7 @@ def bars(live: Live, parts: Parts, decision: Decision, tags: Sequence[str]) -> l
     """Every score of a decision, with the lines of the policy that decided."""
     if decision.scores is None:
         return []
-    try:
-        policy = live.policy(decision.policy, parts.store.policy_toml)
-    except (KeyError, InvalidPolicy):  # one that this version of the software no longer understands
-        policy = None
+    policy = live.readable_policy(decision.policy, parts.store.policy_toml)
     scores = decision.scores
     return [Bar(each.label, scores[each.code], *_lines(policy, decision, each.code, tags)) for each in CATEGORIES]
 

@@ -91,7 +91,7 @@ def judge_entry(request: Request, entry: Row, shell: ShellOf, viewer: SignedIn, 
 
     def decide(site: Site, judge: Judge, judgement: Judgement) -> list[Verdict]:
         if field(form, "together"):
-            return parts.moderation.decide_campaign(site, judge, judgement, target)
+            return parts.moderation.decide_campaign(site, judge, judgement, target, _read_rows(form, "seen"))
         return [parts.moderation.decide(site, judge, judgement, target)]
 
     return _judge(request, shell, viewer, parts, form, place, decide, "/review/", {"entry": entry})
@@ -201,6 +201,11 @@ def _tell(parts: Parts, viewer: Viewer, place: Place, error: ServiceError) -> Re
             holder = None  # decided just now
     content = error_body(error.code, error.message)
     return JSONResponse(content | {"holder": holder}, error.status)
+
+
+def _read_rows(form: FormData, name: str) -> list[int]:
+    """Rows in one field of a form, separated by blanks."""
+    return [int(row) for row in field(form, name).split() if row.isascii() and row.isdecimal() and len(row) < 19]
 
 
 def _required_digest(form: FormData) -> str:

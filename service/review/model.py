@@ -52,7 +52,8 @@ def show_model(request: Request, shell: ShellOf, viewer: SignedIn, parts: PartsO
         site = sites[0] if len(sites) == 1 else None
         policy = policies.in_force(site) if site else policies.of_home()
         tiers = [tier for tier in TIERS if tier in (live.tier, "lexical")]
-        values = {"of_site": site, "tiers": [(tier, policies.lines(policy, tier)) for tier in tiers]}
+        lines = [(tier, policies.lines(policy, tier)) for tier in tiers] if policy is not None else []
+        values = {"of_site": site, "tiers": lines, "is_unreadable": policy is None}
     elif view == "card" and bundle is not None:
         values = {"card": render_card(_read(bundle.path / "MODEL_CARD.md"))}
     elif view == "releases":

@@ -53,12 +53,12 @@ def show_policy(
     """The policy of the site that was chosen; with several and none chosen, which of them follows which."""
     sites = _configurable(viewer)
     if len(sites) > 1:
-        rows = [(site, policies.history(site, limit=1)) for site in sites]
+        rows = [(site, policies.history(site, limit=1), policies.in_force(site) is None) for site in sites]
         return shell.render(request, "policy_sites.html", viewer, sites=rows)
     (site,) = sites
     if view == "history":
         return _show_history(request, shell, viewer, policies, site, before)
-    return _show_editor(request, shell, viewer, policies, site, policies.in_force(site).toml, view=view, done=done)
+    return _show_editor(request, shell, viewer, policies, site, policies.text(site), view=view, done=done)
 
 
 @router.post("/review/policy/edit")
@@ -178,10 +178,13 @@ def _show_editor(
     done: str = "",
 ) -> Response:
     place = find_place(error, toml) if error is not None else None
-    policy = None
+    policy, present = None, policies.text(site)
+    is_unreadable = policies.in_force(site) is None
     try:
         policy = policies.check(toml)
     except InvalidPolicy as fault:
+        if is_unreadable and error is None and toml == present:
+            error, place = fault, find_place(fault, toml)
         if view == "form" and filled is None:
             # What is no TOML has no fields.
             error, place, view = error or fault, find_place(error or fault, toml), "text"
@@ -199,7 +202,8 @@ def _show_editor(
         view=view,
         toml=toml,
         base=site.policy_digest or "",
-        is_draft=toml != policies.in_force(site).toml,
+        is_draft=toml != present,
+        is_unreadable=is_unreadable,
         values=values,
         entries=policy_form.count_entries(values) + 1,
         categories=[(each, policy_form.category_fields(each.code)) for each in CATEGORIES],
@@ -236,6 +240,7 @@ def _show_check(
     days = next((each for each in DAYS if field(form, "days") == str(each)), 30)
     present = policies.in_force(site)
     trial = policies.try_out(site, policy, days)
+    before, after = policies.lines(present) if present is not None else (), policies.lines(policy)
     pages = max(1, -(-len(trial.changed) // _COMMENTS))
     asked = field(form, "page")
     page = min(max(int(asked), 1), pages) if asked.isascii() and asked.isdecimal() and len(asked) < 7 else 1
@@ -248,16 +253,17 @@ def _show_check(
         toml=policy.toml,
         # Seen anew after a conflict: what is saved then is saved in place of what is shown.
         base=site.policy_digest or "",
-        is_same=policy.digest == present.digest and site.policy_digest is not None,
+        is_same=policy.digest == site.policy_digest,
         is_late=status == 409,
-        diff=diff(present.toml, policy.toml),
+        diff=diff(policies.text(site), policy.toml),
         trial=trial,
         days=days,
         choices=DAYS,
         page=page,
         pages=pages,
         changed=trial.changed[(page - 1) * _COMMENTS : page * _COMMENTS],
-        lines=list(zip(policies.lines(present), policies.lines(policy), strict=True)),
+        # Under a policy that cannot be read every comment is held, so there are no lines before.
+        lines=[(old, new) for old, new in zip(before or [None] * len(after), after, strict=True)],
     )
 
 

@@ -215,6 +215,7 @@ def _describe(request: Request, parts: Parts, viewer: Viewer, entry: QueueEntry,
     if explained is None and wants_words:
         explained = explanations.explain(parts, decision)
     members = parts.moderation.campaign(site, entry.row) if entry.campaign_count > 1 else []
+    others = [each for each in members if each.row != entry.row]
     digest = read_digest(read)
     before = parts.store.reading.text_read(around.place.row, digest) if digest and digest != decision.digest else None
     post = around.post
@@ -229,7 +230,9 @@ def _describe(request: Request, parts: Parts, viewer: Viewer, entry: QueueEntry,
         "pieces": mark(entry.text, explained.spans if explained else ()),
         "bars": bars(live, parts, decision, post.tags if post else ()),
         "links": list_links(entry.text, entry.author_url),
-        "members": [each for each in members if each.row != entry.row][:_MOST_MEMBERS],
+        "members": others[:_MOST_MEMBERS],
+        # A verdict on all of them is on those that were there: one that comes in later may say something else.
+        "together": [each.row for each in others],
         "has_changed": digest is not None and digest != decision.digest,
         "changes": compare(before, entry.text) if before is not None else [],
         "excerpt": _shorten(post.text) if post else None,

@@ -347,6 +347,8 @@ def _show(
         failed=failed,
         wrong=wrong or {},
         given={name: field(given, name) for name in given} if given is not None else {},
+        # What was ticked stays so where something else of the form is wrong.
+        ticked=_EVENTS if given is None else given.getlist("event"),
         before=before,
         **values,
     )

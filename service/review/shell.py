@@ -43,6 +43,13 @@ _ERRORS: Mapping[int, tuple[str, str]] = {
         "Nothing was changed. Try again in a moment; if it stays, tell the operator.",
     ),
 }
+_ERRORS_BY_CODE: Mapping[str, tuple[str, str]] = {
+    "text_changed": (
+        "The text has changed",
+        "Nothing was decided. Go back, load the page again and read it.",
+    ),
+    "verdict_stands": ("That cannot be taken back", "The page of the comment says what was decided, by whom and when."),
+}
 _FAULT = ("A fault of the service", "Nothing was changed. Try again; if it stays, tell the operator, whose log has it.")
 
 
@@ -137,7 +144,7 @@ class Shell:
             "sections": [] if viewer is None else [each for each in self._sections if viewer.may(each.right)],
             "link": link,
             "asset": lambda name: self.address(request, self.assets.path(name)),
-            "here": request.url.path,
+            "other_site": self._other_site(request),
             "now": self._store.now(),
             **values,
         }
@@ -146,6 +153,13 @@ class Shell:
         page = self._environment.get_template(template)
         blocks = page.blocks[fragment](page.new_context(context)) if fragment is not None else [page.render(context)]
         return HTMLResponse("".join(blocks), status, dict(headers or {}))
+
+    def _other_site(self, request: Request) -> str:
+        """Where the same is shown for another site: here, or where this form came from, which cannot be asked for."""
+        if request.method == "GET":
+            return ""
+        paths = [each.path for each in self._sections if request.url.path.startswith(each.path.rstrip("/"))]
+        return self.address(request, max(paths, key=len, default="/review/"))
 
     def address(self, request: Request, path: str, **query: Any) -> str:
         """A path of ours as the browser names it, below the prefix of a proxy. What is ``None`` is left out."""
@@ -195,10 +209,10 @@ class Shell:
         """The session's token that the browser sent."""
         return request.cookies.get(self.cookie_name(request))
 
-    def find_viewer(self, request: Request, *, is_error: bool = False) -> Viewer | None:
+    def find_viewer(self, request: Request, *, any_site: bool = False) -> Viewer | None:
         """Who asks; ``None`` where nobody is signed in.
 
-        Raises ``NotFound`` for a site that is not theirs, unless it is for the page that says so.
+        Raises ``NotFound`` for a site that is not theirs, unless the site does not matter (``any_site``).
         """
         token = self.token(request)
         session = self.sign_in.find(token) if token else None
@@ -207,7 +221,7 @@ class Shell:
         mine = [site for site in self._store.sites() if may(session.moderator, "read", site)]
         viewer = Viewer(session, tuple(sorted(mine, key=lambda site: site.url)), None)
         chosen = request.query_params.get("site")
-        if chosen is None or is_error:
+        if chosen is None or any_site:
             return viewer
         row = int(chosen) if chosen.isascii() and chosen.isdecimal() and len(chosen) < 18 else 0
         return Viewer(session, viewer.sites, viewer.find_site(row))
@@ -224,13 +238,13 @@ class Shell:
             answer = self.redirect(request, "/review/sign-in", next=wanted)
             self.end_session(request, answer)
             return answer
-        title, advice = _ERRORS.get(error.status, _FAULT)
+        title, advice = _ERRORS_BY_CODE.get(error.code) or _ERRORS.get(error.status, _FAULT)
         if is_htmx(request):
             headers |= {"HX-Retarget": "#toasts", "HX-Reswap": "beforeend"}
         viewer: Viewer | None = getattr(request.state, "viewer", None)
         if viewer is None:
             try:
-                viewer = self.find_viewer(request, is_error=True)
+                viewer = self.find_viewer(request, any_site=True)
             except ServiceError:
                 viewer = None  # the page says what is wrong without saying who asks
         return self.render(

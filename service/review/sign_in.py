@@ -55,7 +55,8 @@ def choose_password(request: Request, shell: ShellOf, form: OpenForm) -> Respons
 @router.post("/review/sign-out")
 def leave(request: Request, shell: ShellOf, form: OpenForm) -> Response:
     """End this session; with ``everywhere``, every session of the moderator."""
-    viewer, token = shell.find_viewer(request), shell.token(request)
+    # Whatever site the address names: a role there may have been taken away meanwhile.
+    viewer, token = shell.find_viewer(request, any_site=True), shell.token(request)
     if viewer is not None and field(form, "everywhere"):
         shell.sign_in.leave_everywhere(viewer.moderator)
     if token is not None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, delete, func, insert, select, update
 
-from service.errors import InvalidSettings, NotFound
+from service.errors import InvalidSettings, NotFound, StoreError
 from service.statuses import ELSEWHERE, RESERVED_NAMES, Role
 from service.store import engine as connections
 from service.store.queue import UNCLAIMED
@@ -132,16 +133,18 @@ class People:
             return found
 
     def set_password(self, moderator: Moderator, password_hash: str) -> None:
-        """Keep a new password, and end every session of theirs."""
+        """Keep a new password, and end every session of theirs and a link that was not used."""
         with connections.writing(self._engine) as connection:
             mine = moderators.c.id == moderator.row
-            connection.execute(update(moderators).where(mine).values(password_hash=password_hash))
+            change = {"password_hash": password_hash, "sign_in_hash": None, "sign_in_until": None}
+            connection.execute(update(moderators).where(mine).values(change))
             self._after_password(connection, moderator)
 
     def disable(self, name: str, *, who: str) -> None:
-        """Keep somebody out, with the roles and verdicts that they have. Raises ``NotFound``."""
+        """Keep somebody out. Roles and verdicts stay; what they hold is free. Raises ``NotFound``."""
         with connections.writing(self._engine) as connection:
             moderator = _find(connection, name)
+            _free(connection, moderator)
             change = {"disabled_at": self._now(), "sign_in_hash": None, "sign_in_until": None}
             connection.execute(update(moderators).where(moderators.c.id == moderator.row).values(change))
             connection.execute(delete(sessions).where(sessions.c.moderator_id == moderator.row))
@@ -151,10 +154,7 @@ class People:
         """Remove an account. Its verdicts stay, with the name; what it holds is free. Raises ``NotFound``."""
         with connections.writing(self._engine) as connection:
             moderator = _find(connection, name)
-            # The account before what it holds, as whoever claims or judges does: nobody then waits in a circle.
-            connection.execute(select(moderators.c.id).where(moderators.c.id == moderator.row).with_for_update())
-            held = queue_entries.c.claimed_by == moderator.row
-            connection.execute(update(queue_entries).where(held).values(UNCLAIMED))
+            _free(connection, moderator)
             connection.execute(delete(moderators).where(moderators.c.id == moderator.row))
             log(connection, None, who, "moderator_deleted", {"moderator": name}, self._now())
 
@@ -200,7 +200,8 @@ class Sessions:
                 return None
             moderator = _find(connection, row.name)
         if now - row.seen_at >= _SEEN_EVERY:
-            with connections.writing(self._engine) as connection:
+            # Who only reads is not kept out because nothing can be written for now.
+            with suppress(StoreError), connections.writing(self._engine) as connection:
                 connection.execute(update(sessions).where(sessions.c.id == row.id).values(seen_at=now))
         return Session(row.id, moderator, row.created_at, row.seen_at, row.expires_at)
 
@@ -281,6 +282,14 @@ class Logs:
             if len(rows) < _AT_ONCE:
                 return
             after = rows[-1].id
+
+
+def _free(connection: Connection, moderator: Moderator) -> None:
+    """Give back what somebody holds."""
+    # The account before what it holds, as whoever claims or judges does: nobody then waits in a circle.
+    connection.execute(select(moderators.c.id).where(moderators.c.id == moderator.row).with_for_update())
+    held = queue_entries.c.claimed_by == moderator.row
+    connection.execute(update(queue_entries).where(held).values(UNCLAIMED))
 
 
 def _find(connection: Connection, name: str) -> Moderator:

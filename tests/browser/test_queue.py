@@ -192,11 +192,14 @@ def test_a_text_that_changes_under_ones_eyes_comes_back_with_what_changed(live, 
     changed = Comment(
         text.replace("Number", "Nummer"), id="ten4", site=ten.url, author=author, post=Post("p", "A post")
     )
+    page.get_by_text("Add a note").click()
+    page.get_by_label("Note for other moderators").fill("Look at the number")
     live.parts.workflow.submit(ten, changed)
-    page.keyboard.press("d")
+    page.get_by_role("button", name="Reject d").click()
     page.get_by_text("The text has changed since you read it").first.wait_for()
     assert page.locator("ins").inner_text().strip().startswith("Nummer")
     assert counts(live, ten) == {"held": 10}
+    assert page.get_by_label("Note for other moderators").input_value() == "Look at the number"
     page.keyboard.press("d")
     wait_until(page, lambda: counts(live, ten), {"held": 9, "rejected": 1})
 

@@ -1,5 +1,8 @@
 """What the encoder reads points back into the comment; what it sees hangs on the text alone, wherever that stands."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -463,3 +466,16 @@ def test_a_broken_vocabulary_says_so(files, vocabulary):
 def test_without_any_file_the_encoder_is_unavailable():
     with pytest.raises(EncoderUnavailable, match="cannot be loaded"):
         Encoder.load(Path("nowhere.onnx"), Path("nowhere.json"))
+
+
+def test_nothing_is_left_on_the_machine_and_nobody_is_told(files, tmp_path):
+    """ONNX Runtime would leave an id and what it has to report in the folders of the user and of temporary files."""
+    said = (
+        "import sys\nfrom pathlib import Path\nfrom moderation.encoder import Encoder, make_readable\n"
+        "Encoder.load(Path(sys.argv[1]), Path(sys.argv[2])).read(make_readable('Thanks'))"
+    )
+    # Under CI it keeps quiet by itself.
+    around = {name: value for name, value in os.environ.items() if name in {"PATH", "PYTHONPATH"}}
+    around |= {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", said, *map(str, files[:2])], env=around, check=True)
+    assert list(tmp_path.rglob("*")) == []

@@ -122,19 +122,34 @@ def as_comment(text):
     return Comment("x " + text.replace("\x00", "").encode("utf-8", "replace").decode())
 
 
-def test_calm_hostility_is_a_fact_and_its_words_are_found_by_leaving_them_out():
-    """In place of marks, which tell only loud words. Here casino stands for what is cruel as a whole."""
+def calm_model():
+    """A model to which casino stands for what is cruel as a whole."""
     weights = np.zeros(WIDTH + len(MARKS), np.float32)
     weights[0] = 4
     heads = replace(FULL.full.heads, quiet_weights=weights, quiet_intercept=np.array([-3.0]))
-    model = replace(FULL, full=replace(FULL.full, heads=heads))
-    calm = explain(model, Comment("the trees near the casino grow"), "hostile")
-    assert [(span.start, span.end) for span in calm.spans] == [(19, 25)]
+    return replace(FULL, full=replace(FULL.full, heads=heads))
+
+
+def test_calm_hostility_is_a_fact_and_its_sentence_is_pointed_at():
+    """It lies in no word, and there are no marks of it."""
+    text = "Trees grow slowly. They stand near the casino, all of them! Slowly they grow?\nYes."
+    calm = explain(calm_model(), Comment(text), "hostile")
+    assert [text[span.start : span.end] for span in calm.spans] == ["They stand near the casino, all of them"]
     assert calm.facts[0].name == "calm_hostility"
     assert calm.facts[0].contribution > 1
-    loud = explain(model, Comment("the trees near the idiot grow"), "hostile")
+
+
+def test_of_a_single_sentence_all_is_pointed_at():
+    text = "the trees near the casino grow"
+    [span] = explain(calm_model(), Comment(text), "hostile").spans
+    assert text[span.start : span.end] == text
+
+
+def test_what_is_loud_is_explained_by_its_words():
+    loud = explain(calm_model(), Comment("the trees near the idiot grow"), "hostile")
+    assert [(span.start, span.end) for span in loud.spans] == [(19, 24)]
     assert "calm_hostility" not in {fact.name for fact in loud.facts}
-    spam = explain(model, Comment("the trees near the casino grow"), "spam")
+    spam = explain(calm_model(), Comment("the trees near the casino grow"), "spam")
     assert "calm_hostility" not in {fact.name for fact in spam.facts}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -223,3 +224,22 @@ def test_an_error_says_where_it_is(toml, place):
     with pytest.raises(InvalidPolicy) as caught:
         Policy.parse(toml)
     assert find_place(caught.value, toml) == place
+
+
+def test_comments_of_a_site_whose_policy_cannot_be_read_are_held_for_that_reason(store, site, policies, workflow):
+    toml = '[spam]\nhold = 0.5\nof_another_version = "x"\n'
+    digest = hashlib.sha256(toml.encode()).hexdigest()
+    assert store.policies.put(site, (digest, toml), who="operator", instead_of=None)
+    site = reread(store, site)
+
+    stored = workflow.submit(site, Comment("Well said.", id="c1"))
+
+    assert (stored.status, stored.decision.action, stored.decision.policy) == ("held", "hold", digest)
+    assert [(reason.name, reason.fired) for reason in stored.decision.reasons] == [("policy_unreadable", True)]
+    (entry,) = store.queue.page([site]).entries
+    assert "cannot read the site's policy" in entry.whys[0].text
+    again = workflow.replay(site, stored.decision.decision_id)
+    assert (again.action, again.reasons, again.policy) == ("hold", stored.decision.reasons, digest)
+    assert workflow.judge_again(site, stored.decision.decision_id).action == "hold"
+    assert policies.in_force(site) is None
+    assert policies.text(site) == toml

@@ -96,6 +96,7 @@ def test_a_range_lists_what_is_in_it_and_nothing_else(visit, fill, put, service)
     assert re.findall(r"The words of (c\d)", page) == ["c5", "c4"]
     assert "<script>alert" not in page
     assert "3 of 3 chosen" in plain(page)
+    assert f'href="/review/?entry={rows_of(service)["c5"]}"' in page
     assert "Nothing in this range" in ada.choose(10, 20)
     assert len(fill) == 10
 
@@ -284,3 +285,22 @@ class TestInsight:
 
         assert answer.status_code == 200
         assert "in 30 days" in plain(answer.text)
+
+
+def test_listing_more_shows_nothing_of_sites_that_are_not_theirs(visit, fill, put, service, store):
+    secret = put(store.add_site("https://other.example"), "secret", "Words of another site", score=0.9)
+    (entry,) = store.queue.page([store.add_site("https://other.example")], limit=1).entries
+    mine = rows_of(service)["c1"]
+    form = {"category": "spam", "low": "0", "high": "100", "shown": "0", "do": "more"}
+    form["targets"] = f"{mine}.{fill[1].decision.digest[:32]} {entry.row}.{secret.decision.digest[:32]}"
+    page = visit().post("/review/batch", data=form).text
+
+    assert "The words of c1" in page
+    assert "Words of another site" not in page
+
+
+def test_a_form_names_enough_of_a_digest_that_nobody_makes_two_texts_with_the_same(visit, fill):
+    (targets,) = re.findall(r'name="targets" value="([^"]*)"', visit().choose(90, 100))
+
+    # Half of these bits is what somebody has to try who may write both texts.
+    assert targets.split()[0].split(".")[1] == fill[9].decision.digest[:32]

@@ -22,6 +22,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import moderation
+from moderation.bundle import FORMAT
 from service.cli import FIRST_SITE, _listen, app
 from service.errors import InvalidSettings
 from service.home import open_store
@@ -272,7 +273,11 @@ class TestVersion:
     def test_the_bundle_in_force_is_named(self, plain_home, plain_bundle):
         found = json.loads(run("version", "--json", "--home", plain_home).stdout)
 
-        assert (moderation.__version__, plain_bundle.name, 3) == (found["version"], found["bundle"], found["format"])
+        assert (moderation.__version__, plain_bundle.name, FORMAT) == (
+            found["version"],
+            found["bundle"],
+            found["format"],
+        )
         assert plain_bundle.name in run("version", "--home", plain_home).stdout
 
 

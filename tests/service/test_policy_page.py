@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import re
 
@@ -245,3 +246,37 @@ def test_what_changes_is_paged_and_hostile_text_is_shown_as_text(service, ada):
     second = ada.post("/review/policy/check", data=sent | {"page": "2"}).text
     assert second.count('class="card entry"') == 3
     assert ada.post("/review/policy/check", data=sent | {"page": "99"}).text.count('class="card entry"') == 3
+
+
+class TestUnreadable:
+    """A policy that another version has written: the service goes on, holds everything, and says so."""
+
+    @pytest.fixture
+    def broken(self, service):
+        toml = "[spam]\nhold = 0.5\nof_another_version = 1\n"
+        digest = hashlib.sha256(toml.encode()).hexdigest()
+        assert service.parts.store.policies.put(service.site, (digest, toml), who="operator", instead_of=None)
+        return toml
+
+    def test_comments_are_held_and_every_page_still_answers(self, service, ada, broken):
+        answer = service.submit(id="c1", text="Well said.")
+        assert answer.status_code == 202
+        assert [each["name"] for each in answer.json()["reasons"]] == ["policy_unreadable"]
+        site = service.site.row
+        paths = ["/review/policy", "/review/policy?view=text", "/review/policy?view=history", "/review/batch"]
+        paths += ["/review/model?view=lines", "/review/", "/review/comments/1", "/review/comments/1?again=1"]
+        for path in paths:
+            page = ada.get(path, params={"site": site} | dict(httpx.URL(path).params))
+            assert page.status_code == 200, path
+            if path.startswith(("/review/policy?view=text", "/review/model")):
+                assert "cannot read" in page.text, path
+        assert "cannot read" in ada.get("/review/policy").text
+        assert broken.splitlines()[2] in html.unescape(ada.get("/review/policy").text)
+
+    def test_it_is_mended_on_its_page(self, service, ada, broken):
+        page = ada.post("/review/policy/check", data={"toml": "[spam]\nhold = 0.5\n", "base": ""}).text
+        assert "every comment" in page
+        answer = ada.post("/review/policy/save", data={"toml": "[spam]\nhold = 0.5\n", "base": hidden(page, "base")})
+        assert answer.status_code == 303
+        assert service.submit(id="c2", text="Well said.").json()["action"] == "publish"
+        assert broken not in ada.get("/review/policy?view=text").text

@@ -327,10 +327,11 @@ class TestClaims:
         with pytest.raises(EntryTaken, match="decided"):
             store.queue.claim([site], row, ada.row)
 
-    def test_a_moderator_who_is_deleted_holds_nothing(self, store, site, put, ada, ben):
+    @pytest.mark.parametrize("how", ["delete", "disable"])
+    def test_a_moderator_who_is_deleted_or_disabled_holds_nothing(self, store, site, put, ada, ben, how):
         put(site, "c1")
         row = store.queue.claim_next([site], ada.row).row
-        store.people.delete("Ada", who="operator")
+        getattr(store.people, how)("Ada", who="operator")
 
         assert store.queue.claim([site], row, ben.row).claimed_by == "Ben"
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from sqlalchemy import create_engine
 
 from service.auth import hash_token, make_sign_in_token
 from service.errors import Forbidden, NotFound, StoreUnavailable, TooManyTries
@@ -198,6 +199,12 @@ class TestSessions:
         assert (ada.is_in(), other.is_in()) == (True, False)
         assert (other.enter().status_code, other.enter(password="five words not at all").status_code) == (401, 303)
 
+    def test_a_new_password_ends_a_link_that_was_not_used(self, ada, visit):
+        link = ada.invite()
+        form = {"present": PASSWORD, "password": "five words not at all", "again": "five words not at all"}
+        assert ada.post("/review/account/password", data=form).status_code == 303
+        assert visit().choose(link).status_code == 404
+
     def test_who_is_disabled_or_deleted_is_out_at_once(self, ada, visit, service):
         ben = visit()
         ben.choose(ben.invite("Ben"))
@@ -222,6 +229,20 @@ class TestSessions:
 
         assert seen == [True] * 24 + [False]
         assert store.sessions.find("b" * 64, timedelta(hours=1)) is None
+
+    def test_a_session_is_found_while_nothing_can_be_written(self, open_store, database_url):
+        store = open_store(timeout_seconds=0.3)
+        ada = store.people.add("Ada", store.add_site("https://blog.example"), "viewer", who="operator")
+        now = datetime.now(UTC)
+        store.sessions.open(ada, "a" * 64, timedelta(days=1))
+        store.sessions._now = lambda: now + timedelta(minutes=5)
+        engine = create_engine(database_url)
+        with engine.connect() as connection:
+            is_sqlite = engine.dialect.name == "sqlite"
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if is_sqlite else "LOCK TABLE sessions IN EXCLUSIVE MODE")
+            assert store.sessions.find("a" * 64, timedelta(hours=1)).moderator.name == "Ada"
+            connection.rollback()
+        engine.dispose()
 
 
 class TestWrites:

@@ -269,6 +269,8 @@ class TestVerdicts:
         assert "<del>like</del><ins>hate</ins>" in page
         assert (told.status_code, told.json()["error"]["code"]) == (409, "text_changed")
         assert "bread" not in told.text, "the page fetches the new text"
+        refused = ada.post(f"/review/comments/{desk.place('c1').row}/verdict", data=form)
+        assert (refused.status_code, "<h1>The text has changed</h1>" in refused.text) == (409, True)
 
     def test_who_comes_second_is_told_and_nothing_is_written(self, desk):
         desk.submit("c1")
@@ -297,7 +299,9 @@ class TestVerdicts:
         assert page.count('<li class="card entry"') == 1
         assert "4 nearly the same" in page
         assert page.count('<li class="brief">') == 3, "the others can be read"
-        said = ada.post(f"/review/queue/{entry}/verdict", data=desk.form("c0", together="1"), headers=JSON).json()
+        seen = re.search(r'name="seen" value="([^"]*)"', page)[1]
+        form = desk.form("c0", together="1", seen=seen)
+        said = ada.post(f"/review/queue/{entry}/verdict", data=form, headers=JSON).json()
 
         assert said["count"] == 4
         assert {desk.status(f"c{n}") for n in range(4)} == {"rejected"}
@@ -307,6 +311,20 @@ class TestVerdicts:
         assert {desk.status(f"c{n}") for n in range(4)} == {"held"}
         one = ada.post(f"/review/queue/{entry}/verdict", data=desk.form("c0"), headers=JSON).json()
         assert one["count"] == 1
+
+    def test_what_joins_a_campaign_after_it_was_looked_at_is_not_judged_with_it(self, desk):
+        text = "Best prices for replica watches, order today and save, my friend number {} http://a.example/"
+        for n in range(2):
+            desk.submit(f"c{n}", f"{text.format(n)} http://b.example/", who=f"bot{n}")
+        ada = desk.sign_in()
+        page = ada.get("/review/").text
+        desk.submit("late", f"{text.format(9)} http://worse.example/", who="bot9")
+        entry = desk.place("c0").entry
+        form = desk.form("c0", "approve", together="1", seen=re.search(r'name="seen" value="([^"]*)"', page)[1])
+        said = ada.post(f"/review/queue/{entry}/verdict", data=form, headers=JSON).json()
+
+        assert said["count"] == 2
+        assert [desk.status(each) for each in ("c0", "c1", "late")] == ["published", "published", "held"]
 
     @pytest.mark.parametrize(
         "form", [{}, {"judgement": "spam"}, {"digest": "x", "judgement": "spam"}, {"digest": "a" * 64}]

@@ -47,6 +47,19 @@ def events(service):
 
 
 class TestSitesAndKeys:
+    def test_after_a_form_the_menu_of_sites_leads_back_to_the_settings(self, service):
+        other = service.parts.store.add_site("https://other.example")
+        with sign_in(service, "Ada", (service.site, "maintainer"), (other, "maintainer")) as ada:
+            page = ada.post("/review/settings/keys", data={"of_site": str(other.row)}).text
+            (address,) = re.findall(rf'href="([^"]*)\?site={other.row}"', page.split("menu-list")[1])
+            assert address == "/review/settings"
+            assert f'href="?site={other.row}"' in ada.get("/review/posts").text
+
+    def test_who_has_lost_a_site_can_still_sign_out_of_its_page(self, service, ada):
+        answer = ada.post("/review/sign-out", params={"site": service.other.row})
+        assert answer.headers["location"] == "/review/sign-in"
+        assert ada.get("/review/account").status_code == 303, "the session has ended"
+
     def test_who_adds_a_site_maintains_it(self, service, ada):
         assert ada.post("/review/settings/sites", data={"url": "https://NEW.example/"}).status_code == 303
         assert "https://new.example" in ada.get("/review/settings").text
@@ -184,8 +197,12 @@ class TestWebhooks:
         for act in ("rotate", "remove", "test"):
             assert ada.post(f"/review/settings/webhooks/{act}", data={"webhook": hook.id}).status_code == 404
         assert "other.example" not in ada.get("/review/settings?view=webhooks").text
-        wrong = {"url": "nonsense", "of_site": service.site.row}
-        assert ada.post("/review/settings/webhooks", data=wrong).status_code == 422
+
+    def test_what_was_ticked_stays_where_the_address_is_wrong(self, service, ada):
+        wrong = {"url": "nonsense", "of_site": service.site.row, "event": ["held"]}
+        answer = ada.post("/review/settings/webhooks", data=wrong)
+        assert answer.status_code == 422
+        assert re.findall(r'name="event" value="(\w+)" checked', answer.text) == ["held"]
 
 
 class TestLog:

@@ -123,7 +123,7 @@
     row?.scrollIntoView({ block: "nearest" });
   }
 
-  async function show(entry, { read = null, isMoved = true } = {}) {
+  async function show(entry, { read = null, note = "", isMoved = true } = {}) {
     const mine = ++turn;
     if (held !== null && held !== entry) release(held);
     current = entry;
@@ -144,6 +144,11 @@
     }
     if (mine !== turn) return;
     put(html);
+    const box = note ? pane.querySelector("[name=note]") : null;
+    if (box) {
+      box.value = note;
+      box.closest("details").open = true;
+    }
     history.replaceState(null, "", addressOf(entry));
     if (isMoved) {
       pane.focus({ preventScroll: true });
@@ -218,7 +223,7 @@
     if (answer.ok) {
       panes.delete(entry);
       if (answer.said.digest !== article.querySelector("[name=digest]").value) {
-        show(entry, { read: article.querySelector("[name=digest]").value });
+        show(entry, { read: article.querySelector("[name=digest]").value, note: article.querySelector("[name=note]").value });
       } else if (article.querySelector(".holder")) {
         article.querySelector(".holder").remove();
         delete article.dataset.held;
@@ -313,7 +318,7 @@
       unreachable: "The service cannot be reached. Nothing was decided.",
     };
     window.toast(words[code] ?? `Not decided: ${said.error.message}.`, { kind: "error", seconds: 12 });
-    show(entry, { read: code === "text_changed" ? fields.digest : null });
+    show(entry, { read: code === "text_changed" ? fields.digest : null, note: fields.note });
   }
 
   async function undo(done) {
