@@ -139,10 +139,22 @@ def explain(model: Model, comment: Comment, category: str | None = None) -> Expl
 
 
 def explain_decision(model: Model, comment: Comment, decision: Decision) -> Explanation:
-    """Explain the score that decided: the highest of those over their line, else the highest of all."""
-    over = [reason.name for reason in decision.reasons if reason.fired and reason.name in CODES]
+    """Explain the score that decided: the highest of those over their line, else the one nearest to its line."""
     scores = decision.scores
-    return explain(model, comment, max(over, key=lambda code: scores[code] or 0.0) if scores and over else None)
+    reasons = [reason for reason in decision.reasons if reason.name in CODES]
+    over = [reason.name for reason in reasons if reason.fired]
+    if scores and over:
+        return explain(model, comment, max(over, key=lambda code: scores[code] or 0.0))
+    distances = [(_distance(reason.value, reason.limit), reason.name) for reason in reasons]
+    distance, nearest = min(distances, default=(math.inf, None))
+    return explain(model, comment, None if math.isinf(distance) else nearest)
+
+
+def _distance(score: object, line: object) -> float:
+    """How far a score lies under a line, in log odds; infinite where there is none to lie under."""
+    if not (isinstance(score, float) and isinstance(line, float) and 0 < score < 1 and 0 < line < 1):
+        return math.inf
+    return math.log(line / (1 - line)) - math.log(score / (1 - score))
 
 
 class _Evidence:

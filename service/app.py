@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -56,21 +57,23 @@ _DRAIN_SECONDS = 1.0
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None) -> FastAPI:
     """The application with everything in it: folder, database at the newest schema, model and policy, routes.
+
+    ``now`` is the clock by which things are dated and pages are shown, where that is not the real one.
 
     Raises:
         InvalidSettings: when a setting, the home folder or its policy.toml cannot be used.
         StoreError: when the database cannot.
     """
     secret = prepare_home(settings)
-    store = open_store(settings)
+    store = open_store(settings, now=now)
     live_model = LiveModel(settings.home, shipped_folder("models"))
     metrics = Metrics()
     hashes = Hashes(secret)
     workflow = Workflow(store, live_model, metrics, hashes=hashes)
 
-    desk = Moderation(store, hashes, reports_to_reopen=settings.reports_to_reopen)
+    desk = Moderation(store, hashes, reports_to_reopen=settings.reports_to_reopen, now=store.now)
     events = Events(store)
 
     @asynccontextmanager

@@ -13,7 +13,7 @@ import secrets
 import string
 import unicodedata
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
@@ -42,7 +42,7 @@ def make_key(store: Store, site: Site, *, who: str = "operator") -> str:
 
 def make_sign_in_token(store: Store, moderator: Moderator, *, who: str = "operator") -> tuple[str, datetime]:
     """A token that lets a moderator in once, and until when. It is returned here and never again."""
-    token, until = f"sign_{secrets.token_urlsafe(32)}", datetime.now(UTC) + timedelta(days=SIGN_IN_DAYS)
+    token, until = f"sign_{secrets.token_urlsafe(32)}", store.now() + timedelta(days=SIGN_IN_DAYS)
     store.people.give_sign_in(moderator, hash_token(token), until, who=who)
     return token, until
 

@@ -44,7 +44,9 @@ def test_every_command_is_documented_and_teaches(name, command):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page):
     text = page.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+    outside = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    pictures = re.findall(r'(?:src|srcset)="([^"]+)"', outside)
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", outside) + pictures:
         if not re.match(r"[a-z]+:", target):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 

@@ -18,9 +18,8 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from moderation.encoder import WIDTH, Encoder, make_readable
+from moderation.encoder import WIDTH, Encoder, keep_runtime_quiet, make_readable
 from moderation.training.network import SentenceEncoder
 
 HEADS = 12
@@ -88,6 +87,9 @@ def export(encoder: SentenceEncoder, path: Path) -> None:
         raise ValueError(f"the graph is written for {WIDTH} wide, {HEADS} heads, gelu, {EPSILON}; this one is {shape}")
     whole = path.with_suffix(".float.onnx")
     onnx.save(_build(encoder), whole)
+    keep_runtime_quiet()
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: PLC0415 - only then
+
     quantize_dynamic(
         whole,
         path,

@@ -16,7 +16,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from service.commands.review import RoleName, add_moderator
 from service.errors import InvalidSettings
 from service.settings import PREFIX, Settings
 
@@ -53,6 +52,7 @@ def scratch_home(home: Path | None, *, keep: bool) -> Iterator[Path]:
 
 def fill_home(settings: Settings, *, seed: int, address: str | None) -> None:
     """Fill the home folder, and print what is in it, the keys of the sites and how to sign in at ``address``."""
+    from service.auth import sign_in_link
     from service.demo.content import read_content
     from service.demo.replay import MODERATORS, open_replay
 
@@ -72,11 +72,12 @@ def fill_home(settings: Settings, *, seed: int, address: str | None) -> None:
         for site in replay.sites:
             typer.echo(f"Site: {content.sites[site.url]}")
             typer.echo(f"      {site.url} | {replay.waiting(site)} wait | key {replay.keys[site.url]}")
-    if address is not None:
-        typer.echo(f"Review: {address}/review/")
-        os.environ[f"{PREFIX}PORT"] = address.rpartition(":")[2]  # for the address that the next line may show
-    # The role is there already; this prints what signs Ada in, on all sites.
-    add_moderator(MODERATORS[0], next(iter(content.sites)), RoleName.MAINTAINER, settings.home)
+        where = address or f"http://{settings.host}:{settings.port}"
+        token, until = replay.invite(MODERATORS[0])
+        waiting = sum(replay.waiting(site) for site in replay.sites)
+    typer.echo(f"Review: {where}/review/ | {waiting} comments wait for you")
+    typer.echo(f"Sign in as {MODERATORS[0]}, maintainer of all sites: {sign_in_link(where, token)}")
+    typer.echo(f"The link works once, until {until:%Y-%m-%d %H:%M} UTC; choose a password. f approves, d rejects.")
 
 
 def _leave(number: int, _frame: object) -> None:

@@ -16,7 +16,7 @@ from random import Random
 from moderation.comment import Comment
 from moderation.policy import default_policy_toml
 from moderation.shipped import shipped_folder
-from service.auth import make_key
+from service.auth import make_key, make_sign_in_token
 from service.demo.content import Content, Said
 from service.errors import NothingToAppeal
 from service.hashes import Hashes
@@ -107,6 +107,13 @@ class Replay:
     def waiting(self, site: Site) -> int:
         """How many comments of a site wait for a person."""
         return self._store.queue.count([site])
+
+    def invite(self, name: str) -> tuple[str, datetime]:
+        """A token with which one of the moderators signs in once the month is over, and until when."""
+        self._clock.at = self._now
+        moderator = self._store.people.find(name)
+        assert moderator is not None
+        return make_sign_in_token(self._store, moderator)
 
     def make_sites(self) -> None:
         """The sites with a key each, and the moderators, a month ago."""

@@ -58,7 +58,7 @@ class Precision:
 def show_insight(request: Request, shell: ShellOf, viewer: SignedIn, parts: PartsOf, days: str = "30") -> Response:
     """The figures of the last days, of the sites shown."""
     period = next((each for each in PERIODS if str(each) == days), 30)
-    today = datetime.now(UTC).date()
+    today = parts.store.now().date()
     first = today - timedelta(days=period - 1)
     since = datetime.combine(first, time(), UTC)
     insight, sites = parts.store.insight, viewer.shown

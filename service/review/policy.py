@@ -34,7 +34,7 @@ router = APIRouter(include_in_schema=False)
 
 
 def _policies(parts: PartsOf) -> Policies:
-    return Policies(parts.store, parts.live_model)
+    return Policies(parts.store, parts.live_model, now=parts.store.now)
 
 
 PoliciesOf = Annotated[Policies, Depends(_policies)]

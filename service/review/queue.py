@@ -226,7 +226,7 @@ def _describe(request: Request, parts: Parts, viewer: Viewer, entry: QueueEntry,
         "around": around,
         "site": site,
         "may_decide": viewer.may("decide", site),
-        "holder": entry.claimed_by if _is_held_by_other(entry, viewer) else None,
+        "holder": entry.claimed_by if _is_held_by_other(entry, viewer, parts.store.now()) else None,
         "explained": explained,
         "is_explained": explained is not None or wants_words,
         "pieces": mark(entry.text, explained.spans if explained else ()),
@@ -242,10 +242,10 @@ def _describe(request: Request, parts: Parts, viewer: Viewer, entry: QueueEntry,
     }
 
 
-def _is_held_by_other(entry: QueueEntry, viewer: Viewer) -> bool:
+def _is_held_by_other(entry: QueueEntry, viewer: Viewer, now: datetime) -> bool:
     if entry.claimed_by is None or entry.claimed_until is None or entry.claimed_by == viewer.moderator.name:
         return False
-    return entry.claimed_until > datetime.now(UTC)
+    return entry.claimed_until > now
 
 
 def _shorten(text: str | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, cast
 from urllib.parse import urlencode, urlsplit
@@ -145,7 +145,7 @@ class Shell:
             "link": link,
             "asset": lambda name: self.address(request, self.assets.path(name)),
             "other_site": self._other_site(request),
-            "now": datetime.now(UTC),
+            "now": self._store.now(),
             **values,
         }
         # Given rather than imported by the templates: a block that is rendered alone has no imports.

@@ -84,6 +84,10 @@ class Store:
         self.leases = Leases(self._engine, self._now)
         self.copies = Copies(self._engine)
 
+    def now(self) -> datetime:
+        """The time by the clock that dates what is stored."""
+        return self._now()
+
     def migrate(self) -> None:
         """Create the tables or bring them up to date."""
         connections.migrate(self._engine)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from moderation.comment import Author, Comment, Neighbour, Post
 from service.app import create_app
@@ -59,23 +60,41 @@ COMMENTS = (
 )
 
 
-class Live:
-    """The application behind a real server, with two sites, a moderator on both, and comments of every kind."""
+class Running:
+    """An application behind a real server."""
 
-    def __init__(self, home: Path, **options: Any) -> None:
-        home.mkdir(mode=0o700, parents=True)
-        (home / "policy.toml").write_text(POLICY)
-        self.settings = Settings(home=home, reports_to_reopen=1, **options)
-        self.app = create_app(self.settings)
-        self.parts = self.app.state.parts
-        self.site = self.parts.store.add_site("https://blog.example")
-        self.other_site = self.parts.store.add_site("https://news.example")
+    def __init__(self, app: FastAPI) -> None:
+        self.app = app
+        self.parts = app.state.parts
         listener = socket.create_server(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._server = uvicorn.Server(uvicorn.Config(self.app, log_config=None, access_log=False))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
         self._thread.start()
+
+    def invite(self, name: str, *sites: Site, role: str = "moderator") -> str:
+        """The link with which somebody signs in for the first time."""
+        for site in sites or self.parts.store.sites():
+            moderator = self.parts.store.people.add(name, site, role, who="operator")
+        token, _ = make_sign_in_token(self.parts.store, moderator)
+        return sign_in_link(self.url, token)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+
+class Live(Running):
+    """The application with two sites, a moderator on both, and comments of every kind."""
+
+    def __init__(self, home: Path, **options: Any) -> None:
+        home.mkdir(mode=0o700, parents=True)
+        (home / "policy.toml").write_text(POLICY)
+        self.settings = Settings(home=home, reports_to_reopen=1, **options)
+        super().__init__(create_app(self.settings))
+        self.site = self.parts.store.add_site("https://blog.example")
+        self.other_site = self.parts.store.add_site("https://news.example")
 
     def fill(self) -> None:
         """Held, rejected and audited, reported, appealed; hostile markup, a word wider than any screen."""
@@ -91,17 +110,6 @@ class Live:
     def submit(self, site: Site, comment_id: str, text: str, *, who: str = "ann", **more: Any) -> None:
         author = Author(who, who.title(), None)
         self.parts.workflow.submit(site, Comment(text, id=comment_id, site=site.url, author=author, **more))
-
-    def invite(self, name: str, *sites: Site, role: str = "moderator") -> str:
-        """The link with which somebody signs in for the first time."""
-        for site in sites or (self.site, self.other_site):
-            moderator = self.parts.store.people.add(name, site, role, who="operator")
-        token, _ = make_sign_in_token(self.parts.store, moderator)
-        return sign_in_link(self.url, token)
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join()
 
 
 @pytest.fixture
@@ -133,7 +141,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_page(browser: Any, live: Live) -> Iterator[Callable[..., Any]]:
+def open_page(browser: Any, live: Running) -> Iterator[Callable[..., Any]]:
     """Opens pages, each in a browser profile of its own: colours and width as asked for, with JavaScript or without.
 
     At the end of the test, whatever it was about: no request has left the host, no script failed, and nothing tried
@@ -161,7 +169,7 @@ def open_page(browser: Any, live: Live) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-def sign_in(live: Live) -> Callable[..., None]:
+def sign_in(live: Running) -> Callable[..., None]:
     """Signs somebody in on a page, by a link and a first password, as they would."""
 
     def sign_one_in(page: Any, name: str = "Ada", *, sites: tuple[Site, ...] = (), **invitation: Any) -> None:

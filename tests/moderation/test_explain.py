@@ -15,9 +15,9 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from moderation import signals, topic
 from moderation.categories import CODES
-from moderation.comment import Author, Comment, Neighbour, Post
+from moderation.comment import Author, Comment, Decision, Neighbour, Post, Reason, Scores
 from moderation.encoder import WIDTH, Encoder
-from moderation.explain import MAX_FACTS, MAX_OCCLUDED, MAX_SPANS, explain
+from moderation.explain import MAX_FACTS, MAX_OCCLUDED, MAX_SPANS, explain, explain_decision
 from moderation.heads import FIELDS, FieldWeights, FullHeads, Heads
 from moderation.lexical import LexicalSpec, count_ngrams
 from moderation.model import CONTEXT, DENSE, MARKS, FullTier, Model
@@ -305,6 +305,24 @@ def test_without_a_category_the_highest_score_is_explained(tier):
     assert explain(MODELS[tier], Comment("idiot fool")).category == "hostile"
     with pytest.raises(KeyError):
         explain(MODELS[tier], Comment("idiot"), "rude")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "explained"),
+    [
+        ([("hostile", 0.6, 0.5), ("spam", 0.9, 0.8)], "spam"),  # the higher of those over their line
+        ([("hostile", 0.6, 0.5), ("spam", 0.7, 0.8)], "hostile"),  # the one over its line
+        ([("hostile", 0.1, 0.12), ("spam", 0.7, 0.9)], "hostile"),  # nearest to its line, whatever is higher
+        ([("hostile", 0.1, None), ("links", 1.0, 2.0)], "spam"),  # no lines: what is highest of all
+    ],
+)
+def test_a_decision_is_explained_by_the_score_that_decided_it(reasons, explained):
+    given = {name: value for name, value, _ in reasons if name in CODES}
+    scores = Scores(given["hostile"], given.get("spam", 0.2), None, *[0.01] * 5)
+    fired = [Reason(name, value, line, line is not None and value >= line, "x") for name, value, line in reasons]
+    comment = Comment("casino casino casino")
+    decision = Decision("hold", scores, tuple(fired), comment.digest(), "bundle-1", "p" * 64, "lexical")
+    assert explain_decision(MODELS["lexical"], comment, decision).category == explained
 
 
 @both_tiers

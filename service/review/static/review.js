@@ -35,6 +35,10 @@
     });
   }
 
+  // Where the pages' names do not fit beside each other, the one that is open is in sight.
+  const open = document.querySelector(".sections [aria-current]");
+  if (open) open.parentElement.scrollLeft = open.offsetLeft - (open.parentElement.clientWidth - open.offsetWidth) / 2;
+
   // Menus close when one clicks elsewhere or presses Escape, which gives the focus back.
   document.addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll("details.menu[open]")) {
