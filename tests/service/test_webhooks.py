@@ -335,7 +335,7 @@ class TestSending:
             except OSError:
                 connection.close()
 
-        thread = threading.Thread(target=babble)
+        thread = threading.Thread(target=babble, daemon=True)
         thread.start()
         outcome = send(a_webhook(f"http://127.0.0.1:{listener.getsockname()[1]}/"))
         thread.join()
