@@ -150,9 +150,9 @@ def open_page(browser: Any, live: Running) -> Iterator[Callable[..., Any]]:
     contexts, asked, wrong = [], set(), []
 
     def open_one(*, colours: str = "light", width: int = 1280, height: int = 900, **options: Any) -> Any:
-        context = browser.new_context(
-            base_url=live.url, color_scheme=colours, viewport={"width": width, "height": height}, **options
-        )
+        # Without motion, or colours are measured on their way from one to the other.
+        options = {"reduced_motion": "reduce", "color_scheme": colours} | options
+        context = browser.new_context(base_url=live.url, viewport={"width": width, "height": height}, **options)
         context.set_default_timeout(10_000)
         contexts.append(context)
         page = context.new_page()
