@@ -188,6 +188,8 @@ def check_access() -> Callable[[Any], None]:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python").Axe()
 
     def check(page: Any) -> None:
+        # What is still coming is pale on purpose.
+        page.locator("main [aria-busy=true], main .htmx-request").first.wait_for(state="detached")
         found = axe.run(page).response["violations"]
         assert found == [], [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found]
 
