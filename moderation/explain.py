@@ -225,7 +225,7 @@ class _Evidence:
     def _quiet_causes(self) -> list[Cause]:
         if self._full is None or (lead := self._quiet_lead(self._full.heads)) <= 0:
             return []
-        text = "read as a whole it is meant to hurt, though its words are harmless one by one"
+        text = "read as a whole it sounds meant to hurt, whatever its single words are"
         return [Cause("calm_hostility", 1.0, round(lead, 4), text)]
 
     def _gains(self, full: FullHeads) -> Array:

@@ -145,7 +145,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         model += ", its encoder not in use, so no score rejects (see /readyz)"
     typer.echo(
         f"Serving {address}{public} | home {settings.home} | database {settings.database_shown} | bundle {model} | "
-        f"API {settings.public_url or address}/docs"
+        f"review {settings.public_url or address}/review/ | API {settings.public_url or address}/docs"
     )
     sys.stdout.flush()
     config = uvicorn.Config(
