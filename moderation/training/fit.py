@@ -57,7 +57,7 @@ class Recipe:
     ``regularisation`` is ``C`` of scikit-learn's LogisticRegression. ``elsewhere`` is what the rows of sources that are
     neither like a blog nor ours weigh, compared to those that are. ``by_source`` gives each source an intercept.
     ``stacked`` is ``C`` of the second fit, of the facts and of what the words say of rows they were not learned from;
-    at nought there is none.
+    at nought there is none. ``without`` names slices of our own rows that are not learned from.
     """
 
     fields: tuple[str, ...]
@@ -67,9 +67,13 @@ class Recipe:
     elsewhere: float = 1.0
     by_source: bool = True
     stacked: float = 0.0
+    without: tuple[str, ...] = ()
 
 
-_PART_OF_HOSTILE = Recipe(("text",), MANNERS, 0.1, 1.0)
+# What calm cruelty and its harmless look-alikes say cannot be told by their words: n-grams would learn them by heart,
+# and lose on everything else.
+_NEEDS_MEANING = ("polite-cruelty",)
+_PART_OF_HOSTILE = Recipe(("text",), MANNERS, 0.1, 1.0, without=_NEEDS_MEANING)
 RECIPES: Mapping[str, Recipe] = {
     # Collections of hate mean something else by hostile than the readers of a blog do; they help with words, in small
     # measure.
@@ -235,7 +239,7 @@ def _fit_head(
     code: str, train: Table, matrices: Mapping[str, sparse.csr_matrix], dense: NDArray[np.float32]
 ) -> _Coefficients:
     recipe = RECIPES[code]
-    lesson = choose_lesson(train, code, recipe.elsewhere)
+    lesson = choose_lesson(train, code, recipe.elsewhere, recipe.without)
     rows = len(lesson.index)
     columns = [DENSE.index(name) for name in recipe.dense]
     ones = np.full(rows, float(recipe.by_source))

@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from moderation import signals, topic
 from moderation.categories import CODES
 from moderation.encoder import WIDTH, Encoder
-from moderation.heads import FullHeads, Heads, Vectors, put_together
+from moderation.heads import FullHeads, Heads, Vectors, put_together, telling_windows
 from moderation.model import CONTEXT
 from moderation.training.points import calibration_rows, fit_knots, operating_points, stack_knots
 from moderation.training.quiet import fit_quiet, lay_beside
@@ -154,7 +154,7 @@ def fit_full_heads(
     mean, scale = _moments(put_together(vectors, table.features.dense, lexical))
     blank = FullHeads(CODES, *np.zeros((2, 0, 0), np.float32), mean, scale, *np.zeros((5, 0)))  # type: ignore[call-arg]  # for its moments alone
     context = blank.context(vectors, table.features.dense, lexical)
-    windows = vectors.windows[_telling_windows(vectors)].astype(np.float64)
+    windows = vectors.windows[telling_windows(vectors)].astype(np.float64)
     # About the mean of what can be read, times how well it can: a language that cannot be read says nothing by itself.
     english = windows[:, -1:]
     weights = np.maximum(english[:, 0], 1e-9)
@@ -227,13 +227,6 @@ def _fit_head(
     all_context[columns] = parts[2] * scale
     mean_intercept = np.average((intercepts * 3) @ parts[3], weights=weights)
     return _Coefficients(own, signature, all_context, float(head.intercept_[0] + mean_intercept))
-
-
-def _telling_windows(vectors: Vectors) -> NDArray[np.int64]:
-    """Of each comment the window whose marks are highest: the one that a label is most likely about."""
-    highest = vectors.windows[:, WIDTH]
-    order = np.lexsort((-highest, vectors.owners))
-    return order[np.flatnonzero(np.diff(vectors.owners[order], prepend=-1))]
 
 
 def _moments(context: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -39,7 +39,7 @@ def fit_quiet(table: Table, windows: NDArray[np.float64]) -> tuple[NDArray[np.fl
     Weights of nought and an intercept of minus infinity where the rows do not hold both labels.
     """
     labels = table.labels[:, _HOSTILE]
-    sources = np.array([row.source for row in table.rows])
+    sources = table.sources
     index = np.flatnonzero(((sources == SOURCE) & ~np.isnan(labels)) | (np.isin(sources, list(_BLOGS)) & (labels == 0)))
     weights = np.zeros(windows.shape[1])
     if len(np.unique(labels[index])) < 2:
@@ -60,7 +60,7 @@ def lay_beside(heads: FullHeads, vectors: Vectors, loud: NDArray[np.float64], va
     index = np.flatnonzero(
         validation.known("hostile") & tells_good(validation, "hostile") & (validation.labels[:, _HOSTILE] == 0)
     )
-    places = np.array([PLACES[validation.rows[row].source] for row in index.tolist()])
+    places = np.array([PLACES[source] for source in validation.sources[index].tolist()])
     move = line_at(loud[index], places, LINE) - STEEPNESS * line_at(quiet[index], places, SHARE)
     return replace(
         heads,
