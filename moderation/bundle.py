@@ -42,12 +42,11 @@ from safetensors.numpy import save as save_arrays
 from moderation import normalise, signals
 from moderation.arrays import adapted_sites, from_arrays, to_arrays
 from moderation.categories import CODES
-from moderation.comment import Comment, Scores
+from moderation.comment import Comment, Facts, Scores
 from moderation.encoder import Encoder
 from moderation.errors import BundleCorrupt, BundleMissing, BundleUnsupported, EncoderUnavailable, InvalidComment
 from moderation.heads import FIELDS
 from moderation.model import CONTEXT, DENSE, MARKS, FullTier, Model
-from moderation.policy import Facts
 
 FORMAT = 5
 FILES = ("arrays.safetensors", "operating_points.json", "evaluation.json", "probes.jsonl", "MODEL_CARD.md")
