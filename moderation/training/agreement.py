@@ -205,6 +205,14 @@ def find_suspects(
     ]  # fmt: skip
 
 
+def log_odds(scores: Sequence[Mapping[str, float | None]]) -> NDArray[np.float64]:
+    """Scores as features for :func:`find_suspects`; what was abstained from is as likely as not."""
+    known = [[0.5 if (value := said.get(code)) is None else value for code in CODES] for said in scores]
+    kept = np.clip(np.array(known, np.float64).reshape(-1, len(CODES)), 1e-6, 1 - 1e-6)
+    result: NDArray[np.float64] = np.log(kept / (1 - kept))
+    return result
+
+
 def group_copies(labels: Sequence[Label], bands: Callable[[str], Sequence[int]]) -> list[int]:
     """A number per label that near-duplicates share. ``bands`` gives hashes of a text of which they share one."""
     parents = list(range(len(labels)))
@@ -263,8 +271,8 @@ def find_odds(counts: Mapping[str, tuple[int, int]]) -> list[Odds]:
     """Accounts whose labels are contradicted far more often than everybody else's, the worst first.
 
     ``counts`` are by moderator: how many labels, and how many of these are contradicted. Far more is three times as
-    often, and so that chance makes it so in less than one of a thousand accounts. What the others are like is the median
-    of them, so that several bad accounts do not hide each other.
+    often, and so that chance makes it so in less than one of a thousand accounts. What the others are like is the
+    median of them, so that several bad accounts do not hide each other.
     """
     found = []
     for who, (total, contradicted) in counts.items():

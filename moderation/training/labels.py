@@ -12,7 +12,7 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -256,8 +256,17 @@ def words(labels: Iterable[Label]) -> dict[Key, dict[str, Label]]:
 
 
 def last_words(labels: Iterable[Label]) -> list[Label]:
-    """One label for each comment: the last word about it, whoever has said it. The others are gone."""
-    return [list(of_comment.values())[-1] for of_comment in words(labels).values()]
+    """One label for each comment: the last word about it, whoever has said it. The others are gone.
+
+    How likely a look was is taken from the last word that knows it: who objects to a verdict on a comment that chance
+    had picked changes what was found, and not how it was picked.
+    """
+    found = []
+    for of_comment in words(labels).values():
+        said = list(of_comment.values())
+        known = [label.inclusion_probability for label in said if label.inclusion_probability is not None]
+        found.append(replace(said[-1], inclusion_probability=known[-1]) if known else said[-1])
+    return found
 
 
 def as_rows(labels: Iterable[Label], trust: Trust | None = None) -> list[Row]:
