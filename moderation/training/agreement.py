@@ -30,7 +30,7 @@ LEAST_SHARED = 10
 """With fewer comments that two have judged, a coefficient says nothing."""
 
 LEAST_OF_EACH = 10
-"""With fewer labels of 0 or of 1, nothing is predicted out of fold."""
+"""With fewer comments labelled 0 or 1, near-duplicates counted once, nothing is predicted out of fold."""
 
 MOST_AN_HOUR = 720
 """Nobody reads more comments than one every five seconds, an hour long."""
@@ -184,14 +184,14 @@ def find_suspects(
         seed: Of the split.
 
     Returns:
-        As many as there are labels; none where there are fewer than ``LEAST_OF_EACH`` of 0 or of 1.
+        As many as there are labels; none where there are fewer than ``LEAST_OF_EACH`` groups with a 0 or with a 1.
     """
     truth = np.asarray(given, np.int64)
-    if len(truth) == 0 or min(np.bincount(truth, minlength=2)) < LEAST_OF_EACH:
+    of_group = np.arange(len(truth)) if groups is None else np.asarray(groups)
+    if min(len(np.unique(of_group[truth == value])) for value in (0, 1)) < LEAST_OF_EACH:
         return []
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    of_group = np.arange(len(truth)) if groups is None else np.asarray(groups)
     probability = cross_val_predict(model, features, truth, groups=of_group, cv=split, method="predict_proba")[:, 1]
     own = np.where(truth == 1, probability, 1 - probability)
     # How sure the model is, on average, of what is labelled 0 and of what is labelled 1.

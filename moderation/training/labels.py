@@ -121,8 +121,12 @@ class Trust:
     moderators: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, label: Label) -> float:
-        """The weight of a label; a source that is not known counts as a file."""
-        return self.sources.get(label.source, self.sources["import"]) * self.moderators.get(label.moderator, 1.0)
+        """The weight of a label."""
+        return self.of_source(label.source) * self.moderators.get(label.moderator, 1.0)
+
+    def of_source(self, source: str) -> float:
+        """The weight of a source; one that is not known counts as a file."""
+        return self.sources.get(source, self.sources["import"])
 
 
 def read_trust(path: Path) -> Trust:
@@ -293,7 +297,7 @@ def _data(record: Record, defaults: Mapping[str, str], *, is_csv: bool) -> objec
         raise ValueError(record.error)
     if not isinstance(record.data, dict):
         return record.data
-    data = {name: value for name, value in record.data.items() if value is not None and value != ""}
+    data = {name: value for name, value in record.data.items() if value is not None}
     return {**defaults, **(_read_cells(data) if is_csv else data)}
 
 

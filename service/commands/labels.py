@@ -1,11 +1,10 @@
-"""``moderation labels``: what people said about comments, out of the store, in from files, and whether to believe it."""
+"""``moderation labels``: what people said about comments, to files and from files, and whether to believe it."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,8 +20,8 @@ from service.settings import Settings
 
 if TYPE_CHECKING:
     from moderation.errors import InvalidRow
-    from moderation.training.agreement import Agreement, Contradiction, Flood, Odds, Suspect
-    from moderation.training.labels import Label
+    from moderation.training.check import Check
+    from moderation.training.labels import Label, Trust
     from service.store import Site, Store
 
 labels = typer.Typer(
@@ -155,18 +154,29 @@ def check_labels(
     Exit status 1 where moderators agree too little (a coefficient under 0.4), where one account floods, or where a line
     of a file is bad.
     """
-    from moderation.training.labels import last_words
+    from functools import partial
+
+    from moderation.training import check as checking
+    from service.hashes import Hashes
+    from service.home import prepare_home
 
     settings = Settings.load(home=home)
     console = Console(stderr=True)
     with open_home(settings) as store:
         of_site = None if site is None else find_site(store, site)
         read = _read_all(store, settings, sources or (), of_site)
-    everything = [label for label in read.labels if of_site is None or label.comment.site == of_site.url]
-    standing = last_words(everything)
-    check = _check(console, settings, everything, standing, _find_bundle(home, bundle))
+    found = [label for label in read.labels if of_site is None or label.comment.site == of_site.url]
+    scored_by = _find_bundle(home, bundle)
+    check = checking.check_labels(
+        found,
+        Hashes(prepare_home(settings)).bands,
+        None if scored_by is None else partial(_features, console, scored_by),
+        read_home_trust(settings),
+    )
     if as_json:
-        typer.echo(json.dumps(_write_check(check, read.bad, limit, show_text=show_text), ensure_ascii=False))
+        bad = [{"file": row.path, "line": row.line, "error": row.message} for row in read.bad]
+        said = {**check.to_dict(limit=limit, show_text=show_text), "bad": bad}
+        typer.echo(json.dumps(said, ensure_ascii=False))
     else:
         _tell_bad(read.bad)
         _show(_console(), check, limit, show_text=show_text)
@@ -179,34 +189,18 @@ def gather_labels(store: Store, settings: Settings, site: Site | None = None) ->
     return _read_all(store, settings, (), site).labels
 
 
+def read_home_trust(settings: Settings) -> Trust:
+    """How much labels count by source and moderator: as labels/trust.toml of the home says, else by convention."""
+    from moderation.training.labels import Trust, read_trust
+
+    path = settings.home / "labels" / _TRUST
+    return read_trust(path) if path.is_file() else Trust()
+
+
 @dataclass(frozen=True)
 class _Read:
     labels: list[Label]
     bad: list[InvalidRow]
-
-
-@dataclass(frozen=True)
-class _Doubt:
-    category: str
-    label: Label
-    suspect: Suspect
-
-
-@dataclass(frozen=True)
-class _Check:
-    labels: int
-    comments: int
-    agreement: list[Agreement]
-    doubts: list[_Doubt]
-    unseen: list[str]
-    contradictions: list[Contradiction]
-    floods: list[Flood]
-    outvoted: list[Odds]
-    contradicted: list[Odds]
-
-    @property
-    def is_alarming(self) -> bool:
-        return bool(self.floods) or any(each.is_too_low for each in self.agreement)
 
 
 def _read(source: Path, **options: Any) -> _Read:
@@ -267,58 +261,7 @@ def _find_bundle(home: Path | None, bundle: Path | None) -> Path | None:
         return None
 
 
-def _check(
-    console: Console, settings: Settings, everything: list[Label], standing: list[Label], bundle: Path | None
-) -> _Check:
-    from moderation.training import agreement
-    from service.hashes import Hashes
-    from service.home import prepare_home
-
-    groups = agreement.group_copies(standing, Hashes(prepare_home(settings)).bands)
-    doubts, unseen, counts = _find_doubts(console, standing, groups, bundle)
-    return _Check(
-        labels=len(everything),
-        comments=len(standing),
-        agreement=agreement.measure_agreement(everything),
-        doubts=doubts,
-        unseen=unseen,
-        contradictions=agreement.find_contradictions(standing, groups),
-        floods=agreement.find_floods(everything),
-        outvoted=agreement.find_odds(agreement.count_outvoted(everything)),
-        contradicted=agreement.find_odds(counts),
-    )
-
-
-def _find_doubts(
-    console: Console, standing: list[Label], groups: list[int], bundle: Path | None
-) -> tuple[list[_Doubt], list[str], dict[str, tuple[int, int]]]:
-    """Labels in doubt, the most doubtful first, the categories with too few labels, and counts by moderator."""
-    from moderation.categories import CODES
-    from moderation.training.agreement import find_suspects
-
-    doubts: list[_Doubt] = []
-    counts: dict[str, tuple[int, int]] = {}
-    unseen = []
-    features = None if bundle is None else _features(console, standing, bundle)
-    for code in CODES:
-        rows = [row for row, label in enumerate(standing) if code in label.labels]
-        if features is None:
-            suspects = []
-        else:
-            given = [standing[row].labels[code] for row in rows]
-            suspects = find_suspects(features[rows], given, groups=[groups[row] for row in rows])
-        if not suspects:
-            unseen.append(code)
-        for suspect in suspects:
-            label = standing[rows[suspect.index]]
-            total, bad = counts.get(label.moderator, (0, 0))
-            counts[label.moderator] = (total + 1, bad + suspect.is_confident)
-            if suspect.is_confident:
-                doubts.append(_Doubt(code, label, suspect))
-    return sorted(doubts, key=lambda doubt: doubt.suspect.margin), unseen, counts
-
-
-def _features(console: Console, standing: Sequence[Label], bundle: Path) -> Any:
+def _features(console: Console, bundle: Path, standing: Sequence[Label]) -> Any:
     """Log odds of every category by the bundle's scores; those of the time where they are of the same bundle."""
     from moderation.bundle import load_bundle
     from moderation.training.agreement import log_odds
@@ -356,10 +299,14 @@ def _number(value: float | None) -> str:
     return "not defined" if value is None else f"{value:.2f}"
 
 
-def _show(console: Console, check: _Check, limit: int, *, show_text: bool) -> None:
+def _show(console: Console, check: Check, limit: int, *, show_text: bool) -> None:
     from moderation.training.agreement import ENOUGH_AGREEMENT, LEAST_SHARED
 
-    console.print(f"{check.labels} labels of {check.comments} comments")
+    console.print(f"{check.labels} labels of {check.comments} comments; the last word about each counts")
+    table = Table("source", "comments", "weight", box=None, pad_edge=False)
+    for name, (count, weight) in check.sources.items():
+        table.add_row(Text(name), str(count), f"{weight:g}")
+    console.print(table)
     _section(console, "Agreement, on comments that several have judged")
     table = Table("category", "who", "comments", "same", "kappa", "alpha", "", box=None, pad_edge=False)
     for each in check.agreement:
@@ -383,8 +330,8 @@ def _show(console: Console, check: _Check, limit: int, *, show_text: bool) -> No
     console.print(table if check.doubts else "none")
     if len(check.doubts) > limit:
         console.print(f"and {len(check.doubts) - limit} more; --limit shows them")
-    if check.unseen:
-        console.print(f"Too few labels, or no model, to say anything of {', '.join(check.unseen)}.", style="dim")
+    if check.not_predicted:
+        console.print(f"Too few labels, or no model, to say anything of {', '.join(check.not_predicted)}.", style="dim")
 
     _section(console, "Near-duplicates with opposite labels")
     for found in check.contradictions[:limit]:
@@ -418,34 +365,3 @@ def _section(console: Console, title: str) -> None:
 def _who(found: Sequence[Label]) -> str:
     shown = ", ".join(f"{_name(label)} ({label.moderator})" for label in found[:5])
     return f"{shown} and {len(found) - 5} more" if len(found) > 5 else shown
-
-
-def _write_check(check: _Check, bad: Sequence[InvalidRow], limit: int, *, show_text: bool) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    def write(label: Label) -> dict[str, Any]:
-        text = {"text": label.comment.text} if show_text else {}
-        named = {"id": label.comment.id, "site": label.comment.site, "digest": label.digest}
-        return {**named, "moderator": label.moderator, "source": label.source, **text}
-
-    def write_doubt(doubt: _Doubt) -> dict[str, Any]:
-        suspect = doubt.suspect
-        predicted = {"label": suspect.given, "probability": suspect.probability, "margin": suspect.margin}
-        return {**write(doubt.label), "category": doubt.category, **predicted}
-
-    return {
-        "labels": check.labels,
-        "comments": check.comments,
-        "agreement": [{**asdict(each), "is_too_low": each.is_too_low} for each in check.agreement],
-        "doubts": [write_doubt(doubt) for doubt in check.doubts[:limit]],
-        "doubts_total": len(check.doubts),
-        "not_predicted": check.unseen,
-        "near_duplicates": [
-            {"category": each.category, "yes": [*map(write, each.yes)], "no": [*map(write, each.no)]}
-            for each in check.contradictions
-        ],
-        "floods": [asdict(flood) for flood in check.floods],
-        "outvoted": [asdict(odd) for odd in check.outvoted],
-        "contradicted": [asdict(odd) for odd in check.contradicted],
-        "bad": [{"file": row.path, "line": row.line, "error": row.message} for row in bad],
-    }
