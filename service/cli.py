@@ -15,7 +15,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from moderation.errors import ModerationError
-from service.commands import encoder, keys, policy, review, score, training, webhooks
+from service.commands import encoder, keys, labels, policy, review, score, training, webhooks
 from service.commands.places import HomeOption
 from service.demo import SEED
 from service.errors import InvalidSettings, ServiceError
@@ -229,6 +229,7 @@ app.add_typer(policy.policy, name="policy")
 app.add_typer(webhooks.webhooks, name="webhooks")
 app.command()(review.export)
 app.command()(review.forget)
+app.add_typer(labels.labels, name="labels")
 app.command()(score.score)
 app.command()(training.train)
 app.command("train-encoder")(encoder.train_encoder)

@@ -21,6 +21,7 @@ from service.store.copies import Copies
 from service.store.entries import OUTLIVES_EDIT, close_entries, put_entry
 from service.store.erasure import Erasure, empty_versions, erase_copies
 from service.store.insight import Insight
+from service.store.labels import Labels
 from service.store.leases import Leases
 from service.store.people import Logs, People, Sessions
 from service.store.policies import Policies
@@ -74,6 +75,7 @@ class Store:
         self.batches = Batches(self._engine)
         self.verdicts = Verdicts(self._engine, self._now)
         self.insight = Insight(self._engine)
+        self.labels = Labels(self._engine)
         self.readers = Readers(self._engine, self._now)
         self.reading = Reading(self._engine, self.verdicts)
         self.erasure = Erasure(self._engine, self._now)
