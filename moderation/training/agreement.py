@@ -39,6 +39,9 @@ FLOOD_DAY = 200
 FLOOD_SHARE = 0.2
 """So many labels of one account within a day, and such a share of all labels there are, are a flood."""
 
+# Where nearly all labels are 0, the average is so near 1 that half of all mistakes would lie under it.
+_VERY_SURE = 0.8
+
 # How much more often than everybody else's an account's labels are contradicted, and how sure that is.
 _TIMES_CONTRADICTED = 3.0
 _SURE = 0.001
@@ -80,7 +83,7 @@ class Suspect:
 
     ``probability`` is that of 1, from a model that has not seen this row; ``margin`` is the probability of what the
     label says less that of the contrary, -1 to 1. ``is_confident`` says that the model is as sure of the contrary as it
-    is, on average, of rows that are labelled so.
+    is, on average, of rows that are labelled so, or surer than four in five.
     """
 
     index: int
@@ -195,7 +198,7 @@ def find_suspects(
     probability = cross_val_predict(model, features, truth, groups=of_group, cv=split, method="predict_proba")[:, 1]
     own = np.where(truth == 1, probability, 1 - probability)
     # How sure the model is, on average, of what is labelled 0 and of what is labelled 1.
-    sure = np.array([np.mean(own[truth == 0]), np.mean(own[truth == 1])])
+    sure = np.minimum([np.mean(own[truth == 0]), np.mean(own[truth == 1])], _VERY_SURE)
     return [
         Suspect(
             int(row), int(truth[row]), float(probability[row]), float(2 * own[row] - 1),

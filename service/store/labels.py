@@ -93,7 +93,9 @@ def _select_words() -> Select[Any]:
         later.c.id > verdict.id,
     )
     others = exists().where(beside.c.together == verdict.together, beside.c.id != verdict.id)
-    outcome = select(appeals.c.outcome).where(appeals.c.verdict_id == verdict.id).limit(1).scalar_subquery()
+    # By the comment as well, which has an index.
+    answered = (appeals.c.comment_id == verdict.comment_id) & (appeals.c.verdict_id == verdict.id)
+    outcome = select(appeals.c.outcome).where(answered).limit(1).scalar_subquery()
     reported = exists().where(reports.c.comment_version_id == verdict.comment_version_id, reports.c.at <= verdict.at)
     parent = comment_versions.alias("parent")
     return (
