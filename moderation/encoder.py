@@ -12,12 +12,13 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ from moderation.normalise import Normalised, normalise
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
     from tokenizers import Tokenizer
+
+_Read = Callable[[str], "NDArray[np.float32]"]
 
 WIDTH = 384
 WINDOW_TOKENS = 128
@@ -249,8 +252,11 @@ class Encoder:
         self._end = _special(tokenizer, "[SEP]")
         # Posts, parents and neighbours come again with every comment on the same page.
         self._pool = ThreadPoolExecutor(threads)  # starts no thread before there is work
-        self._topic_vector = lru_cache(maxsize=4096)(self._read_topic)
-        self._class_vector = lru_cache(maxsize=1024)(self._read_class)
+        # By weak references: an encoder that refers to itself would stay until a collection of garbage, which cannot see
+        # how large it is.
+        topic, of_class = WeakMethod(self._read_topic), WeakMethod(self._read_class)
+        self._topic_vector = lru_cache(maxsize=4096)(lambda text: _alive(topic)(text))
+        self._class_vector = lru_cache(maxsize=1024)(lambda text: _alive(of_class)(text))
 
     @classmethod
     def load(cls, model: bytes | Path, tokenizer: bytes | Path, *, threads: int | None = None) -> Encoder:
@@ -359,6 +365,13 @@ class Encoder:
         if not all(np.isfinite(output).all() for output in outputs):
             raise EncoderUnavailable("the encoder gave numbers that are none")
         return Window(class_vector, topic_vector, marks[1:-1], window.spans, window.english)
+
+
+def _alive(method: WeakMethod[_Read]) -> _Read:
+    """The method of an encoder that is being used, and so is there."""
+    found = method()
+    assert found is not None
+    return found
 
 
 def _as_written(readable: Readable, start: int, end: int) -> str:
