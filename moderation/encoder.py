@@ -254,9 +254,8 @@ class Encoder:
         self._pool = ThreadPoolExecutor(threads)  # starts no thread before there is work
         # By weak references: an encoder that refers to itself would stay until a collection of garbage, which cannot see
         # how large it is.
-        topic, of_class = WeakMethod(self._read_topic), WeakMethod(self._read_class)
-        self._topic_vector = lru_cache(maxsize=4096)(lambda text: _alive(topic)(text))
-        self._class_vector = lru_cache(maxsize=1024)(lambda text: _alive(of_class)(text))
+        self._topic_vector = lru_cache(maxsize=4096)(_weakly(self._read_topic))
+        self._class_vector = lru_cache(maxsize=1024)(_weakly(self._read_class))
 
     @classmethod
     def load(cls, model: bytes | Path, tokenizer: bytes | Path, *, threads: int | None = None) -> Encoder:
@@ -367,11 +366,16 @@ class Encoder:
         return Window(class_vector, topic_vector, marks[1:-1], window.spans, window.english)
 
 
-def _alive(method: WeakMethod[_Read]) -> _Read:
-    """The method of an encoder that is being used, and so is there."""
-    found = method()
-    assert found is not None
-    return found
+def _weakly(method: _Read) -> _Read:
+    """The same method, without keeping whose it is."""
+    reference = WeakMethod(method)
+
+    def read(text: str) -> NDArray[np.float32]:
+        found = reference()
+        assert found is not None  # asked by an encoder that is being used
+        return found(text)
+
+    return read
 
 
 def _as_written(readable: Readable, start: int, end: int) -> str:

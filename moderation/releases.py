@@ -81,8 +81,8 @@ class InForce:
 class Release:
     """A line of the history: a bundle that was published or gone back to.
 
-    ``by`` is who approved it, ``replaced`` what served those sites before, ``share`` the share of sites it was published
-    for where that was not all of them. ``took_effect`` is false where the process was killed before it did.
+    ``by`` is who approved it, ``replaced`` what served those sites before, ``share`` the share of sites that it was
+    published for where that was not all of them. ``took_effect`` is false where the process was killed before it did.
     """
 
     bundle: str

@@ -45,6 +45,7 @@ from service.store.records import (
     may_be_id,
 )
 from service.store.rows import read_facts
+from service.store.shadow import Beside, ShadowRow, ShadowRun
 from service.store.verdicts import MOST_TOGETHER
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "Arrivals",
     "AuditCount",
     "AuditDraw",
+    "Beside",
     "Brief",
     "Change",
     "Context",
@@ -83,6 +85,8 @@ __all__ = [
     "Rating",
     "ReasonCount",
     "Session",
+    "ShadowRow",
+    "ShadowRun",
     "Site",
     "StatusChange",
     "Store",
