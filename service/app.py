@@ -32,6 +32,7 @@ from service.review.edge import is_review
 from service.review.pages import add_pages
 from service.review.shell import shell_of
 from service.settings import Settings
+from service.shadow import Shadow
 from service.upkeep import Upkeep
 from service.verdicts import Moderation
 from service.webhooks import Courier
@@ -71,7 +72,8 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     live_model = LiveModel(settings.home, shipped_folder("models"))
     metrics = Metrics()
     hashes = Hashes(secret)
-    workflow = Workflow(store, live_model, metrics, hashes=hashes)
+    shadow = Shadow(store, live_model, metrics)
+    workflow = Workflow(store, live_model, metrics, hashes=hashes, shadow=shadow)
 
     desk = Moderation(store, hashes, reports_to_reopen=settings.reports_to_reopen, now=store.now)
     events = Events(store)
@@ -82,14 +84,16 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         courier = Courier(store, metrics, settings.webhook_allow)
         upkeep = Upkeep(store, desk, settings.retention_days)
         delivering, looking = asyncio.create_task(courier.run()), asyncio.create_task(events.run())
-        upkeep.start()
+        for part in (live_model, shadow, upkeep):
+            part.start()
         try:
             yield
         finally:
             events.close()
             courier.stop()
             await asyncio.gather(looking, delivering, return_exceptions=True)
-            await asyncio.to_thread(upkeep.stop)
+            for part in (upkeep, shadow, live_model):
+                await asyncio.to_thread(part.stop)
             store.close()
 
     app = FastAPI(

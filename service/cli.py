@@ -15,7 +15,19 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from moderation.errors import ModerationError
-from service.commands import encoder, keys, labels, policy, review, score, training, webhooks
+from service.commands import (
+    backtest,
+    encoder,
+    keys,
+    labels,
+    policy,
+    releases,
+    review,
+    score,
+    shadow,
+    training,
+    webhooks,
+)
 from service.commands.places import HomeOption
 from service.demo import SEED
 from service.errors import InvalidSettings, ServiceError
@@ -231,6 +243,11 @@ app.command()(review.export)
 app.command()(review.forget)
 app.add_typer(labels.labels, name="labels")
 app.command()(score.score)
+app.command()(releases.releases)
+app.command()(releases.publish)
+app.command()(releases.rollback)
+app.command()(shadow.shadow)
+app.command()(backtest.backtest)
 app.command()(training.train)
 app.command("train-encoder")(encoder.train_encoder)
 app.command()(training.evaluate)

@@ -115,7 +115,7 @@ class Policies:
 
         ``None`` where this version cannot read it: then every comment is held.
         """
-        return self._live_model.current().readable_policy(site.policy_digest, self._store.policy_toml)
+        return self._live_model.current(site.url).readable_policy(site.policy_digest, self._store.policy_toml)
 
     def text(self, site: Site) -> str:
         """The text of that policy, also where it cannot be read."""
@@ -148,19 +148,11 @@ class Policies:
     def try_out(self, site: Site, policy: Policy, days: int, *, most: int = MOST_DECISIONS) -> Trial:
         """What a policy would have done with the comments of the last days, by stored scores and facts."""
         since = self._now() - timedelta(days=days)
-        compared, is_cut = 0, False
-        others: list[tuple[Decided, Decision]] = []
-        for decided in self._store.policies.decided(site, since):
-            if compared == most:
-                is_cut = True
-                break
-            compared += 1
-            decision = policy.decide(decided.comment, decided.scores, decided.facts)
-            if decision.action != decided.action:
-                others.append((decided, decision))
-        said = self._store.policies.standing_verdicts([decided.version for decided, _ in others])
-        changed = tuple(Changed(decided, decision, said.get(decided.version)) for decided, decision in others)
-        return Trial(policy, since, compared, is_cut, _count(changed), changed)
+        found = (
+            (decided, policy.decide(decided.comment, decided.scores, decided.facts))
+            for decided in self._store.policies.decided(site, since)
+        )
+        return make_trial(self._store, policy, since, found, most)
 
     def put(self, site: Site, policy: Policy | None, *, who: str, instead_of: str | None) -> bool:
         """Put a policy in force on a site at once; ``None`` lets it follow the policy of the home again.
@@ -173,6 +165,24 @@ class Policies:
     def history(self, site: Site, *, limit: int, before: int | None = None) -> list[PolicyChange]:
         """What was put in force on a site, newest first."""
         return self._store.policies.history(site, limit=limit, before=before)
+
+
+def make_trial(
+    store: Store, policy: Policy, since: datetime, found: Iterable[tuple[Decided, Decision]], most: int
+) -> Trial:
+    """What was decided beside what would be, up to ``most`` of it, with what moderators have said since."""
+    compared, is_cut = 0, False
+    others: list[tuple[Decided, Decision]] = []
+    for decided, decision in found:
+        if compared == most:
+            is_cut = True
+            break
+        compared += 1
+        if decision.action != decided.action:
+            others.append((decided, decision))
+    said = store.policies.standing_verdicts([decided.version for decided, _ in others])
+    changed = tuple(Changed(decided, decision, said.get(decided.version)) for decided, decision in others)
+    return Trial(policy, since, compared, is_cut, _count(changed), changed)
 
 
 def find_place(error: InvalidPolicy, toml: str) -> Place:

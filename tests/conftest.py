@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from moderation.bundle import publish_bundle
+from moderation.releases import publish_bundle
 from moderation.shipped import shipped_folder
 from moderation.training.dataset import HEAD_BLOGS, Dataset, Report
 from moderation.training.rows import read_behaviour, read_seed

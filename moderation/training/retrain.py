@@ -131,7 +131,9 @@ def retrain(
     progress("reading the bundle's own rows")
     packed = read_anchors(champion.path)
     anchors = unpack(load_arrays(packed))
-    lessons = prepare(champion.model, labels, anchors, cases, trust=trusted, memory=memory, jobs=jobs, progress=progress)
+    lessons = prepare(
+        champion.model, labels, anchors, cases, trust=trusted, memory=memory, jobs=jobs, progress=progress
+    )
     adaptation = fit_adaptation(full.heads, lessons.learned, anchors.kept, jobs=jobs, progress=progress)
     progress("calibrating")
     tier, points = calibrate(FullTier(full.encoder, full.heads, adaptation), anchors.validation)
@@ -205,7 +207,9 @@ def prepare(
 
     def part(numbers: Sequence[int]) -> Labelled:
         index = np.array(numbers, dtype=np.int64)
-        return Labelled(figures.take(index), [texts[number] for number in numbers], [sites[number] for number in numbers])
+        return Labelled(
+            figures.take(index), [texts[number] for number in numbers], [sites[number] for number in numbers]
+        )
 
     return Lessons(part(learned), part(kept), dict(left_out), frozenset(prints[number] for number in learned))
 
@@ -262,9 +266,7 @@ def hold_contest(
     )
 
 
-def _contestant(
-    bundle: Bundle, frozen: Figures, held_out: Labelled, cases: Sequence[BehaviourCase]
-) -> Contestant:
+def _contestant(bundle: Bundle, frozen: Figures, held_out: Labelled, cases: Sequence[BehaviourCase]) -> Contestant:
     tier = bundle.model.full
     assert tier is not None
     policy = Policy.parse(default_policy_toml(), bundle.operating_points)
@@ -380,4 +382,3 @@ def _probes(bundle: Path) -> list[Comment]:
 def _read_json(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
-

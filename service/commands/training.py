@@ -73,7 +73,7 @@ def train(
     """
     from joblib import Memory
 
-    from moderation.bundle import publish_bundle
+    from moderation.releases import publish_bundle
     from moderation.training.train import train_bundle
 
     console = Console(stderr=True)
@@ -172,8 +172,9 @@ def evaluate(
 
 def _encoder_folder(settings: Settings, given: Path | None) -> Path | None:
     """The folder given, else that of the bundle published at home, else of the one that came with the software."""
-    from moderation.bundle import ENCODER_FILES, current_bundle, encoder_folder
+    from moderation.bundle import ENCODER_FILES, encoder_folder
     from moderation.errors import BundleError
+    from moderation.releases import current_bundle
     from moderation.shipped import shipped_folder
 
     found = given

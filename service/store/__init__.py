@@ -46,6 +46,7 @@ from service.store.records import (
     may_be_id,
 )
 from service.store.rows import read_facts
+from service.store.shadow import Beside, ShadowRow, ShadowRun
 from service.store.verdicts import MOST_TOGETHER
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "Arrivals",
     "AuditCount",
     "AuditDraw",
+    "Beside",
     "Brief",
     "Change",
     "Context",
@@ -84,6 +86,8 @@ __all__ = [
     "Rating",
     "ReasonCount",
     "Session",
+    "ShadowRow",
+    "ShadowRun",
     "Site",
     "StatusChange",
     "Store",

@@ -40,6 +40,7 @@ from service.store.rows import (
     write_decision,
     write_post,
 )
+from service.store.shadow import Shadows
 from service.store.tables import (
     api_keys,
     comment_versions,
@@ -86,6 +87,7 @@ class Store:
         self.webhooks = Webhooks(self._engine, self._now)
         self.leases = Leases(self._engine, self._now)
         self.copies = Copies(self._engine)
+        self.shadows = Shadows(self._engine, self._now)
 
     def now(self) -> datetime:
         """The time by the clock that dates what is stored."""

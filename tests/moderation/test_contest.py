@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from moderation.categories import CODES
-from moderation.comment import Comment, Scores
+from moderation.comment import Comment, Facts, Scores
 from moderation.encoder import WIDTH
 from moderation.errors import DataError
 from moderation.heads import Vectors
 from moderation.model import DENSE
-from moderation.policy import Facts, Policy, default_policy_toml
+from moderation.policy import Policy, default_policy_toml
 from moderation.training.anchors import Figures
 from moderation.training.contest import (
     Case,

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from moderation.bundle import current_bundle, load_bundle
+from moderation.bundle import load_bundle
 from moderation.comment import Comment, Neighbour, Post
 from moderation.policy import Policy, default_policy_toml
+from moderation.releases import current_bundle
 from moderation.shipped import shipped_folder
 from moderation.training.evaluate import evaluate
 from moderation.training.rows import read_behaviour

@@ -16,13 +16,14 @@ import pytest
 import uvicorn
 from sqlalchemy import create_engine, text
 
-from moderation.bundle import ENCODER_FILES, encoder_folder, publish_bundle, write_bundle
+from moderation.bundle import ENCODER_FILES, encoder_folder, write_bundle
 from moderation.categories import CODES
 from moderation.comment import Author, Comment, Decision, Post, Reason, Scores
 from moderation.encoder import WIDTH, Encoder
 from moderation.heads import FIELDS, FieldWeights, FullHeads, Heads
 from moderation.lexical import LexicalSpec
 from moderation.model import CONTEXT, DENSE, MARKS, FullTier, Model
+from moderation.releases import publish_bundle
 from moderation.topic import BITS, TopicModel
 from service.api import Parts
 from service.app import create_app
