@@ -16,17 +16,8 @@ from service.statuses import VerdictAction
 from service.store import engine as connections
 from service.store.insight import decision_judged
 from service.store.records import Site
-from service.store.tables import (
-    appeals,
-    comment_versions,
-    comments,
-    decisions,
-    post_versions,
-    posts,
-    reports,
-    sites,
-    verdicts,
-)
+from service.store.review_tables import appeals, reports, verdicts
+from service.store.tables import comment_versions, comments, decisions, post_versions, posts, sites
 
 # Posts may be long, and so many are in memory at a time.
 _AT_ONCE = 200
