@@ -22,6 +22,7 @@ from service.commands import (
     labels,
     policy,
     releases,
+    retrain,
     review,
     score,
     shadow,
@@ -248,6 +249,7 @@ app.command()(releases.publish)
 app.command()(releases.rollback)
 app.command()(shadow.shadow)
 app.command()(backtest.backtest)
+app.command()(retrain.retrain)
 app.command()(training.train)
 app.command("train-encoder")(encoder.train_encoder)
 app.command()(training.evaluate)

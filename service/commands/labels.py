@@ -154,12 +154,6 @@ def check_labels(
     Exit status 1 where moderators agree too little (a coefficient under 0.4), where one account floods, or where a line
     of a file is bad.
     """
-    from functools import partial
-
-    from moderation.training import check as checking
-    from service.hashes import Hashes
-    from service.home import prepare_home
-
     settings = Settings.load(home=home)
     console = Console(stderr=True)
     with open_home(settings) as store:
@@ -167,12 +161,7 @@ def check_labels(
         read = _read_all(store, settings, sources or (), of_site)
     found = [label for label in read.labels if of_site is None or label.comment.site == of_site.url]
     scored_by = _find_bundle(home, bundle)
-    check = checking.check_labels(
-        found,
-        Hashes(prepare_home(settings)).bands,
-        None if scored_by is None else partial(_features, console, scored_by),
-        read_home_trust(settings),
-    )
+    check = check_gathered(console, settings, found, scored_by, read_home_trust(settings))
     if as_json:
         bad = [{"file": row.path, "line": row.line, "error": row.message} for row in read.bad]
         said = {**check.to_dict(limit=limit, show_text=show_text), "bad": bad}
@@ -187,6 +176,20 @@ def check_labels(
 def gather_labels(store: Store, settings: Settings, site: Site | None = None) -> list[Label]:
     """Everything that people said: what the store has, and what was imported, without comments that were erased."""
     return _read_all(store, settings, (), site).labels
+
+
+def check_gathered(
+    console: Console, settings: Settings, found: Sequence[Label], bundle: Path | None, trust: Trust
+) -> Check:
+    """How far labels can be believed, with the scores of a bundle where there is one."""
+    from functools import partial
+
+    from moderation.training.check import check_labels as check
+    from service.hashes import Hashes
+    from service.home import prepare_home
+
+    features = None if bundle is None else partial(_features, console, bundle)
+    return check(found, Hashes(prepare_home(settings)).bands, features, trust)
 
 
 def read_home_trust(settings: Settings) -> Trust:

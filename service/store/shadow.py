@@ -28,8 +28,9 @@ from sqlalchemy import (
 
 from moderation.comment import Action, Decision, Scores
 from service.store import engine as connections
+from service.store.columns import Utc, metadata
 from service.store.records import Site
-from service.store.tables import Utc, comment_versions, comments, decisions, metadata, sites
+from service.store.tables import comment_versions, comments, decisions, sites
 from service.store.writing import insert_new
 
 _AT_ONCE = 2000
