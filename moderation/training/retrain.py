@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import Memory
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 
@@ -47,8 +46,9 @@ from moderation.training.gate import GateReport, judge
 from moderation.training.labels import Label, Trust, as_rows, last_words
 from moderation.training.points import calibration_rows, fit_knots, operating_points, stack_knots
 from moderation.training.rows import BehaviourCase, fingerprint
-from moderation.training.table import build_table, read_table
+from moderation.training.table import build_table
 from moderation.training.trials import lined_policy
+from moderation.training.vectors import read_kept
 
 HELD_OUT = 0.2
 """The share of labels, whole posts at a time, that nothing is ever learned from."""
@@ -100,7 +100,7 @@ def retrain(
     models: Path,
     *,
     trust: Trust | None = None,
-    memory: Memory | None = None,
+    cache: Path | None = None,
     jobs: int = 1,
     progress: Progress = lambda _: None,
 ) -> Round:
@@ -112,7 +112,7 @@ def retrain(
         cases: The behaviour cases.
         models: Folder to write the challenger into.
         trust: What labels weigh by source and account.
-        memory: Where features read before are kept; with it a second run takes seconds.
+        cache: Folder where vectors are kept, without texts; with it a second run takes seconds.
         jobs: Processes for features, threads for heads.
         progress: Hears what is being done.
 
@@ -131,9 +131,7 @@ def retrain(
     progress("reading the bundle's own rows")
     packed = read_anchors(champion.path)
     anchors = unpack(load_arrays(packed))
-    lessons = prepare(
-        champion.model, labels, anchors, cases, trust=trusted, memory=memory, jobs=jobs, progress=progress
-    )
+    lessons = prepare(champion.model, labels, anchors, cases, trust=trusted, cache=cache, jobs=jobs, progress=progress)
     adaptation = fit_adaptation(full.heads, lessons.learned, anchors.kept, jobs=jobs, progress=progress)
     progress("calibrating")
     tier, points = calibrate(FullTier(full.encoder, full.heads, adaptation), anchors.validation)
@@ -167,7 +165,7 @@ def prepare(
     cases: Sequence[BehaviourCase],
     *,
     trust: Trust,
-    memory: Memory | None = None,
+    cache: Path | None = None,
     jobs: int = 1,
     progress: Progress = lambda _: None,
 ) -> Lessons:
@@ -199,9 +197,10 @@ def prepare(
             f"{len(learned)} labels are too few to learn from; at least {LEAST_LABELS} are needed, "
             f"beside the fifth that is held out"
         )
-    progress(f"reading {len(rows):,} labelled comments")
-    table = build_table(rows, model.topic, memory, jobs)
-    figures = read_figures(table, read_table(table, model.full.encoder, memory), model.heads.logits(table.features))
+    progress(f"reading features of {len(rows):,} labelled comments")
+    table = build_table(rows, model.topic, None, jobs)
+    vectors = read_kept(table, model.full.encoder, cache, progress)
+    figures = read_figures(table, vectors, model.heads.logits(table.features))
     figures = replace(figures, labels=_without_abstained(figures))
     texts, sites = table.features.fields["text"], [row.comment.site for row in rows]
 

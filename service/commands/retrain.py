@@ -45,15 +45,14 @@ def retrain(
     Takes the verdicts that stand and the labels that were imported, leaves out accounts that flood or that everybody
     contradicts (unless labels/trust.toml in the home names them), fits what they add to the bundle in force for all
     sites and for each site that has enough, and holds the result against the bundle in force: on rows that nothing is
-    ever learned from, on the behaviour cases, and on a fifth of the labels. Needs none of the public data sets. What was
-    read is kept in cache in the home, so that a run that was cut off, or a second one, is quick.
+    ever learned from, on the behaviour cases, and on a fifth of the labels. Needs none of the public data sets. What
+    the encoder reads is kept in cache in the home, without texts, so that a run that was cut off, or a second one, is
+    quick.
 
     The last line is the verdict. PROMOTE (exit status 0): the new bundle serves from now on; 'moderation rollback' goes
-    back. HOLD (3): it is not clear, and a person decides; 'moderation publish NAME --by YOU' publishes it. REJECT (4): it
-    is worse, and kept for study. Exit status 5: nothing new was said since. The report is in retraining in the home.
+    back. HOLD (3): it is not clear, and a person decides; 'moderation publish NAME --by YOU' publishes it. REJECT (4):
+    it is worse, and kept for study. Exit status 5: nothing new was said since. The report is in retraining in the home.
     """
-    from joblib import Memory
-
     from moderation.bundle import load_bundle
     from moderation.releases import Releases
     from moderation.shipped import shipped_folder
@@ -82,7 +81,7 @@ def retrain(
             cases,
             releases.models,
             trust=trust,
-            memory=Memory(settings.home / "cache", verbose=0),
+            cache=settings.home / "cache",
             jobs=jobs,
             progress=progress,
         )
