@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from moderation.categories import CODES, MAY_ABSTAIN
 from moderation.encoder import WIDTH, tell_english
 from moderation.errors import DataError
-from moderation.heads import Vectors
+from moderation.heads import Vectors, telling_windows
 from moderation.model import DENSE, MARKS, Model
 from moderation.topic import VECTOR_NAMES
 from moderation.training.adapters.reading import spread
@@ -124,10 +124,17 @@ def gather_anchors(
     rows = list(_frozen_rows(frozen))
     table = build_table(rows, model.topic, memory, jobs)
     return Anchors(
-        kept.take(_draw(kept.prints, np.arange(len(kept)), KEPT)),
+        _telling_alone(kept.take(_draw(kept.prints, np.arange(len(kept)), KEPT))),
         validation.take(_draw(validation.prints, np.flatnonzero(blogs), VALIDATION)),
         read_figures(table, read_table(table, model.full.encoder, memory), model.heads.logits(table.features)),
     )
+
+
+def _telling_alone(figures: Figures) -> Figures:
+    """The rows with the one window that heads are fitted on; the others would be as large again."""
+    vectors = figures.vectors
+    telling = telling_windows(vectors)
+    return replace(figures, vectors=replace(vectors, windows=vectors.windows[telling], owners=vectors.owners[telling]))
 
 
 def _draw(prints: NDArray[np.str_], index: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -27,10 +27,12 @@ from moderation.training.points import line_at
 from moderation.training.table import PLACES, Table, tells_good
 
 SOURCE = "seed"
-SHARE = 0.01
+SHARE = 0.0075
 # How much steeper it rises than the first once both are laid on the same line.
 STEEPNESS = 2.0
 REGULARISATION = 1e-3
+# What looks like calm hostility and is none is what it must not hear: people who tell of their own trouble, above all.
+HARMLESS_WEIGHT = 3.0
 _BLOGS = frozenset(source for source, place in PLACES.items() if place == "blogs")
 _HOSTILE = CODES.index("hostile")
 
@@ -46,7 +48,9 @@ def fit_quiet(table: Table, windows: NDArray[np.float64]) -> tuple[NDArray[np.fl
     weights = np.zeros(windows.shape[1])
     if len(np.unique(labels[index])) < 2:
         return weights, -np.inf
-    head = LogisticRegression(C=REGULARISATION, max_iter=2000).fit(windows[index, :WIDTH], labels[index])
+    told = np.where((sources[index] == SOURCE) & (labels[index] == 0), HARMLESS_WEIGHT, 1.0)
+    head = LogisticRegression(C=REGULARISATION, max_iter=2000)
+    head.fit(windows[index, :WIDTH], labels[index], sample_weight=told)
     weights[:WIDTH] = head.coef_[0]
     return weights, float(head.intercept_[0])
 
