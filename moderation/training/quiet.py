@@ -5,8 +5,8 @@ and plain contempt are no louder than a friendly comment, and no weight of such 
 head hear both. So a second one learns from the seed rows alone, held against good comments of blogs, and the louder of
 the two decides (:class:`moderation.heads.FullHeads`).
 
-How far to trust it is measured, not learned: it is laid beside the first so that both reach the line at which the
-default policy holds good comments (:func:`held_share` of them) where :data:`SHARE` would be by the second alone.
+How far to trust it is measured, not learned: it is laid beside the first so that both reach the line at which
+:func:`held_share` of good comments are held where :data:`SHARE` of them would be by the second alone.
 """
 
 from __future__ import annotations
