@@ -203,6 +203,19 @@ comment_versions = Table(
     Index(None, "author_hash"),
 )
 
+# Which comments a version repeats because the site sent them along: by it an erasure finds those copies. Rows go with
+# the copies.
+sent_along = Table(
+    "sent_along",
+    metadata,
+    _row_id(),
+    _to("sites.id", "site_id"),
+    _to("comment_versions.id", "comment_version_id"),
+    Column("external_id", Text, nullable=False),
+    Index(None, "site_id", "external_id"),
+    Index(None, "comment_version_id"),
+)
+
 decisions = Table(
     "decisions",
     metadata,
@@ -231,6 +244,7 @@ moderators = Table(
     Column("password_hash", Text),  # (moves)
     Column("sign_in_hash", _DIGEST),  # SHA-256 of a token that works once, to set a first password (moves)
     _moment("sign_in_until", nullable=True),  # (moves)
+    Column("sign_in_by", Text),  # who made it, a moderator or "operator" (moves)
     _moment("created_at"),
     _moment("disabled_at", nullable=True),  # (moves)
 )

@@ -108,6 +108,21 @@ class TestServe:
         for file in home.iterdir():
             assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file
 
+    def test_links_of_commands_lead_to_where_it_answers(self, serve, home):
+        served = serve()
+        arguments = ("add-moderator", "Ada", "--site", FIRST_SITE, "--json", "--home", home)
+
+        def link(**environment) -> str:
+            return json.loads(run(*arguments, **environment).stdout)["link"].partition("/review/")[0]
+
+        assert link() == served.url
+        assert link(MODERATION_PUBLIC_URL="https://desk.example") == "https://desk.example"
+        served.stop(signal.SIGKILL)
+        assert (home / "address").read_text().strip() == served.url
+        assert link(MODERATION_PORT="9001", MODERATION_HOST="::") == "http://[::1]:9001", "it answers no longer"
+        serve().stop()
+        assert not (home / "address").exists()
+
     def test_a_second_start_keeps_everything_and_prints_no_key(self, serve):
         first = serve()
         key = re.search(r"mod_\S+", first.lines[0])[0]
