@@ -1,7 +1,7 @@
 """How often signing in may be tried, and by how many at once. Only memory knows: it is forgotten with a restart.
 
-Strangers (browsers in which nobody has signed in under that name) have a limit per name and address, one per address and
-one per name. A browser that is known for a name has a limit of its own, so nobody can keep it out. All strangers
+Strangers (browsers in which nobody has signed in under that name) have a limit per name and address, one per address
+and one per name. A browser that is known for a name has a limit of its own, so nobody can keep it out. All strangers
 together share a brake, which holds back only those whose address has failed lately or is not known: whoever comes from
 another address with the right password gets in while somebody tries out passwords.
 """

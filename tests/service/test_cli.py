@@ -266,6 +266,17 @@ class TestAddSite:
         assert re.fullmatch(r"mod_[a-z0-9]{8}_[A-Za-z0-9_-]{43}", made["key"])
         assert (home / "moderation.db").exists()
 
+    def test_who_maintains_a_site_that_is_there_already_is_said(self, home):
+        """Maintainers of other sites can add any site, and would read what comes in with the new key."""
+        home.mkdir()
+        store = open_store(Settings.load(home=home))
+        store.people.add("Mallory", store.add_site("https://blog.example"), "maintainer", who="Mallory")
+        store.close()
+        done = CliRunner().invoke(app, ["add-site", "https://blog.example", "--home", str(home), "--json"])
+        assert done.exit_code == 0
+        assert "maintained by Mallory" in done.stderr
+        assert set(json.loads(done.stdout)) == {"site", "key"}
+
     def test_a_site_may_have_several_keys_and_then_serve_prints_none(self, home, serve):
         keys = [json.loads(run("add-site", "https://b.example", "--home", home, "--json").stdout)["key"] for _ in "12"]
         served = serve()

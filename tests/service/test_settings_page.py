@@ -166,7 +166,6 @@ class TestPeople:
         assert "Also on sites that you do not maintain" in page
         assert "other.example" not in page
 
-
     def make_link(self, service, ada):
         """Ada, who maintains the only site of Ben's, makes a link for him."""
         return secret(self.add(service, ada)).partition("token=")[2]
@@ -208,7 +207,9 @@ class TestPeople:
     def test_a_link_of_the_operator_gives_the_roles_of_the_day_on_which_it_is_used(self, service):
         people = service.parts.store.people
         other = service.parts.store.add_site("https://other.example")
-        token, _ = make_sign_in_token(service.parts.store, people.add("Ben", service.site, "maintainer", who="operator"))
+        token, _ = make_sign_in_token(
+            service.parts.store, people.add("Ben", service.site, "maintainer", who="operator")
+        )
         people.add("Ben", service.site, "viewer", who="operator")
         people.add("Ben", other, "moderator", who="operator")
         with httpx.Client(base_url=service.url, headers={"Sec-Fetch-Site": "same-origin"}, timeout=20) as ben:
