@@ -3,8 +3,9 @@
     python benchmarks/erasure.py sqlite:////tmp/insight.db
     python benchmarks/erasure.py postgresql+psycopg://postgres@/postgres?host=/tmp/pg
 
-On the database that ``insight.py`` has filled. The answers are added first, each with what it answers as parent and in a
-thread of two, as a site sends it. Prints the median and the least of 15, in milliseconds, while the site's writers wait.
+On the database that ``insight.py`` has filled. The answers are added first, each with what it answers as parent and in
+a thread of two, as a site sends it. Prints the median and the least of 15 in milliseconds, in which the site's writers
+wait.
 """
 
 from __future__ import annotations

@@ -43,7 +43,10 @@ def prepare_home(settings: Settings) -> bytes:
 
 @contextmanager
 def noted_address(home: Path, address: str) -> Iterator[None]:
-    """Leave a note in the home of where the service answers, as long as it does; commands print links that lead there."""
+    """Leave a note in the home of where the service answers, as long as it does: commands print links that lead there.
+
+    What cannot be written is only a warning.
+    """
     note = home / _NOTE
     try:
         note.write_text(f"{address}\n", encoding="utf-8")
@@ -59,7 +62,7 @@ def noted_address(home: Path, address: str) -> Iterator[None]:
 
 
 def find_address(settings: Settings) -> str:
-    """Where this home's service is reached: the public address, else where it answers now, else where it would listen."""
+    """Where the service of a home is reached: its public address, where it answers now, else where it would listen."""
     if settings.public_url is not None:
         return settings.public_url
     with suppress(OSError, ValueError):

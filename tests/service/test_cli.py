@@ -186,8 +186,9 @@ class TestServe:
     def test_logs_are_one_json_object_per_line_if_asked(self, serve, monkeypatch):
         monkeypatch.setenv("MODERATION_LOG_FORMAT", "json")
         served = serve()
-        CLIENT.get(f"{served.url}/healthz?q=private")
+        CLIENT.get(f"{served.url}/healthz?q=private", headers={"X-Forwarded-For": "198.51.100.7"})
         lines = served.stop().splitlines()
+        assert "198.51.100.7" not in "".join(lines)
         events = [json.loads(line) for line in lines]
 
         assert [event["route"] for event in events if event["event"] == "answered"] == ["/healthz"], lines

@@ -89,11 +89,8 @@ def test_an_author_of_the_same_name_elsewhere_stays(start, database_url, dump):
 def test_copies_are_found_without_a_look_at_every_version(start, database_url):
     """Of a comment that the site has sent along before it came itself, under ids that are like each other."""
     service = start(database_url=database_url)
-    quoted = [
-        {"id": "c1", "text": "Words of c1"},
-        {"id": "c10", "text": "Words of c10"},
-        {"id": "c%", "text": "Percent"},
-    ]
+    words = {"c1": "Words of c1", "c10": "Words of c10", "c%": "Percent"}
+    quoted = [{"id": each, "text": text} for each, text in words.items()]
     service.submit(id="r1", text="An answer", parent=quoted[0], thread=quoted)
     service.submit(id="r2", text="Another answer", parent=quoted[1], thread=quoted[:1])
     for each in quoted:

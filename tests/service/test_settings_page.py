@@ -207,15 +207,14 @@ class TestPeople:
     def test_a_link_of_the_operator_gives_the_roles_of_the_day_on_which_it_is_used(self, service):
         people = service.parts.store.people
         other = service.parts.store.add_site("https://other.example")
-        token, _ = make_sign_in_token(
-            service.parts.store, people.add("Ben", service.site, "maintainer", who="operator")
-        )
+        ben = people.add("Ben", service.site, "maintainer", who="operator")
+        token, _ = make_sign_in_token(service.parts.store, ben)
         people.add("Ben", service.site, "viewer", who="operator")
         people.add("Ben", other, "moderator", who="operator")
-        with httpx.Client(base_url=service.url, headers={"Sec-Fetch-Site": "same-origin"}, timeout=20) as ben:
+        with httpx.Client(base_url=service.url, headers={"Sec-Fetch-Site": "same-origin"}, timeout=20) as browser:
             form = {"token": token, "password": PASSWORD, "again": PASSWORD}
-            assert ben.post("/review/first-sign-in", data=form).status_code == 303
-            assert ben.get("/review/settings").status_code == 403
+            assert browser.post("/review/first-sign-in", data=form).status_code == 303
+            assert browser.get("/review/settings").status_code == 403
             assert people.find("Ben").roles == {service.site.url: "viewer", other.url: "moderator"}
 
 
