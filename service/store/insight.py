@@ -124,7 +124,8 @@ class Insight:
             .where(row.at >= days.c.since, row.at < days.c.until)
             .scalar_subquery()
         )
-        query = select(days.c.day, first.c.status, count.label("size")).order_by(days.c.day)
+        query = select(days.c.day, first.c.status, count.label("size")).select_from(days.join(first, true()))
+        query = query.order_by(days.c.day)
         with connections.reading(self._engine) as connection:
             return [Arrivals(each.day, each.status, each.size) for each in connection.execute(query) if each.size]
 

@@ -102,7 +102,7 @@ def test_copies_are_found_without_a_look_at_every_version(start, database_url):
             query = select(comment_versions.c.parent_text, comment_versions.c.thread).order_by(comment_versions.c.id)
             rows = connection.execute(query.limit(2)).all()
         engine.dispose()
-        return [[row.parent_text, *(item["text"] for item in row.thread)] for row in rows]
+        return [[row.parent_text, *(item["text"] for item in row.thread or ())] for row in rows]
 
     assert kept() == [
         ["Words of c1", "Words of c1", "Words of c10", "Percent"],
