@@ -120,7 +120,9 @@ class TestServe:
         served.stop(signal.SIGKILL)
         assert (home / "address").read_text().strip() == served.url
         assert link(MODERATION_PORT="9001", MODERATION_HOST="::") == "http://[::1]:9001", "it answers no longer"
-        serve().stop()
+        served = serve()
+        CLIENT.get(f"{served.url}/healthz")
+        served.stop()
         assert not (home / "address").exists()
 
     def test_a_second_start_keeps_everything_and_prints_no_key(self, serve):
