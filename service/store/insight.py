@@ -285,8 +285,8 @@ class Insight:
             last = select(func.max(other.c.id)).where(of_it).correlate(verdicts).scalar_subquery()
             return decisions, decisions.c.id == last
         # Looked up verdict by verdict: to find the number first and join by it would read every decision there is.
-        last = select(other).where(of_it).order_by(other.c.id.desc()).limit(1).correlate(verdicts)
-        return last.lateral("judged_on"), true()
+        newest = select(other).where(of_it).order_by(other.c.id.desc()).limit(1).correlate(verdicts)
+        return newest.lateral("judged_on"), true()
 
     def _day(self, moment: ColumnElement[datetime]) -> ColumnElement[Any]:
         """The day of a moment, which ``str`` makes into ``2026-01-31``."""
