@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import moderation
 from moderation.shipped import shipped_folder
@@ -33,6 +34,7 @@ from service.review.pages import add_pages
 from service.review.shell import shell_of
 from service.settings import Settings
 from service.shadow import Shadow
+from service.tries import also_mapped
 from service.upkeep import Upkeep
 from service.verdicts import Moderation
 from service.webhooks import Courier
@@ -112,11 +114,12 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     app.include_router(events_api.router)
     app.include_router(docs_page.router)
     app.openapi = lambda: api.describe_api(app)  # type: ignore[method-assign]  # FastAPI's documented way
-    add_pages(app, settings, store)
+    add_pages(app, settings, store, hashes)
     app.add_exception_handler(ServiceError, _answer_service_error)
     app.add_exception_handler(HTTPException, _answer_framework_error)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_middleware(_Edge, metrics=metrics, allowed_hosts=settings.allowed_hosts)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=also_mapped(settings.trusted_proxies))
     return app
 
 
