@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from service.policies import Trials
 from service.review import (
     assets,
     batch,
@@ -32,6 +33,7 @@ def add_pages(app: FastAPI, settings: Settings, store: Store) -> Shell:
     shell = Shell(settings, store, [page.SECTION for page in PAGES])
     app.state.shell = shell
     app.state.explanations = Explanations()
+    app.state.trials = Trials()
     for part in (assets, sign_in, judging, comment, *PAGES):
         app.include_router(part.router)
     app.add_middleware(ReviewEdge, shell=shell)
