@@ -11,6 +11,7 @@ from service.review import (
     comment,
     insight,
     judging,
+    live,
     model,
     policy,
     posts,
@@ -34,7 +35,7 @@ def add_pages(app: FastAPI, settings: Settings, store: Store) -> Shell:
     app.state.shell = shell
     app.state.explanations = Explanations()
     app.state.trials = Trials()
-    for part in (assets, sign_in, judging, comment, *PAGES):
+    for part in (assets, sign_in, judging, comment, live, *PAGES):
         app.include_router(part.router)
     app.add_middleware(ReviewEdge, shell=shell)
     return shell

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, cast
 from urllib.parse import urlencode, urlsplit
@@ -16,6 +16,7 @@ from starlette.datastructures import FormData
 from starlette.formparsers import FormParser
 
 from moderation.categories import CATEGORIES
+from service.auth import hash_token
 from service.errors import Forbidden, NotFound, NotSignedIn, ServiceError, TooLarge
 from service.review.assets import Assets
 from service.settings import Settings
@@ -138,6 +139,7 @@ class Shell:
         self.sign_in = SignIn(store, settings)
         self.assets = Assets()
         self._store = store
+        self._idle = timedelta(hours=settings.session_hours)
         self._sections = tuple(sections)
         self._public = urlsplit(settings.public_url) if settings.public_url else None
         self._environment = Environment(
@@ -258,7 +260,15 @@ class Shell:
         Raises ``NotFound`` for a site that is not theirs, unless the site does not matter (``any_site``).
         """
         token = self.token(request)
-        session = self.sign_in.find(token) if token else None
+        return self._view(request, self.sign_in.find(token) if token else None, any_site=any_site)
+
+    def find_listener(self, request: Request) -> Viewer | None:
+        """The same for what goes on by itself while nobody clicks: the session ends as if it had not asked."""
+        token = self.token(request)
+        session = self._store.sessions.find(hash_token(token), self._idle, is_use=False) if token else None
+        return self._view(request, session)
+
+    def _view(self, request: Request, session: Session | None, *, any_site: bool = False) -> Viewer | None:
         if session is None:
             return None
         mine = [site for site in self._store.sites() if may(session.moderator, "read", site)]

@@ -10,6 +10,7 @@ from service.store.batch import BINS, Waiting
 from service.store.campaigns import CAMPAIGN_HOURS
 from service.store.copies import plain
 from service.store.insight import Arrivals, AuditCount, Given, Rating, ReasonCount, Waits
+from service.store.news import Cursor, Sight, Touched
 from service.store.queries import Store
 from service.store.queue import CLAIM_SECONDS, MAX_PAGE, Holder
 from service.store.reading import Brief, History, Place, PostRead, Surroundings, VersionRead
@@ -60,6 +61,7 @@ __all__ = [
     "Brief",
     "Change",
     "Context",
+    "Cursor",
     "Decided",
     "Deliveries",
     "Given",
@@ -83,6 +85,7 @@ __all__ = [
     "Rating",
     "ReasonCount",
     "Session",
+    "Sight",
     "Site",
     "StatusChange",
     "Store",
@@ -90,6 +93,7 @@ __all__ = [
     "StoredKey",
     "Surroundings",
     "Target",
+    "Touched",
     "Verdict",
     "VersionRead",
     "Waiting",
