@@ -415,7 +415,11 @@
     badge.dir = "auto";
     badge.textContent = outcome(moved);
     row.querySelector(".entry-why").prepend(badge);
-    if (moved.is === "erased") row.querySelector(".said").textContent = "";
+    if (moved.is === "erased") forget(row, ".said, .entry-from, .entry-link");
+  }
+
+  function forget(element, parts) {
+    for (const part of element.querySelectorAll(parts)) part.replaceChildren();
   }
 
   function unmark(row) {
@@ -435,7 +439,7 @@
     badge.textContent = outcome(moved);
     article.querySelector(".entry-over")?.remove();
     article.querySelector(".entry-why").prepend(badge);
-    if (moved.is === "erased") for (const text of article.querySelectorAll(".words .said, .words .facts")) text.replaceChildren();
+    if (moved.is === "erased") forget(article, ".words, .focused-who, .focused-parts");
     window.toast(`${outcome(moved)}. Go on with the next one.`, { seconds: 12 });
   }
 
