@@ -20,8 +20,9 @@ _log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0
 
-# Looking takes no more than this share of the time: where much waits, one looks more rarely.
+# Looking takes no more than this share of the time: where it takes long one looks more rarely, up to so many seconds.
 _SHARE = 0.02
+_MOST_SECONDS = 5.0
 
 Seen = TypeVar("Seen")
 
@@ -103,7 +104,7 @@ class Watch(Generic[Seen]):
                 await self.look(sites)
             except Exception as error:  # noqa: BLE001  # whoever listens goes on where they were once it is mended
                 _log.warning("changes cannot be looked at", extra=describe_error(error))
-            pause = max(self._look_seconds, (time.monotonic() - began) / _SHARE)
+            pause = max(self._look_seconds, min(_MOST_SECONDS, (time.monotonic() - began) / _SHARE))
         for listener in self.listeners:
             listener.wake.set()
 

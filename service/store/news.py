@@ -13,7 +13,8 @@ from service.statuses import VerdictAction
 from service.store import engine as connections
 from service.store.queue import select_page
 from service.store.records import QueueFilter, Site
-from service.store.tables import audit_log, comments, moderators, queue_entries, sites, status_log, verdicts
+from service.store.review_tables import audit_log, moderators, queue_entries, verdicts
+from service.store.tables import comments, sites, status_log
 
 # What people do to an entry. Both are logged while the site's turn is held, so that they are in the order of commits.
 _EVENTS = ("verdict", "undo")
