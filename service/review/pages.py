@@ -5,12 +5,14 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from service.hashes import Hashes
+from service.policies import Trials
 from service.review import (
     assets,
     batch,
     comment,
     insight,
     judging,
+    live,
     model,
     policy,
     posts,
@@ -33,7 +35,8 @@ def add_pages(app: FastAPI, settings: Settings, store: Store, hashes: Hashes) ->
     shell = Shell(settings, store, hashes, [page.SECTION for page in PAGES])
     app.state.shell = shell
     app.state.explanations = Explanations()
-    for part in (assets, sign_in, judging, comment, *PAGES):
+    app.state.trials = Trials()
+    for part in (assets, sign_in, judging, comment, live, *PAGES):
         app.include_router(part.router)
     app.add_middleware(ReviewEdge, shell=shell)
     return shell

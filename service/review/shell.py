@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, cast
 from urllib.parse import urlencode, urlsplit
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.datastructures import FormData
 from starlette.formparsers import FormParser, MultiPartException
 
 from moderation.categories import CATEGORIES
-from service.errors import NotFound, NotSignedIn, ServiceError, TooLarge
+from service.auth import hash_token
+from service.errors import Forbidden, NotFound, NotSignedIn, ServiceError, TooLarge
 from service.hashes import Hashes
 from service.review.assets import Assets
 from service.settings import Settings
@@ -29,6 +30,13 @@ MAX_FORM_BYTES = 1024 * 1024
 MAX_OPEN_FORM_BYTES = 16 * 1024
 MAX_FORM_FIELDS = 2000
 """More than a batch of all that may be judged together has: a tick for each, and what else the form holds."""
+
+# What an address may ask for that says the same on every site; and what does on the site where the id is known.
+_EVERYWHERE = frozenset(
+    {"sort", "category", "reason", "lang", "since", "until", "text", "low", "high", "days", "view", "status"}
+)
+_IDS = frozenset({"post", "author"})
+_FAULTS_FROM = 400
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -94,12 +102,39 @@ class Viewer:
         """Raise ``Forbidden``, or ``NotFound`` where the site is not one of theirs."""
         require(self.moderator, right, site)
 
+    def configurable(self) -> tuple[Site, ...]:
+        """All sites whose settings are theirs to change. Raises ``Forbidden`` without any, or for the chosen."""
+        if self.site is not None:
+            self.require("configure", self.site)
+        sites = tuple(site for site in self.sites if self.may("configure", site))
+        if not sites:
+            raise Forbidden("this needs the role of a maintainer on at least one site")
+        return sites
+
     def find_site(self, row: int) -> Site:
         """One of their sites by its number. Raises ``NotFound``, also for sites of others."""
         found = next((site for site in self.sites if site.row == row), None)
         if found is None:
             raise NotFound("there is no such site among yours")
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What the address of a page with lists says: before which line its list begins, and what a form has just done."""
+
+    before: int | None
+    done: str
+
+
+def read_listed(
+    before: Annotated[int | None, Query(ge=1, lt=2**62)] = None, done: Annotated[str, Query(max_length=20)] = ""
+) -> Listed:
+    """That part of an address."""
+    return Listed(before, done)
+
+
+ListedOf = Annotated[Listed, Depends(read_listed)]
 
 
 class Shell:
@@ -110,6 +145,7 @@ class Shell:
         self._proxies = settings.trusted_proxies
         self.assets = Assets()
         self._store = store
+        self._idle = timedelta(hours=settings.session_hours)
         self._sections = tuple(sections)
         self._public = urlsplit(settings.public_url) if settings.public_url else None
         self._environment = Environment(
@@ -150,7 +186,7 @@ class Shell:
             "sections": [] if viewer is None else [each for each in self._sections if viewer.may(each.right)],
             "link": link,
             "asset": lambda name: self.address(request, self.assets.path(name)),
-            "other_site": self._other_site(request),
+            "same_on": lambda site: self._same_on(request, site, is_fault=status >= _FAULTS_FROM),
             "now": self._store.now(),
             **values,
         }
@@ -160,12 +196,21 @@ class Shell:
         blocks = page.blocks[fragment](page.new_context(context)) if fragment is not None else [page.render(context)]
         return HTMLResponse("".join(blocks), status, dict(headers or {}))
 
-    def _other_site(self, request: Request) -> str:
-        """Where the same is shown for another site: here, or where this form came from, which cannot be asked for."""
-        if request.method == "GET":
-            return ""
-        paths = [each.path for each in self._sections if request.url.path.startswith(each.path.rstrip("/"))]
-        return self.address(request, max(paths, key=len, default="/review/"))
+    def _same_on(self, request: Request, site: Site | None, *, is_fault: bool) -> str:
+        """Where the same is shown for one site, or for all: here, with what was asked for where that makes sense.
+
+        For a page that answers a form, which cannot be asked for, it is where the form came from.
+        """
+        chosen = {} if site is None else {"site": str(site.row)}
+        if request.method != "GET":
+            paths = [each.path for each in self._sections if request.url.path.startswith(each.path.rstrip("/"))]
+            return self.address(request, max(paths, key=len, default="/review/"), **chosen)
+        kept = _EVERYWHERE | (_IDS if site is None else set())
+        asked = (
+            {} if is_fault else {name: value for name, value in request.query_params.items() if name in kept and value}
+        )
+        # The path as the browser has it stays as it is.
+        return f"?{urlencode(asked | chosen)}"
 
     def address(self, request: Request, path: str, **query: Any) -> str:
         """A path of ours as the browser names it, below the prefix of a proxy. What is ``None`` is left out."""
@@ -244,7 +289,15 @@ class Shell:
         Raises ``NotFound`` for a site that is not theirs, unless the site does not matter (``any_site``).
         """
         token = self.token(request)
-        session = self.sign_in.find(token) if token else None
+        return self._view(request, self.sign_in.find(token) if token else None, any_site=any_site)
+
+    def find_listener(self, request: Request) -> Viewer | None:
+        """The same for what goes on by itself while nobody clicks: the session ends as if it had not asked."""
+        token = self.token(request)
+        session = self._store.sessions.find(hash_token(token), self._idle, is_use=False) if token else None
+        return self._view(request, session)
+
+    def _view(self, request: Request, session: Session | None, *, any_site: bool = False) -> Viewer | None:
         if session is None:
             return None
         mine = [site for site in self._store.sites() if may(session.moderator, "read", site)]

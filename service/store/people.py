@@ -196,10 +196,11 @@ class Sessions:
             row = {"moderator_id": moderator.row, "token_hash": token_hash, "created_at": now, "seen_at": now}
             connection.execute(insert(sessions).values(row | {"expires_at": now + lasts}))
 
-    def find(self, token_hash: str, idle: timedelta) -> Session | None:
+    def find(self, token_hash: str, idle: timedelta, *, is_use: bool = True) -> Session | None:
         """The session of that token; ``None`` where it has ended, was not used for ``idle``, or its owner is disabled.
 
-        That it was used is noted once a minute, so that reading a page is rarely a write.
+        That it was used is noted once a minute, so that reading a page is rarely a write. What goes on by itself, with
+        nobody there, is no use.
         """
         now = self._now()
         query = (
@@ -213,7 +214,7 @@ class Sessions:
             if row is None:
                 return None
             moderator = _find(connection, row.name)
-        if now - row.seen_at >= _SEEN_EVERY:
+        if is_use and now - row.seen_at >= _SEEN_EVERY:
             # Who only reads is not kept out because nothing can be written for now.
             with suppress(StoreError), connections.writing(self._engine) as connection:
                 connection.execute(update(sessions).where(sessions.c.id == row.id).values(seen_at=now))

@@ -23,6 +23,7 @@ from service.store.erasure import Erasure, empty_versions, erase_copies
 from service.store.insight import Insight
 from service.store.labels import Labels
 from service.store.leases import Leases
+from service.store.news import News
 from service.store.people import Logs, People, Sessions
 from service.store.policies import Policies
 from service.store.queue import Queue
@@ -75,6 +76,7 @@ class Store:
         self._engine = connections.make_engine(url, timeout_seconds)
         self._now = now or (lambda: datetime.now(UTC))
         self.queue = Queue(self._engine, self._now)
+        self.news = News(self._engine, self._now)
         self.batches = Batches(self._engine)
         self.verdicts = Verdicts(self._engine, self._now)
         self.insight = Insight(self._engine, self.now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import re
 from datetime import UTC, datetime, timedelta
@@ -407,6 +408,28 @@ class TestRoles:
         for site in ("", "x", "-1", "9" * 30, "\u0661"):
             assert ben.get("/review/", params={"site": site}).status_code == 404
         assert ben.get(f"/review/?site={other.row}").status_code == 200
+
+    def test_another_site_is_shown_with_what_was_asked_for_where_that_makes_sense(self, visit, service):
+        other = service.parts.store.add_site("https://news.example")
+        ada = visit()
+        ada.choose(ada.invite("Ada", "maintainer", service.site))
+        service.parts.store.people.add("Ada", other, "maintainer", who="operator")
+
+        def menu(path, **form):
+            page = (ada.post(path, data=form) if form else ada.get(path)).text
+            found = re.findall(r'href="([^"]*)"', page[page.index("All sites<") :].partition("</details>")[0])
+            every = re.search(r'<a href="([^"]*)"[^>]*>All sites</a>', page)[1]
+            return [html.unescape(link) for link in (every, *found) if "site=" in link or link == every]
+
+        one, two = (f"site={site.row}" for site in (service.site, other))
+        asked = "sort=age&text=a+%26+b&category=spam"
+        ids = "author=u1&post=p1"
+        path = f"/review/?{asked}&{ids}&{one}&entry=7&after=x&did=approve&evil=1&lang="
+        assert menu(path.replace("&after=x", "")) == [f"?{asked}&{ids}", f"?{asked}&{one}", f"?{asked}&{two}"]
+        assert menu("/review/insight?days=7")[2] == f"?days=7&{two}"
+        assert menu(f"/review/settings?view=log&before=9&{one}")[0] == "?view=log"
+        assert menu("/review/?since=never&sort=age") == ["?", f"?{one}", f"?{two}"], "what was refused is not kept"
+        assert menu(f"/review/policy/edit?{one}", toml="x")[2] == f"/review/policy?{two}"
 
     @pytest.mark.parametrize(
         ("role", "rights"),
