@@ -77,7 +77,11 @@ class Figures:
         """The rows at ``index``."""
         return Figures(
             take_vectors(self.vectors, index),
-            *(getattr(self, name)[index] for name in ("dense", "lexical", "labels", "weights", "sources")),
+            self.dense[index],
+            self.lexical[index],
+            self.labels[index],
+            self.weights[index],
+            self.sources[index],
             [self.slices[row] for row in index.tolist()],
             self.prints[index],
         )

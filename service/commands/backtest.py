@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,6 +64,10 @@ def backtest(
     toml = read_policy(policy) if policy is not None else None
     console = Console(stderr=True)
     with open_home(settings) as store, console.status("deciding again") as status:
+
+        def tell(url: str, number: int) -> None:
+            status.update(f"deciding again: {url}, comment {number:,}")
+
         policies = Policies(store, LiveModel(settings.home, shipped_folder("models")))
         sites = [find_site(store, site)] if site is not None else store.sites()
         found = [
@@ -74,7 +79,7 @@ def backtest(
                 toml=toml,
                 days=days,
                 most=most,
-                progress=lambda number, url=each.url: status.update(f"deciding again: {url}, comment {number:,}"),
+                progress=partial(tell, each.url),
             )
             for each in sites
         ]

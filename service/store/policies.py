@@ -109,7 +109,7 @@ class Policies:
         with connections.reading(self._engine) as connection:
             for start in range(0, len(versions), _IDS_AT_ONCE):
                 of_them = comment_versions.c.id.in_(versions[start : start + _IDS_AT_ONCE])
-                rows = connection.execute(_select_decided(site).where(of_them))
+                rows = connection.execute(_select_decided(site, whole=False).where(of_them))
                 found |= {decided.version: decided for decided in map(_read_decided, rows)}
         return [found[version] for version in versions if version in found]
 
