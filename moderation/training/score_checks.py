@@ -44,7 +44,7 @@ class Margin:
 # How often, at most, any interval of any of the four checks that compare misses.
 LEVEL = 0.05
 _OF_ONE_CHECK = LEVEL / 4
-_ODD_ALONE = 0.01
+_ODD_ALONE = 0.002
 
 MARGINS: Mapping[str, Margin] = {
     "AUC": Margin(0.005, 0.02),

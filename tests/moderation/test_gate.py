@@ -1,12 +1,12 @@
 """The gate lets refits pass that are no worse, and refuses each kind of worse one by the check that is there for it.
 
 Contests are made of linear heads on made-up rows, so that a refit is what a refit is: both contestants have the right
-weights and errors of their own, as large as those of heads fitted on some thousands of rows. Lines are goals resolved on
-validation
-rows that both share.
+weights and errors of their own, as large as those of heads fitted on some thousands of rows. Lines are goals resolved
+on validation rows that both share.
 """
 
 import json
+import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -301,6 +301,13 @@ def test_refits_that_change_nothing_pass(first_seed):
     """At least 95 % of 60 refits, each of another world; three runs of twenty, so that no more than one may fail."""
     verdicts = [judge(make_contest(seed)).verdict for seed in range(first_seed, first_seed + 20)]
     assert verdicts.count("PROMOTE") >= 19
+
+
+def test_eight_thousand_rows_take_less_than_five_seconds_of_one_core():
+    contest = make_contest(1, rows=8_000, site_rows=(500,) * 8)
+    start = time.process_time()
+    judge(contest)
+    assert time.process_time() - start < 5
 
 
 def test_a_better_challenger_says_where(even):
