@@ -13,10 +13,18 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from moderation.bundle import write_bundle
+from moderation.categories import CODES
+from moderation.comment import Comment
+from moderation.heads import FIELDS, FieldWeights, Heads
+from moderation.lexical import LexicalSpec
+from moderation.model import DENSE, Model
 from moderation.releases import publish_bundle
 from moderation.shipped import shipped_folder
+from moderation.topic import BITS, TopicModel
 from moderation.training.dataset import HEAD_BLOGS, Dataset, Report
 from moderation.training.rows import read_behaviour, read_seed
 from moderation.training.train import Ingredients, train_bundle
@@ -97,6 +105,55 @@ def tiny_bundle(
     path = train_bundle(tiny_ingredients, tmp_path_factory.mktemp("models"), encoder=shipped_encoder)
     publish_bundle(path, note="tests")
     return path
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., Model]:
+    """Makes a model of the lexical tier: spam is what has links (``spam`` is how much), hostile what shouts.
+
+    Everything else of it is as in a real model.
+    """
+
+    def make(spam: float = 6.0) -> Model:
+        spec = LexicalSpec(bits=10)
+        field = FieldWeights(
+            spec, np.ones(1 << spec.bits, np.float32), np.zeros((1 << spec.bits, len(CODES)), np.float16)
+        )
+        weights = np.zeros((len(DENSE), len(CODES)), np.float32)
+        weights[DENSE.index("links"), CODES.index("spam")] = spam
+        weights[DENSE.index("exclamations"), CODES.index("hostile")] = 6
+        heads = Heads(
+            codes=CODES,
+            fields=dict.fromkeys(FIELDS, field),
+            mean=np.zeros(len(DENSE), np.float32),
+            scale=np.ones(len(DENSE), np.float32),
+            dense_weights=weights,
+            intercept=np.full(len(CODES), -3.0),
+            calibration=np.tile([1.0, 0.0], (len(CODES), 1)),
+        )
+        return Model(heads, TopicModel(np.ones(1 << BITS, np.float32)))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_bundle(make_model: Callable[..., Model]) -> Callable[..., Path]:
+    """Writes a model made by hand as a bundle, whose lines are not measured, into a folder; does not publish it."""
+
+    def make(models: Path, model: Model | None = None, encoder: Path | None = None, *, spam: float = 6.0) -> Path:
+        return write_bundle(
+            models,
+            model or make_model(spam),
+            operating_points={"format": 1, "tiers": {}},
+            evaluation={},
+            probes=[Comment("Well said."), Comment("See https://shop.example now!")],
+            card="Made by hand for tests.",
+            made_with={},
+            trained_on={},
+            encoder=encoder,
+        )
+
+    return make
 
 
 @dataclass(frozen=True)
