@@ -8,6 +8,7 @@
       operating_points.json   thresholds with their measured recall and false positive rate
       evaluation.json         what the bundle scored on the frozen sets
       probes.jsonl            our own comments with the scores they must get when loaded, per tier
+      anchors.safetensors     rows as figures without text, which labels are learned beside (full tier only)
       MODEL_CARD.md
     encoder-0123456789ab/     shared by every bundle whose manifest names it
       encoder.onnx            the sentence encoder, 8-bit weights
@@ -28,33 +29,31 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from moderation import normalise, signals, topic
+from moderation import normalise, signals
+from moderation.arrays import adapted_sites, from_arrays, to_arrays
 from moderation.categories import CODES
-from moderation.comment import Comment, Scores
-from moderation.encoder import WIDTH, Encoder
+from moderation.comment import Comment, Facts, Scores
+from moderation.encoder import Encoder
 from moderation.errors import BundleCorrupt, BundleMissing, BundleUnsupported, EncoderUnavailable, InvalidComment
 from moderation.files import turn, write_folder
-from moderation.heads import FIELDS, FieldWeights, FullHeads, Heads
-from moderation.lexical import LexicalSpec
+from moderation.heads import FIELDS
 from moderation.model import CONTEXT, DENSE, MARKS, FullTier, Model
-from moderation.policy import Facts
-from moderation.topic import TopicModel
 
-FORMAT = 4
+FORMAT = 5
 FILES = ("arrays.safetensors", "operating_points.json", "evaluation.json", "probes.jsonl", "MODEL_CARD.md")
 ENCODER_FILES = ("encoder.onnx", "tokenizer.json")
+ANCHORS = "anchors.safetensors"
 _ENCODER_NAME = re.compile(r"encoder-[0-9a-f]{12}")
 # Processors add in another order, and what the encoder rounds to eight bits may then fall on the other side.
 _PROBE_TOLERANCE = {"lexical": 1e-4, "full": 0.03}
 _MANIFEST_KEYS = frozenset(
     {"format", "tiers", "normalise", "heads", "dense", "context", "windows", "fields", "files", "encoder", "made_with"}
-    | {"trained_on"}
+    | {"trained_on", "adapted_sites"}
 )
 
 
@@ -122,20 +121,24 @@ def write_bundle(
     made_with: Mapping[str, str],
     trained_on: Mapping[str, Any],
     encoder: Path | None = None,
+    anchors: Mapping[str, NDArray[Any]] | bytes | None = None,
 ) -> Path:
     """Write a bundle into the folder ``models`` and return its path; an equal one that is there already is kept.
 
     ``encoder`` is the folder with the files that ``model`` read its encoder from; they are stored once, by hash.
+    ``anchors`` are those of :func:`moderation.training.anchors.pack`, or the bytes that another bundle has of them.
     """
-    if (model.full is None) != (encoder is None):
-        raise ValueError("a bundle with a full tier needs the folder of its encoder, and one without has none")
+    if not (model.full is None) == (encoder is None) == (anchors is None):
+        raise ValueError(
+            "a bundle with a full tier needs the folder of its encoder and anchors, and one without has none"
+        )
     heads = model.heads
     probes = [Comment.from_dict(_comment_dict(comment)) for comment in probes]  # as they will be read again
     tiers = {"lexical": model.lexical_tier().score(probes)}
     if model.full is not None:
         tiers["full"] = model.score(probes)
     files = {
-        "arrays.safetensors": save_arrays(_arrays(model)),
+        "arrays.safetensors": save_arrays(to_arrays(model)),
         "operating_points.json": _json(operating_points),
         "evaluation.json": _json(evaluation),
         "probes.jsonl": b"".join(
@@ -150,6 +153,8 @@ def write_bundle(
         ),
         "MODEL_CARD.md": card.encode(),
     }
+    if anchors is not None:
+        files[ANCHORS] = anchors if isinstance(anchors, bytes) else save_arrays(dict(anchors))
     manifest = {
         "format": FORMAT,
         "tiers": sorted(tiers),
@@ -160,6 +165,7 @@ def write_bundle(
         "windows": list(MARKS),
         "fields": {name: asdict(field.spec) for name, field in heads.fields.items()},
         "files": {name: _fingerprint(content) for name, content in files.items()},
+        "adapted_sites": list(adapted_sites(model)),
         "made_with": dict(made_with),
         "trained_on": trained_on,
     }
@@ -184,9 +190,9 @@ def load_bundle(path: Path, *, threads: int | None = None, beside: Sequence[Bund
     Raises ``BundleMissing``, ``BundleCorrupt`` (what is wrong with which file) or ``BundleUnsupported``.
     """
     manifest = _read_manifest(path)
-    contents = {name: _read_file(path, name, manifest["files"]) for name in FILES}
+    contents = {name: _read_file(path, name, manifest["files"]) for name in manifest["files"]}
     try:
-        model, full_heads = _model(load_arrays(contents["arrays.safetensors"]), manifest)
+        model, full_heads, adaptation = from_arrays(load_arrays(contents["arrays.safetensors"]), manifest)
         operating_points = json.loads(contents["operating_points.json"])
         probes = [json.loads(line) for line in contents["probes.jsonl"].splitlines()]
         comments = [Comment.from_dict(probe["comment"]) for probe in probes]
@@ -199,12 +205,20 @@ def load_bundle(path: Path, *, threads: int | None = None, beside: Sequence[Bund
         try:
             encoder = _shared_encoder(manifest["encoder"], beside)
             encoder = encoder or _load_encoder(path.parent, manifest["encoder"], threads)
-            whole = replace(model, full=FullTier(encoder, full_heads))
+            whole = replace(model, full=FullTier(encoder, full_heads, adaptation))
             _check_probes(path, "full", whole.score(comments), expected["full"])
             model = whole
         except (EncoderUnavailable, BundleUnsupported) as error:
             fault, model = str(error), replace(model, encoder_missing=True)
     return Bundle(path.name, path, manifest, model, operating_points, fault)
+
+
+def read_anchors(bundle: Path) -> bytes:
+    """The bytes of a bundle's anchors, checked. Raises as :func:`load_bundle`, ``BundleMissing`` where it has none."""
+    manifest = _read_manifest(bundle)
+    if ANCHORS not in manifest["files"]:
+        raise BundleMissing(f"{bundle.name} has no anchors: it has the lexical tier alone, which labels do not refit")
+    return _read_file(bundle, ANCHORS, manifest["files"])
 
 
 def encoder_folder(bundle: Path) -> Path | None:
@@ -220,7 +234,7 @@ def check_files(path: Path) -> None:
     :func:`load_bundle`, ``BundleCorrupt`` for its encoder too.
     """
     manifest = _read_manifest(path)
-    for name in FILES:
+    for name in manifest["files"]:
         _read_file(path, name, manifest["files"])
     if stored := manifest["encoder"]:
         for name in ENCODER_FILES:
@@ -233,10 +247,12 @@ def copy_bundle(path: Path, models: Path) -> Path:
     Raises as :func:`check_files`.
     """
     check_files(path)
-    encoder = encoder_folder(path)
-    if encoder is not None:
+    manifest = _read_manifest(path)
+    if stored := manifest["encoder"]:
+        encoder = path.parent / stored["folder"]
         write_folder(models / encoder.name, {name: (encoder / name).read_bytes() for name in ENCODER_FILES})
-    write_folder(models / path.name, {name: (path / name).read_bytes() for name in ("manifest.json", *FILES)})
+    names = ("manifest.json", *manifest["files"])
+    write_folder(models / path.name, {name: (path / name).read_bytes() for name in names})
     return models / path.name
 
 
@@ -299,7 +315,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             raise BundleUnsupported(f"{path.name} was made for other {key} than this version has: train it again")
     if sorted(manifest["heads"]) != sorted(CODES) or set(manifest["fields"]) != set(FIELDS):
         raise BundleUnsupported(f"{path.name} has other heads or fields than this version knows: train it again")
-    if set(manifest["files"]) != set(FILES):
+    if set(manifest["files"]) != {*FILES, *([ANCHORS] if manifest["encoder"] else [])}:
         raise BundleUnsupported(f"{path.name} lists other files than this version knows")
     stored = manifest["encoder"]
     if manifest["tiers"] != (["full", "lexical"] if stored else ["lexical"]) or (
@@ -329,68 +345,6 @@ def _check_probes(path: Path, tier: str, scored: Sequence[Scores], expected: Seq
                     f"{path.name} gives other scores here than where it was made ({tier} tier, {code}: {one} instead "
                     f"of {other})"
                 )
-
-
-_HEADS = ("mean", "scale", "dense_weights", "intercept", "calibration")
-_FULL_HEADS = (
-    *("window_weights", "signature_weights", "mean", "scale", "context_weights", "intercept", "knots"),
-    *("quiet_weights", "quiet_intercept"),
-)
-
-
-def _arrays(model: Model) -> dict[str, NDArray[Any]]:
-    heads = model.heads
-    arrays: dict[str, NDArray[Any]] = {"topic.idf": model.topic.idf, **{name: getattr(heads, name) for name in _HEADS}}
-    for name, field in heads.fields.items():
-        arrays[f"{name}.idf"] = field.idf.astype(np.float16)
-        arrays[f"{name}.weights"] = field.weights
-    if model.full is not None:
-        arrays |= {f"full.{name}": getattr(model.full.heads, name) for name in _FULL_HEADS}
-    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-
-
-def _model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Any]) -> tuple[Model, FullHeads | None]:
-    """The lexical tier, and the heads of the full one where there is one."""
-    count = len(manifest["heads"])
-    shapes: dict[str, tuple[int, ...]] = {
-        "topic.idf": (1 << topic.BITS,),
-        "mean": (len(DENSE),),
-        "scale": (len(DENSE),),
-        "dense_weights": (len(DENSE), count),
-        "intercept": (count,),
-        "calibration": (count, 2),
-    }
-    specs = {name: LexicalSpec(**manifest["fields"][name]) for name in FIELDS}
-    for name, spec in specs.items():
-        shapes[f"{name}.idf"] = (1 << spec.bits,)
-        shapes[f"{name}.weights"] = (1 << spec.bits, count)
-    if "full" in manifest["tiers"]:
-        context = len(CONTEXT)
-        shapes |= {
-            "full.window_weights": (WIDTH + len(MARKS), count),
-            "full.signature_weights": (WIDTH + 1, count),
-            "full.mean": (context,),
-            "full.scale": (context,),
-            "full.context_weights": (context, count),
-            "full.intercept": (count,),
-            "full.knots": (count, 2, arrays["full.knots"].shape[-1]),
-            "full.quiet_weights": (WIDTH + len(MARKS),),
-            "full.quiet_intercept": (1,),
-        }
-    if {name: array.shape for name, array in arrays.items()} != shapes:
-        raise ValueError("its arrays have other names or shapes")
-    fields = {
-        name: FieldWeights(spec, arrays[f"{name}.idf"].astype(np.float32), arrays[f"{name}.weights"])
-        for name, spec in specs.items()
-    }
-    codes = tuple(manifest["heads"])
-    model = Model(
-        Heads(codes, fields, **{name: arrays[name] for name in _HEADS}),
-        TopicModel(arrays["topic.idf"]),
-    )
-    if "full" not in manifest["tiers"]:
-        return model, None
-    return model, FullHeads(codes, **{name: arrays[f"full.{name}"] for name in _FULL_HEADS})
 
 
 def _fingerprint(content: bytes) -> dict[str, Any]:

@@ -19,8 +19,10 @@ from service.commands import (
     backtest,
     encoder,
     keys,
+    labels,
     policy,
     releases,
+    retrain,
     review,
     score,
     shadow,
@@ -240,12 +242,14 @@ app.add_typer(policy.policy, name="policy")
 app.add_typer(webhooks.webhooks, name="webhooks")
 app.command()(review.export)
 app.command()(review.forget)
+app.add_typer(labels.labels, name="labels")
 app.command()(score.score)
 app.command()(releases.releases)
 app.command()(releases.publish)
 app.command()(releases.rollback)
 app.command()(shadow.shadow)
 app.command()(backtest.backtest)
+app.command()(retrain.retrain)
 app.command()(training.train)
 app.command("train-encoder")(encoder.train_encoder)
 app.command()(training.evaluate)

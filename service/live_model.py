@@ -23,9 +23,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from moderation.bundle import Bundle, load_bundle, unscored
-from moderation.comment import Comment, Scores, Tier
+from moderation.comment import Comment, Facts, Scores, Tier
 from moderation.errors import BundleMissing, BundleUnsupported, EncoderUnavailable, InvalidPolicy
-from moderation.policy import Facts, Policy, default_policy_toml
+from moderation.policy import Policy, default_policy_toml
 from moderation.releases import InForce, Releases, current_bundle
 from service.errors import InvalidSettings
 

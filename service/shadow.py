@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from moderation.categories import CODES
-from moderation.comment import Action, Comment
-from moderation.policy import Facts
+from moderation.comment import Action, Comment, Facts
 from service.errors import StoreError
 from service.live_model import Live, LiveModel
 from service.logs import describe_error

@@ -151,6 +151,7 @@ def make_bundle(make_model: Callable[..., Model]) -> Callable[..., Path]:
             made_with={},
             trained_on={},
             encoder=encoder,
+            anchors={"nothing": np.zeros(1, np.float32)} if encoder else None,
         )
 
     return make

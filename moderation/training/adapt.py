@@ -18,15 +18,14 @@ from scipy import sparse
 from scipy.optimize import minimize
 
 from moderation.adaptation import Adaptation, Residual
+from moderation.arrays import WORDS
 from moderation.categories import CODES
 from moderation.encoder import WIDTH
 from moderation.heads import FieldWeights, FullHeads, telling_windows
-from moderation.lexical import LexicalSpec, count_ngrams, weigh
+from moderation.lexical import count_ngrams, weigh
 from moderation.model import CONTEXT
 from moderation.training.anchors import Figures
 from moderation.training.fuse import FULL_RECIPES
-
-WORDS = LexicalSpec(bits=14, char_min=4, char_max=5, word_max=2, salt=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ def fit_adaptation(
 ) -> Adaptation:
     """Residuals of all sites together and of every site with ``least_of_a_site`` labels and more."""
     figures = labelled.figures
-    frame = _Frame.of(heads, anchors)
+    frame = _Frame.of(anchors)
     words = _learn_words(labelled.texts)
     seen = frame.columns(heads, figures)
     offsets = base_logits(heads, figures)
@@ -136,7 +135,7 @@ class _Frame:
     sign_spread: NDArray[np.float64]
 
     @classmethod
-    def of(cls, heads: FullHeads, anchors: Figures) -> _Frame:
+    def of(cls, anchors: Figures) -> _Frame:
         windows = anchors.vectors.windows[telling_windows(anchors.vectors)].astype(np.float64)
         english = np.maximum(windows[:, -1], 1e-9)
         centre = np.average(windows[:, :WIDTH] / english[:, None], axis=0, weights=english)

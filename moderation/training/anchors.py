@@ -9,25 +9,36 @@ fingerprint is left, so that a label that is one of these rows is found.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from joblib import Memory
 from numpy.typing import NDArray
 
 from moderation.categories import CODES, MAY_ABSTAIN
-from moderation.encoder import WIDTH
+from moderation.encoder import WIDTH, tell_english
 from moderation.errors import DataError
 from moderation.heads import Vectors
-from moderation.model import DENSE, MARKS
+from moderation.model import DENSE, MARKS, Model
 from moderation.topic import VECTOR_NAMES
 from moderation.training.adapters.reading import spread
+from moderation.training.disguise import names_identity
 from moderation.training.rows import Row, fingerprint
-from moderation.training.table import Table, take_vectors
+from moderation.training.slices import copy_genuine, sample
+from moderation.training.table import Table, build_table, like_a_blog, read_table, take_vectors
 
 PARTS = ("kept", "validation", "frozen")
+# How many rows of each are shipped: under 15 MB together.
+KEPT = 9_000
+VALIDATION = 6_000
+FROZEN_OF_A_SET = 500
+SHORT_WORDS = 8
+LONG_WORDS = 120
 _UNKNOWN = -1
+_QUOTED = re.compile(r"^\s*>|[\"“«][^\"”»]{12,}[\"”»]|<blockquote", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +106,62 @@ def read_figures(table: Table, vectors: Vectors, lexical: NDArray[np.float64]) -
     )
 
 
-def choose_rows(rows: Sequence[Row], count: int, purpose: str) -> NDArray[np.int64]:
-    """Indices, ascending, of ``count`` of the rows, drawn by hash: the same rows give the same sample."""
-    order = sorted(range(len(rows)), key=lambda index: spread(f"anchors {purpose} {rows[index].id}"))
+def gather_anchors(
+    kept: Figures,
+    validation: Figures,
+    frozen: Mapping[str, Sequence[Row]],
+    model: Model,
+    *,
+    memory: Memory | None = None,
+    jobs: int = 1,
+) -> Anchors:
+    """Samples of the rows that a model was fitted, calibrated and measured on; ``model`` needs its full tier.
+
+    Of the frozen sets each gives as many rows as another, so that a small one has a say.
+    """
+    assert model.full is not None
+    blogs = like_a_blog(validation)
+    rows = list(_frozen_rows(frozen))
+    table = build_table(rows, model.topic, memory, jobs)
+    return Anchors(
+        kept.take(_draw(kept.prints, np.arange(len(kept)), KEPT)),
+        validation.take(_draw(validation.prints, np.flatnonzero(blogs), VALIDATION)),
+        read_figures(table, read_table(table, model.full.encoder, memory), model.heads.logits(table.features)),
+    )
+
+
+def _draw(prints: NDArray[np.str_], index: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """``count`` of the rows at ``index``, drawn by hash: the same rows give the same sample. Ascending."""
+    order = sorted(index.tolist(), key=lambda row: (spread(f"anchor {prints[row]}"), row))
     return np.array(sorted(order[:count]), dtype=np.int64)
+
+
+def _frozen_rows(frozen: Mapping[str, Sequence[Row]]) -> Iterator[Row]:
+    """A sample of each set, and genuine comments copied with a link; slices say what else is known of each row."""
+    for name, rows in frozen.items():
+        labelled = [row for row in rows if row.labels]
+        copied = copy_genuine(labelled) if name == "spam-blogs" else []
+        for row in [*sample(labelled, FROZEN_OF_A_SET), *sample(copied, FROZEN_OF_A_SET // 2)]:
+            slices = {f"set:{name}", *row.slices, *_say_of_text(row.comment.text, row.slices)}
+            if row.id.endswith("#copied"):
+                slices.add("copied-spam")
+            yield replace(row, slices=tuple(sorted(slices)))
+
+
+def _say_of_text(text: str, slices: Sequence[str]) -> Iterator[str]:
+    words = len(text.split())
+    if words < SHORT_WORDS:
+        yield "short"
+    if words > LONG_WORDS:
+        yield "long"
+    if names_identity(text):
+        yield "identity-mention"
+    if _QUOTED.search(text):
+        yield "quoted"
+    if tell_english(text) < 0.5:
+        yield "non-english"
+    if "perturbed" in slices:
+        yield "obfuscated"
 
 
 def pack(anchors: Anchors) -> dict[str, NDArray[Any]]:

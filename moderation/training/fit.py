@@ -30,6 +30,7 @@ from moderation.encoder import Encoder
 from moderation.heads import FIELDS, FieldWeights, Heads
 from moderation.model import DENSE, FullTier, Model
 from moderation.topic import TopicModel, learn_idf
+from moderation.training.anchors import Figures
 from moderation.training.copies import with_copies
 from moderation.training.dataset import Dataset, campaign_of, is_for_heads, spam_hosts
 from moderation.training.fuse import fit_full
@@ -108,10 +109,15 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A model with the thresholds it can be used at, in the form of ``operating_points.json``."""
+    """A model with the thresholds it can be used at, in the form of ``operating_points.json``.
+
+    ``kept`` and ``validation`` are the rows that its full tier was fitted and calibrated on, where it has one.
+    """
 
     model: Model
     operating_points: dict[str, Any]
+    kept: Figures | None = None
+    validation: Figures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +152,12 @@ def fit_model(
     validation, heads, logits = lexical.validation, lexical.heads, lexical.validation_logits
     tiers = {"lexical": {code: operating_points(code, validation, heads.calibrate(logits)) for code in CODES}}
     full = None
+    rows: tuple[Figures | None, Figures | None] = (None, None)
     if encoder is not None and lexical.kept is not None and lexical.cross is not None:
-        full_heads, tiers["full"] = fit_full(
-            lexical.kept, lexical.cross, validation, logits, encoder, memory=memory, progress=progress
-        )
-        full = FullTier(encoder, full_heads)
-    return Fitted(Model(heads, lexical.topic_model, full), {"format": 1, "tiers": tiers})
+        fitted = fit_full(lexical.kept, lexical.cross, validation, logits, encoder, memory=memory, progress=progress)
+        tiers["full"], rows = fitted.operating_points, (fitted.kept, fitted.validation)
+        full = FullTier(encoder, fitted.heads)
+    return Fitted(Model(heads, lexical.topic_model, full), {"format": 1, "tiers": tiers}, *rows)
 
 
 def fit_lexical(

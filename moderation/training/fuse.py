@@ -22,6 +22,7 @@ from moderation.categories import CODES
 from moderation.encoder import WIDTH, Encoder
 from moderation.heads import FullHeads, Heads, Vectors, put_together, telling_windows
 from moderation.model import CONTEXT
+from moderation.training.anchors import Figures, read_figures
 from moderation.training.points import calibration_rows, fit_knots, operating_points, stack_knots
 from moderation.training.quiet import fit_quiet, lay_beside
 from moderation.training.table import MANNERS, UNEVEN, Table, choose_lesson, read_table
@@ -99,6 +100,16 @@ FULL_RECIPES: Mapping[str, FullRecipe] = {
 Progress = Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class FittedFull:
+    """The heads, the tier's part of ``operating_points.json``, and the rows that both come from."""
+
+    heads: FullHeads
+    operating_points: dict[str, Any]
+    kept: Figures
+    validation: Figures
+
+
 def fit_full(
     kept: Table,
     cross: Heads,
@@ -108,7 +119,7 @@ def fit_full(
     *,
     memory: Memory | None = None,
     progress: Progress = lambda _: None,
-) -> tuple[FullHeads, dict[str, Any]]:
+) -> FittedFull:
     """Fit, calibrate and measure the heads of the full tier.
 
     Args:
@@ -119,9 +130,6 @@ def fit_full(
         encoder: The exported encoder, as it will be shipped.
         memory: Where vectors read before are kept.
         progress: Hears what is being done.
-
-    Returns:
-        The heads, and the tier's part of ``operating_points.json``.
 
     Raises:
         DataError: The rows do not hold both labels of a category.
@@ -141,7 +149,9 @@ def fit_full(
         knots.append(fit_knots(logits[index, head], labels, weights))
     heads = replace(heads, knots=stack_knots(knots))
     probabilities = heads.calibrate(logits)
-    return heads, {code: operating_points(code, validation, probabilities) for code in CODES}
+    points = {code: operating_points(code, validation, probabilities) for code in CODES}
+    kept_figures = read_figures(kept, vectors, cross.logits(kept.features))
+    return FittedFull(heads, points, kept_figures, read_figures(validation, validation_vectors, validation_logits))
 
 
 def fit_full_heads(

@@ -20,8 +20,7 @@ from service.settings import Settings
 
 if TYPE_CHECKING:
     from moderation.bundle import Bundle
-    from moderation.comment import Comment, Scores
-    from moderation.policy import Facts
+    from moderation.comment import Comment, Facts, Scores
     from moderation.training.evaluate import Assess
     from moderation.training.peers import Peers
     from moderation.training.rows import Row
@@ -85,7 +84,7 @@ def train(
     ingredients = gather_rows(console, settings, training_data, allow_missing=allow_missing)
     if ingredients.missing and publish:
         console.print(f"[yellow]trained without {', '.join(ingredients.missing)}[/]", highlight=False)
-    with _progress(console) as progress:
+    with show_progress(console) as progress:
         path = train_bundle(
             ingredients,
             models or settings.home / "models",
@@ -156,7 +155,7 @@ def evaluate(
             why=reasons_of(loaded.model),
             peers=others,
         )
-    with _progress(console) as progress:
+    with show_progress(console) as progress:
         alone = evaluate_lexical(loaded.model, loaded.operating_points, frozen, ingredients.behaviour, progress)
     figures = {"bundle": loaded.name, **figures, **alone}
     if html is not None:
@@ -210,7 +209,7 @@ def _peers(console: Console, ingredients: Ingredients, *, run: bool) -> Iterator
         yield None
         return
     with TemporaryDirectory(prefix="moderation-peers-") as folder:
-        with _progress(console) as progress:
+        with show_progress(console) as progress:
             found = find_peers(ingredients.dataset.train, Path(folder), progress)
         for name, reason in found.skipped.items():
             console.print(f"skipping {name}: {reason}", markup=False, highlight=False)
@@ -309,7 +308,7 @@ def gather_rows(
     from moderation.training.train import gather
 
     catalogue = load_catalogue(_training_data(training_data) / "sources.toml")
-    with _progress(console) as progress:
+    with show_progress(console) as progress:
         return gather(
             _training_data(training_data),
             settings.data,
@@ -320,7 +319,7 @@ def gather_rows(
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Callable[[str], None]]:
+def show_progress(console: Console) -> Iterator[Callable[[str], None]]:
     """A spinner with the step on a terminal; a line per step in a log."""
     if not console.is_terminal:
         yield lambda step: console.print(step, highlight=False)

@@ -28,15 +28,8 @@ from moderation.comment import Action
 from service.statuses import Status, VerdictAction
 from service.store import engine as connections
 from service.store.records import Site
-from service.store.tables import (
-    audit_draws,
-    comment_versions,
-    comments,
-    decisions,
-    queue_entries,
-    status_log,
-    verdicts,
-)
+from service.store.review_tables import audit_draws, queue_entries, verdicts
+from service.store.tables import comment_versions, comments, decisions, status_log
 
 MOST_SHARED = 2000
 """Of so many texts at most, the last ones, verdicts are compared."""
@@ -154,7 +147,7 @@ class Insight:
         judged = (
             select(name.label("name"), decision.action, verdict.action.label("verdict"))
             .select_from(verdicts)
-            .join(decisions, decision.id == _decision_judged())
+            .join(decisions, decision.id == decision_judged())
             .join(each, true())
             .where(*_standing(sites, since), decision.action.in_(("hold", "reject")), is_fired)
             .subquery()
@@ -184,7 +177,7 @@ class Insight:
         base = (
             select(decision.action, verdict.action.label("verdict"), inclusion.scalar_subquery().label("inclusion"))
             .select_from(verdicts)
-            .join(decisions, decision.id == _decision_judged())
+            .join(decisions, decision.id == decision_judged())
             .where(*_standing(sites, since), decision.action.in_(("publish", "reject")), decision.created_at >= since)
             .subquery()
         )
@@ -293,8 +286,8 @@ def _standing(sites: Sequence[Site], since: datetime) -> list[ColumnElement[bool
     return [_of(verdict.site_id, sites), verdict.at >= since, verdict.undone_at.is_(None), ~replaced]
 
 
-def _decision_judged() -> ColumnElement[int]:
-    """The decision that stood when a verdict was given."""
+def decision_judged() -> ColumnElement[int]:
+    """The decision (its row) that stood when a verdict was given."""
     other = decisions.alias("judged")
     of_it = (other.c.comment_version_id == verdicts.c.comment_version_id) & (other.c.created_at <= verdicts.c.at)
     return select(func.max(other.c.id)).where(of_it).correlate(verdicts).scalar_subquery()

@@ -32,6 +32,7 @@ REPOSITORY = Path(__file__).parents[2]
 ROUNDS = int(os.environ.get("RELOAD_ROUNDS", "8"))
 IS_LONG = ROUNDS >= 50
 CLIENTS = 16
+COMMAND = [sys.executable, "-c", "from service.cli import app; app(prog_name='moderation')"]
 # Each with another number of links and of exclamation marks, so that a score says whose it is.
 TEXTS = [f"{'See https://shop.example/page ' * (n % 4)}and so on{'!' * (n // 4)}" for n in range(12)]
 MOST_GROWTH = 0.05
@@ -101,8 +102,7 @@ def home(request: pytest.FixtureRequest, home: Path, plain_bundle: Path) -> Path
 def serve(home: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """``moderation serve`` in a process of its own, with its address."""
     process = subprocess.Popen(
-        [sys.executable, "-c", "from service.cli import app; app(prog_name='moderation')", "serve"]
-        + ["--home", str(home), "--port", "0"],
+        [*COMMAND, "serve", "--home", str(home), "--port", "0"],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
