@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -40,7 +41,8 @@ def fill(store: Store) -> None:
     judge, judgement = Judge("Ada", "review", ada.row), Judgement("reject", ("spam",))
     store.verdicts.decide(site, judge, judgement, [Target(comment.digest(), comment="c2")])
     (of_it,) = store.find_comments(site, ["c2"]).values()
-    store.shadows.add([Beside(of_it.decision.decision_id, of_it.decision)])
+    beside = replace(of_it.decision, bundle="comments-1")
+    store.shadows.add([Beside(of_it.decision.decision_id, beside)])
     store.readers.report(site, "c2", "r" * 64, None, reopen_at=3, measure=measure)
     store.readers.appeal(site, "c2", "Why?", measure=lambda _: Priority(None, 1.0, 1.0, 1.0))
 
