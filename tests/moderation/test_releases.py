@@ -68,12 +68,11 @@ class TestPublish:
         assert digest(copy) == digest(three[0])
         assert load_bundle(copy).fault is None
 
-    def test_with_its_encoder(self, tiny_bundle, tmp_path):
-        Releases(tmp_path / "models").publish(tiny_bundle, note="from elsewhere")
-        encoder = encoder_folder(tiny_bundle)
-        if encoder is None:
-            pytest.skip("no encoder is shipped with this checkout")
-        assert digest(encoder_folder(current_bundle(tmp_path / "models"))) == digest(encoder)
+    def test_with_its_encoder_and_anchors(self, full_bundle, tmp_path):
+        Releases(tmp_path / "models").publish(full_bundle, note="from elsewhere")
+        copy = current_bundle(tmp_path / "models")
+        assert digest(copy) == digest(full_bundle)
+        assert digest(encoder_folder(copy)) == digest(encoder_folder(full_bundle))
 
     def test_lines_of_older_versions_are_read(self, models, names):
         old = {"bundle": names[0], "at": "2026-01-02T03:04:05+00:00", "note": "moderation train"}
@@ -280,24 +279,22 @@ class TestKeeping:
         assert {each.path.name for each in releases.kept()} == {names[2], names[1], newer.name}
         assert releases.prune(keep=1) == []
 
-    def test_encoders_stay_as_long_as_a_bundle_names_them(self, tiny_bundle, models, names):
+    def test_encoders_stay_as_long_as_a_bundle_names_them(self, full_bundle, models, names):
         releases = Releases(models)
-        releases.publish(tiny_bundle, note="with an encoder")
-        encoder = encoder_folder(models / tiny_bundle.name)
-        if encoder is None:
-            pytest.skip("no encoder is shipped with this checkout")
+        releases.publish(full_bundle, note="with an encoder")
+        encoder = encoder_folder(models / full_bundle.name)
         publish(models, names[0])
         releases.prune(keep=0)
-        assert load_bundle(models / tiny_bundle.name).fault is None
-        publish(models, names[1])
-        (models / names[2]).exists() or publish(models, names[0])
-        manifest = models / names[1] / "manifest.json"
-        content = manifest.read_bytes()
-        manifest.write_text("{}")
+        assert load_bundle(models / full_bundle.name).fault is None  # it is the former one
+        shutil.copytree(models / names[0], models / "comments-000000000000")
+        releases.pin("comments-000000000000")
+        (models / "comments-000000000000" / "manifest.json").write_text("{}")
+        publish(models, names[0], note="again")
+        shutil.rmtree(models / full_bundle.name)
         releases.prune(keep=0)
         assert encoder.is_dir()  # what cannot be read may name it
-        manifest.write_bytes(content)
-        assert encoder.name in releases.prune(keep=0)
+        shutil.rmtree(models / "comments-000000000000")
+        assert releases.prune(keep=0) == [encoder.name]
         assert not encoder.exists()
 
     def test_what_killed_processes_left_is_swept_a_day_later(self, models, names):

@@ -7,22 +7,15 @@ import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 import uvicorn
 from sqlalchemy import create_engine, text
 
-from moderation.bundle import ENCODER_FILES, encoder_folder
-from moderation.categories import CODES
+from moderation.bundle import encoder_folder
 from moderation.comment import Author, Comment, Decision, Post, Reason, Scores
-from moderation.encoder import WIDTH, Encoder
-from moderation.heads import FullHeads
-from moderation.model import CONTEXT, MARKS, FullTier, Model
-from moderation.releases import publish_bundle
 from service.api import Parts
 from service.app import create_app
 from service.auth import make_key
@@ -137,51 +130,6 @@ def put(store: Store) -> Callable[..., Stored]:
         return stored
 
     return put_one
-
-
-@pytest.fixture(scope="session")
-def plain_bundle(tmp_path_factory: pytest.TempPathFactory, make_bundle: Callable[..., Path]) -> Path:
-    """A published bundle made by hand, so that a test can say what it scores: where a trained one surprises."""
-    path = make_bundle(tmp_path_factory.mktemp("models"))
-    publish_bundle(path, note="for tests")
-    return path
-
-
-@pytest.fixture(scope="session")
-def make_full(make_model: Callable[..., Model], shipped_encoder: Path | None) -> Callable[..., Model]:
-    """Makes the same with a full tier, which reads with the shipped encoder and says what the words say."""
-    if shipped_encoder is None:
-        pytest.skip("no encoder is shipped with this checkout")
-    encoder = Encoder.load(*(shipped_encoder / name for name in ENCODER_FILES))
-    context = np.zeros((len(CONTEXT), len(CODES)), np.float32)
-    for head, code in enumerate(CODES):
-        context[CONTEXT.index(f"lexical_{code}"), head] = 1
-    full = FullHeads(
-        codes=CODES,
-        window_weights=np.zeros((WIDTH + len(MARKS), len(CODES)), np.float32),
-        signature_weights=np.zeros((WIDTH + 1, len(CODES)), np.float32),
-        mean=np.zeros(len(context), np.float32),
-        scale=np.ones(len(context), np.float32),
-        context_weights=context,
-        intercept=np.zeros(len(CODES)),
-        knots=np.tile(np.array([[-1.0, 1.0], [-1.0, 1.0]]), (len(CODES), 1, 1)),
-        quiet_weights=np.zeros(WIDTH + len(MARKS), np.float32),
-        quiet_intercept=np.array([-np.inf]),
-    )
-    return lambda **weights: replace(make_model(**weights), full=FullTier(encoder, full))
-
-
-@pytest.fixture(scope="session")
-def full_bundle(
-    tmp_path_factory: pytest.TempPathFactory,
-    make_bundle: Callable[..., Path],
-    make_full: Callable[..., Model],
-    shipped_encoder: Path | None,
-) -> Path:
-    """A published bundle made by hand that has an encoder."""
-    path = make_bundle(tmp_path_factory.mktemp("models"), make_full(), shipped_encoder)
-    publish_bundle(path, note="for tests")
-    return path
 
 
 def put_bundle(bundle: Path, home: Path) -> Path:
