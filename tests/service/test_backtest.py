@@ -21,6 +21,7 @@ from service.workflow import Workflow
 
 STRICT = '[spam]\nhold = 0.5\nreject = 0.6\n[rules]\nblocked_words = ["words"]\n'
 LAX = "[spam]\nhold = 1\n"
+LINKS = "See https://shop.example/1 and https://shop.example/2 and https://shop.example/3"
 
 
 @pytest.fixture
@@ -257,7 +258,7 @@ class TestBundle:
 
     def test_the_bundle_that_decided_would_decide_the_same(self, store, site, policies, workflow, live_model):
         post = Post("p", "Bread", "Flour and water.", tags=("x",))
-        for n, text in enumerate(["Well said.", "See https://a.example", "What!!!! You!!!!", "forbidden"]):
+        for n, text in enumerate(["Well said.", LINKS, "What!!!! You!!!!", "forbidden"]):
             workflow.submit(site, Comment(text, id=f"c{n}", author=Author("a"), post=post, hints={"x": "y"}))
         workflow.submit(site, Comment("An answer", id="c4", post=Post("p"), parent=Neighbour("c0")))
         found = try_out(store, policies, site, bundle=live_model.current().bundle)
@@ -266,7 +267,7 @@ class TestBundle:
 
     def test_what_would_change_is_listed_with_its_reasons(self, store, site, policies, workflow, other):
         for n in range(3):
-            workflow.submit(site, Comment("See https://a.example", id=f"c{n}"))
+            workflow.submit(site, Comment(LINKS, id=f"c{n}"))
         workflow.submit(site, Comment("Well said.", id="fine"))
         heard = []
         found = try_out(store, policies, site, bundle=other, progress=heard.append)
@@ -277,7 +278,7 @@ class TestBundle:
         assert (cut.trial.compared, cut.trial.is_cut) == (2, True)
 
     def test_under_a_policy_of_its_own_and_without_a_bundle(self, store, site, policies, workflow, other):
-        workflow.submit(site, Comment("See https://a.example", id="c"))
+        workflow.submit(site, Comment(LINKS, id="c"))
         strict = "[spam]\nhold = 0\n"
         assert try_out(store, policies, site, bundle=other, toml=strict).changed == ()
         lax = try_out(store, policies, site, toml="[spam]\nhold = 1\n")
@@ -285,14 +286,14 @@ class TestBundle:
 
     def test_what_cannot_be_judged_as_it_was_is_left_out(self, store, site, policies, workflow, other):
         workflow.submit(site, Comment("The first", id="parent", post=Post("p", "Bread")))
-        workflow.submit(site, Comment("See https://a.example", id="answer", parent=Neighbour("parent")))
-        workflow.submit(site, Comment("See https://a.example", id="gone"))
+        workflow.submit(site, Comment(LINKS, id="answer", parent=Neighbour("parent")))
+        workflow.submit(site, Comment(LINKS, id="gone"))
         workflow.erase(site, "parent")
         workflow.erase(site, "gone")
         assert try_out(store, policies, site, bundle=other).trial.compared == 0
 
     def test_it_writes_nothing(self, store, site, policies, workflow, other, dump):
-        workflow.submit(site, Comment("See https://a.example", id="c"))
+        workflow.submit(site, Comment(LINKS, id="c"))
         before = dump()
         try_out(store, policies, site, bundle=other)
         assert dump() == before

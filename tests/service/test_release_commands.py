@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from service.cli import app
 
 SITE = "https://blog.example"
+LINKS = "See https://shop.example/1 and https://shop.example/2 and https://shop.example/3"
 
 
 def run(home, *arguments, status: int = 0):
@@ -102,7 +103,7 @@ class TestOnLiveTraffic:
         """Three comments that came in while the second bundle was scored beside."""
         run(plain_home, "shadow", second.name)
         service = start()
-        for number, text in enumerate(["See https://shop.example", "Well said.", "What!!!! You!!!!"]):
+        for number, text in enumerate([LINKS, "Well said.", "What!!!! You!!!!"]):
             assert service.submit(id=f"c{number}", text=text).status_code in (201, 202)
         return service
 
@@ -150,12 +151,12 @@ class TestOnLiveTraffic:
 
 def test_the_service_answers_with_what_was_published(plain_home, first, second, start):
     service = start()
-    assert service.submit(text="See https://shop.example").json()["bundle"] == first.name
+    assert service.submit(text=LINKS).json()["bundle"] == first.name
     run(plain_home, "publish", second.name)
     ends = time.monotonic() + 60
     while service.client.get("/readyz").json()["bundle"] != second.name and time.monotonic() < ends:
         time.sleep(0.05)
-    assert service.submit(text="See https://shop.example").json()["bundle"] == second.name
+    assert service.submit(text=LINKS).json()["bundle"] == second.name
 
 
 def test_a_home_that_is_a_copy_of_the_models_needs_no_more(plain_home, first, tmp_path):

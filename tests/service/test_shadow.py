@@ -16,7 +16,7 @@ from service.shadow import Fired, Pair, Shadow, report
 from service.store import Beside, Judge, Judgement, Target
 from service.workflow import Workflow
 
-LINK = "See https://shop.example"
+LINK = "See https://shop.example/1 and https://shop.example/2 and https://shop.example/3"
 
 
 @pytest.fixture
