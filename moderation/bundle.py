@@ -233,7 +233,7 @@ def check_files(path: Path) -> None:
     :func:`load_bundle`, ``BundleCorrupt`` for its encoder too.
     """
     manifest = _read_manifest(path)
-    for name in FILES:
+    for name in manifest["files"]:
         _read_file(path, name, manifest["files"])
     if stored := manifest["encoder"]:
         for name in ENCODER_FILES:
@@ -246,10 +246,12 @@ def copy_bundle(path: Path, models: Path) -> Path:
     Raises as :func:`check_files`.
     """
     check_files(path)
-    encoder = encoder_folder(path)
-    if encoder is not None:
+    manifest = _read_manifest(path)
+    if stored := manifest["encoder"]:
+        encoder = path.parent / stored["folder"]
         write_folder(models / encoder.name, {name: (encoder / name).read_bytes() for name in ENCODER_FILES})
-    write_folder(models / path.name, {name: (path / name).read_bytes() for name in ("manifest.json", *FILES)})
+    names = ("manifest.json", *manifest["files"])
+    write_folder(models / path.name, {name: (path / name).read_bytes() for name in names})
     return models / path.name
 
 

@@ -252,7 +252,7 @@ class Encoder:
         self._end = _special(tokenizer, "[SEP]")
         # Posts, parents and neighbours come again with every comment on the same page.
         self._pool = ThreadPoolExecutor(threads)  # starts no thread before there is work
-        # By weak references: an encoder that refers to itself would stay until a collection of garbage, which cannot see
+        # By weak references: an encoder that refers to itself would stay until garbage is collected, which does not see
         # how large it is.
         self._topic_vector = lru_cache(maxsize=4096)(_weakly(self._read_topic))
         self._class_vector = lru_cache(maxsize=1024)(_weakly(self._read_class))

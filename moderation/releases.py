@@ -158,8 +158,10 @@ class Releases:
         if self.folder != self.models:
             return None
         present = self.in_force()
-        if present.canary is not None:
-            return present.bundle
+        return present.bundle if present.canary is not None else self._served_before(present.bundle)
+
+    def _served_before(self, present: str) -> str | None:
+        """What served every site before that bundle did."""
         line: list[str] = []
         for release in self.history():
             if not release.took_effect or release.share is not None:
@@ -171,8 +173,8 @@ class Releases:
             for name in (*before, release.bundle):
                 if not line or line[-1] != name:
                     line.append(name)
-        if present.bundle in line:
-            del line[_last(line, present.bundle) :]
+        if present in line:
+            del line[_last(line, present) :]
         return line[-1] if line else None
 
     def find(self, wanted: str) -> Path:
@@ -330,9 +332,10 @@ class Releases:
         except BundleMissing:
             reasons["shadow"] = set()
         try:
-            present, former = self.in_force(), self.former()
+            present = self.in_force()
         except BundleMissing:
             return reasons
+        former = self._served_before(present.bundle)
         return reasons | {"in force": {present.bundle}, "canary": {present.canary or ""}, "former": {former or ""}}
 
     def _before(self, expected: InForce | None) -> InForce | None:

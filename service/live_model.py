@@ -19,6 +19,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -273,19 +274,16 @@ class LiveModel:
     def _load_beside(self, live: Live) -> Live:
         """Load the canary and the challenger, as far as there are any; the pair with what is wrong with them."""
         faults = dict(live.faults)
-        canary, challenger = self._canary, None
-        try:
+        canary, challenger = None, None
+        # What is wrong with it has been told of the model.
+        with suppress(BundleMissing, BundleUnsupported):
             in_force = self.releases.in_force()
-            if in_force.canary is None:
-                canary = None
-            else:
-                canary = in_force, self._pair(self.releases.find(in_force.canary), live)
-                _log.info("canary in force", extra={"bundle": in_force.canary, "share": in_force.share})
-        except (BundleMissing, BundleUnsupported):
-            canary = None  # what is wrong has been told of the model
-        except Exception as error:  # noqa: BLE001  # as broken as any folder
-            faults["canary"] = _report("canary", error)
-            canary = None
+            try:
+                if in_force.canary is not None:
+                    canary = in_force, self._pair(self.releases.find(in_force.canary), live)
+                    _log.info("canary in force", extra={"bundle": in_force.canary, "share": in_force.share})
+            except Exception as error:  # noqa: BLE001  # as broken as any folder
+                faults["canary"] = _report("canary", error)
         try:
             path = self.releases.challenger()
             if path is not None and (live.bundle is None or path.name != live.bundle.name):

@@ -128,8 +128,12 @@ def _describe(found: Releases) -> dict[str, Any]:
 def _say(release: Release) -> str:
     said = "rolled back" if release.is_rollback else "published"
     if release.share is not None:
-        said = f"tried on {release.share:.0%} of sites"
+        said = f"tried on {_percent(release.share)} of sites"
     return said if release.took_effect else f"{said}, took no effect"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.3g}%"
 
 
 def _tell(found: Releases, release: Release, *, as_json: bool) -> None:
@@ -139,7 +143,7 @@ def _tell(found: Releases, release: Release, *, as_json: bool) -> None:
     present = found.in_force()
     said = f"{present.bundle} serves"
     if present.canary is not None:
-        said += f", and {present.canary} serves {present.share:.0%} of the sites in its place"
+        said += f", and {present.canary} serves {_percent(present.share)} of the sites in its place"
     typer.echo(f"{said}. Running services take it up by themselves.")
     if release.replaced and release.replaced != release.bundle:
         typer.echo(f"Before: {release.replaced}", err=True)

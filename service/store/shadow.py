@@ -8,14 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
-    BigInteger,
     CheckConstraint,
     Column,
     Engine,
-    ForeignKey,
     Index,
-    Integer,
     Row,
     Select,
     String,
@@ -28,7 +24,7 @@ from sqlalchemy import (
 
 from moderation.comment import Action, Decision, Scores
 from service.store import engine as connections
-from service.store.columns import Utc, metadata
+from service.store.columns import JSON_VALUE, metadata, moment, row_id, to
 from service.store.records import Site
 from service.store.tables import comment_versions, comments, decisions, sites
 from service.store.writing import insert_new
@@ -39,16 +35,16 @@ _AT_ONCE = 2000
 shadow_decisions = Table(
     "shadow_decisions",
     metadata,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("decision_id", ForeignKey("decisions.id"), nullable=False),
-    Column("site_id", ForeignKey("sites.id"), nullable=False),
+    row_id(),
+    to("decisions.id", "decision_id"),
+    to("sites.id", "site_id"),
     Column("bundle", Text, nullable=False),
     Column("decided", String(16), nullable=False),  # what was decided, so that disagreements are found without a join
     Column("action", String(16), nullable=False),
-    Column("scores", JSON(none_as_null=True)),
-    Column("fired", JSON(none_as_null=True), nullable=False),  # the names of the reasons that fired
+    Column("scores", JSON_VALUE),
+    Column("fired", JSON_VALUE, nullable=False),  # the names of the reasons that fired
     Column("tier", String(16)),
-    Column("at", Utc(), nullable=False),
+    moment("at"),
     UniqueConstraint("decision_id", "bundle"),
     CheckConstraint("action IN ('publish', 'hold', 'reject')", name="action"),
     Index(None, "bundle", "site_id", "id"),

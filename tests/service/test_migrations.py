@@ -19,7 +19,7 @@ from moderation.categories import CODES
 from moderation.comment import Author, Comment, Decision, Neighbour, Post
 from service.errors import StoreUnavailable
 from service.priority import measure
-from service.store import AuditDraw, Judge, Judged, Judgement, Priority, QueueFilter, Store, Target, Why
+from service.store import AuditDraw, Beside, Judge, Judged, Judgement, Priority, QueueFilter, Store, Target, Why
 from service.store import engine as connections
 from service.store.columns import metadata
 
@@ -41,6 +41,9 @@ def fill(store: Store) -> None:
     store.sessions.open(ada, "s" * 64, timedelta(days=1))
     judge, judgement = Judge("Ada", "review", ada.row), Judgement("reject", ("spam",))
     store.verdicts.decide(site, judge, judgement, [Target(comment.digest(), comment="c2")])
+    (of_it,) = store.find_comments(site, ["c2"]).values()
+    beside = replace(of_it.decision, bundle="comments-1")
+    store.shadows.add([Beside(of_it.decision.decision_id, beside)])
     store.readers.report(site, "c2", "r" * 64, None, reopen_at=3, measure=measure)
     store.readers.appeal(site, "c2", "Why?", measure=lambda _: Priority(None, 1.0, 1.0, 1.0))
 
