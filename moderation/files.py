@@ -80,7 +80,7 @@ def turn(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None:
-        yield
+        yield  # type: ignore[unreachable]  # where there is no such module
         return
     with (folder / LOCK).open("ab") as lock:
         ends = time.monotonic() + _WAIT_SECONDS
