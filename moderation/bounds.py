@@ -48,7 +48,7 @@ class Trials:
 
     ``above`` says what a row is to a line that it reaches, ``below`` what it is to one that it does not: ``SUCCESS``,
     ``FAILURE`` or ``NO_TRIAL``. ``reach`` is how many rows reach a line. ``failing`` is the largest weight that a
-    failure can have there, seen or not; infinite where nobody would ever look. ``largest`` is that of any trial that
+    failure can have there, seen or not; infinite where nobody would ever look. ``winning`` is that of successes that
     somebody may look at, and ``is_whole`` says that there are no others. ``is_exact``: all trials of the line weigh
     the same.
 
@@ -60,7 +60,7 @@ class Trials:
     below: NDArray[np.int8]
     reach: NDArray[np.int64]
     failing: Numbers
-    largest: Numbers
+    winning: Numbers
     is_exact: NDArray[np.bool_]
     is_whole: bool = True
 
@@ -78,7 +78,8 @@ class Trials:
             self,
             above=np.where(self.above == NO_TRIAL, NO_TRIAL, 1 - self.above).astype(np.int8),
             below=np.where(self.below == NO_TRIAL, NO_TRIAL, 1 - self.below).astype(np.int8),
-            failing=self.largest if self.is_whole else np.full(len(self.reach), np.inf),
+            failing=self.winning if self.is_whole else np.full(len(self.reach), np.inf),
+            winning=np.where(np.isfinite(self.failing), self.failing, 1.0),
         )
 
     def at(self, line: int) -> tuple[Numbers, NDArray[np.bool_]]:
@@ -153,12 +154,12 @@ def lower_bound(
 ) -> float:
     """The lower bound of the share of successes at one line; ``aim`` is what betting is tuned to tell from less."""
     weights, won = trials.at(line)
-    failing, largest = float(trials.failing[line]), float(trials.largest[line])
+    failing, winning = float(trials.failing[line]), float(trials.winning[line])
     if trials.is_exact[line]:
         return float(clopper_pearson(won.sum(), len(won), confidence))
     if method == "betting":
         return betting(weights, won, failing=failing, aim=aim, confidence=confidence)
-    return bernstein(weights, won, failing=failing, largest=largest, confidence=confidence)
+    return bernstein(weights, won, failing=failing, winning=winning, confidence=confidence)
 
 
 def betting(weights: Numbers, won: NDArray[np.bool_], *, failing: float, aim: float, confidence: float = 0.95) -> float:
@@ -179,16 +180,16 @@ def betting(weights: Numbers, won: NDArray[np.bool_], *, failing: float, aim: fl
 
 
 def bernstein(
-    weights: Numbers, won: NDArray[np.bool_], *, failing: float, largest: float, confidence: float = 0.95
+    weights: Numbers, won: NDArray[np.bool_], *, failing: float, winning: float, confidence: float = 0.95
 ) -> float:
-    """The lower bound by Maurer and Pontil; the largest weights that a failure and any trial can have."""
+    """The lower bound by Maurer and Pontil; the largest weights that a failure and a success can have."""
     trials = Trials(
         weights=weights,
         above=won.astype(np.int8),
         below=np.full(len(won), NO_TRIAL, dtype=np.int8),
         reach=np.array([len(won)]),
         failing=np.array([failing]),
-        largest=np.array([largest]),
+        winning=np.array([winning]),
         is_exact=np.array([False]),
     )
     of = np.array([float(len(won))])
@@ -206,11 +207,12 @@ def _largest_refused(p_value: Callable[[float], float], level: float) -> float:
 def _gamblers(trials: Numbers, share: float, confidence: float) -> NDArray[np.int64]:
     """How many gamblers bet at each line: the first stakes all that may be lost, each further one half of it.
 
-    The last one's stake is the best for as many trials of equal weight of which ``share`` succeed. Weights that differ
-    make larger ones better, so nobody needs to stake less.
+    The last one's stake is about the best for as many trials of equal weight of which ``share`` succeed. Weights that
+    differ make larger ones better, so nobody needs to stake less. There are two at least: the first has nothing left
+    after a failure of the largest weight.
     """
     best = np.sqrt(2 * -np.log1p(-confidence) * share / np.maximum(trials * (1 - share), 1e-12))
-    return 1 + np.ceil(np.maximum(-np.log2(np.maximum(best, 1e-12)), 0)).astype(np.int64)
+    return 1 + np.ceil(np.maximum(-np.log2(np.maximum(best, 1e-12)), 1)).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,7 +236,7 @@ class _Betting:
             some = replace(trials, reach=trials.reach[here])
             money[here] = some.total(np.log1p(part * odds), lost)
             if np.isfinite(failing):
-                gain[here] = np.log1p(trials.largest[here][:, None] / failing * stakes * odds)
+                gain[here] = np.log1p(trials.winning[here][:, None] / failing * stakes * odds)
         money[np.arange(most) >= gamblers[:, None]] = -np.inf  # these do not take part
         return cls(money, gain, gamblers)
 
@@ -258,8 +260,8 @@ class _Moments:
     @classmethod
     def of(cls, trials: Trials, share: float, of: Numbers) -> _Moments:
         won, lost = trials.weights * (1 - share), -trials.weights * share
-        span = trials.largest * (1 - share) + trials.failing * share
-        gain = np.where(np.isfinite(span), trials.largest, 0) * (1 - share) / span
+        span = trials.winning * (1 - share) + trials.failing * share
+        gain = np.where(np.isfinite(span), trials.winning, 0) * (1 - share) / span
         first = trials.total(won, lost) / span
         return cls(of, first, trials.total(won**2, lost**2) / span**2, gain)
 

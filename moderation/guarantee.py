@@ -10,7 +10,8 @@ from the safest on, and the first that fails ends it: then no line has to be tes
 (fixed sequence testing; Angelopoulos, Bates, Candès, Jordan and Lei 2025, "Learn then test: calibrating predictive
 algorithms to achieve risk control", Annals of Applied Statistics 19). The first line is one with so many labels that it
 could pass, whatever they say. For a precision, which may rise and fall, there are up to three starts, further down with
-more labels, that share the permitted error (the "multiple starts" there).
+more labels, that share the permitted error (the "multiple starts" there); what one has left joins the next on the way
+(Bretz, Maurer, Brannath and Posch 2009, "A graphical approach to sequentially rejective multiple test procedures").
 
 =====================================  ============================  ======================  =======================
 goal                                   trials                        success                 tried
@@ -368,6 +369,7 @@ def _trials(ranked: Judged, goal: Goal, lines: Numbers) -> Trials:
     over = np.max(np.where(concerned, each, 0), axis=1)
     anywhere = np.full(len(lines), each.max())
     seen = np.where(np.isfinite(each), each, 1)
+    over_seen = np.max(np.where(concerned, seen, 0), axis=1)
     is_whole = bool(np.all(np.isfinite(each[np.any(concerned, axis=0)])))
     if goal.kind == "precision":
         # All the same: every kind that is concerned, and every row there.
@@ -380,7 +382,7 @@ def _trials(ranked: Judged, goal: Goal, lines: Numbers) -> Trials:
             below=np.full(len(weights), NO_TRIAL, dtype=np.int8),
             reach=reach,
             failing=over,
-            largest=np.max(np.where(concerned, seen, 0), axis=1),
+            winning=over_seen,
             is_exact=is_exact,
             is_whole=is_whole,
         )
@@ -393,7 +395,7 @@ def _trials(ranked: Judged, goal: Goal, lines: Numbers) -> Trials:
         below=np.where(concerns, SUCCESS if good else FAILURE, NO_TRIAL).astype(np.int8),
         reach=reach,
         failing=over if good else anywhere,
-        largest=np.full(len(lines), seen.max()),
+        winning=np.full(len(lines), seen.max()) if good else over_seen,
         is_exact=is_exact,
         is_whole=bool(np.all(np.isfinite(each))),
     )
@@ -412,23 +414,25 @@ class _Walk:
         """Walk over lines in their order; ``possible`` are the p-values if no trial had failed.
 
         A start is the first line where so much could be shown as its level asks for, and thrice and nine times as much
-        at the second and third. There are as many starts as the labels suffice for.
+        at the second and third. There are as many starts as the labels suffice for. Each brings its part of ``level``,
+        which goes on to the next line with every one that passes and is lost where one fails.
         """
         with np.errstate(divide="ignore"):
             could_show = -np.log(possible)
         for count in range(most_starts, 0, -1):
             asked = [3**start * math.log(count / level) * (1 - 1e-12) for start in range(count)]
             if could_show.max(initial=0) >= asked[-1]:
-                starts = tuple(sorted({int(np.argmax(could_show >= least)) for least in asked}))
+                starts = tuple(sorted(int(np.argmax(could_show >= least)) for least in asked))
                 break
         else:
             return cls(None, (), level)
-        passes = p_values <= level / count * (1 + 1e-12)
-        last = None
-        for start in starts:
-            if passes[start]:
-                fails = np.flatnonzero(~passes[start:])
-                last = max(last or 0, start + int(fails[0]) - 1 if len(fails) else len(passes) - 1)
+        last, budget = None, 0
+        for place, p_value in enumerate(p_values.tolist()):
+            budget += sum(start == place for start in starts)
+            if budget and p_value <= budget * level / count * (1 + 1e-12):
+                last = place
+            else:
+                budget = 0
         return cls(last, starts, level / count)
 
 
