@@ -141,6 +141,7 @@ class Challenge:
 def challenge(trials: Trials, share: float, *, confidence: float = 0.95, method: Method = "betting") -> Challenge:
     """Ask at each line whether more than ``share`` succeed. Betting is tuned to tell so with ``confidence``."""
     of, failures = trials.counts()
+    share = max(share, 1e-9)  # that more than none succeed is what one success shows
     weighted: _Weighted
     if method == "betting":
         weighted = _Betting.of(trials, share, _gamblers(of, share, confidence))
@@ -165,12 +166,11 @@ def lower_bound(
 def betting(weights: Numbers, won: NDArray[np.bool_], *, failing: float, aim: float, confidence: float = 0.95) -> float:
     """The lower bound by betting; ``failing`` is the largest weight that a failure can have."""
     gamblers = int(_gamblers(np.array([len(won)]), aim, confidence)[0])
-    stakes = 0.5 ** np.arange(gamblers)
+    stakes = _stakes(gamblers)
     kinds, which = np.unique(np.where(won, weights, -weights), return_inverse=True)
     times = np.bincount(which, minlength=len(kinds))
     is_won, part = kinds > 0, np.abs(kinds)[:, None] / failing * stakes
-    with np.errstate(divide="ignore"):
-        lost = np.log1p(-np.minimum(part[~is_won], 1)).T @ times[~is_won] if np.any(~is_won) else np.zeros(gamblers)
+    lost = np.log1p(-part[~is_won]).T @ times[~is_won]
 
     def p_value(share: float) -> float:
         money = np.log1p(part[is_won] * (1 / share - 1)).T @ times[is_won] + lost
@@ -205,14 +205,22 @@ def _largest_refused(p_value: Callable[[float], float], level: float) -> float:
 
 
 def _gamblers(trials: Numbers, share: float, confidence: float) -> NDArray[np.int64]:
-    """How many gamblers bet at each line: the first stakes all that may be lost, each further one half of it.
+    """How many gamblers bet at each line (:func:`_stakes`).
 
     The last one's stake is about the best for as many trials of equal weight of which ``share`` succeed. Weights that
-    differ make larger ones better, so nobody needs to stake less. There are two at least: the first has nothing left
-    after a failure of the largest weight.
+    differ make larger stakes better, so nobody needs a smaller one.
     """
     best = np.sqrt(2 * -np.log1p(-confidence) * share / np.maximum(trials * (1 - share), 1e-12))
-    return 1 + np.ceil(np.maximum(-np.log2(np.maximum(best, 1e-12)), 1)).astype(np.int64)
+    return 2 + np.ceil(np.maximum(-np.log2(np.maximum(best, 1e-12)), 1)).astype(np.int64)
+
+
+def _stakes(gamblers: int) -> Numbers:
+    """What part of the money a failure of the largest weight would take from each.
+
+    Nobody stakes all, since one such failure would end it. The best stake is large where few may fail, hence two above
+    one half; from there on they halve.
+    """
+    return np.concatenate([[0.95, 0.75], 0.5 ** np.arange(1, gamblers - 1)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -225,14 +233,13 @@ class _Betting:
 
     @classmethod
     def of(cls, trials: Trials, share: float, gamblers: NDArray[np.int64]) -> _Betting:
-        most = int(gamblers.max(initial=1))
-        stakes, odds = 0.5 ** np.arange(most), 1 / share - 1
+        most = int(gamblers.max(initial=3))
+        stakes, odds = _stakes(most), 1 / share - 1
         money, gain = np.empty((len(trials.reach), most)), np.zeros((len(trials.reach), most))
         for failing in np.unique(trials.failing):
             here = trials.failing == failing
             part = trials.weights[:, None] / failing * stakes
-            with np.errstate(divide="ignore"):
-                lost = np.log1p(-np.minimum(part, 1))
+            lost = np.log1p(-np.minimum(part, stakes))  # successes may weigh more
             some = replace(trials, reach=trials.reach[here])
             money[here] = some.total(np.log1p(part * odds), lost)
             if np.isfinite(failing):

@@ -9,9 +9,10 @@ Among many lines, one that keeps its promise by luck would be found too easily. 
 from the safest on, and the first that fails ends it: then no line has to be tested more strictly for there being others
 (fixed sequence testing; Angelopoulos, Bates, Candès, Jordan and Lei 2025, "Learn then test: calibrating predictive
 algorithms to achieve risk control", Annals of Applied Statistics 19). The first line is one with so many labels that it
-could pass, whatever they say. For a precision, which may rise and fall, there are up to three starts, further down with
-more labels, that share the permitted error (the "multiple starts" there); what one has left joins the next on the way
-(Bretz, Maurer, Brannath and Posch 2009, "A graphical approach to sequentially rejective multiple test procedures").
+could pass, whatever they say. For a precision, which may rise and fall, there may be a second start further down, where
+more labels leave room for errors (the "multiple starts" there). The two share the permitted error, and what the first
+one has left on arriving there joins that of the second (Bretz, Maurer, Brannath and Posch 2009, "A graphical approach
+to sequentially rejective multiple test procedures").
 
 =====================================  ============================  ======================  =======================
 goal                                   trials                        success                 tried
@@ -41,7 +42,6 @@ from moderation.errors import DataError
 from moderation.goals import Goal, OwnEvidence, Promise, read_goal, read_operating_points
 
 CONFIDENCE = 0.95
-STARTS = 3
 _SPENT_ON_THE_RATE = 0.1
 """The part of the permitted error that goes into measuring how much of the labels' comments is bad."""
 
@@ -220,9 +220,8 @@ def resolve(
     trials = _trials(ranked, goal, candidates)
     asked = challenge(trials, wanted.share, confidence=1 - wanted.level, method=method)
     able = challenge(trials.faultless(), wanted.share, confidence=1 - wanted.level, method=method)
-    walk = _Walk.over(
-        asked.p_values(), able.p_values(), wanted.level, most_starts=STARTS if goal.kind == "precision" else 1
-    )
+    may_start_twice = goal.kind == "precision"
+    walk = _Walk.over(asked.p_values(), able.p_values(), wanted.level, may_start_twice=may_start_twice)
     place, missing = walk.last, 0
     if place is None:
         # What has to pass first: one of the starts, or any line while there is none.
@@ -410,22 +409,22 @@ class _Walk:
     level: float
 
     @classmethod
-    def over(cls, p_values: Numbers, possible: Numbers, level: float, *, most_starts: int) -> _Walk:
+    def over(cls, p_values: Numbers, possible: Numbers, level: float, *, may_start_twice: bool) -> _Walk:
         """Walk over lines in their order; ``possible`` are the p-values if no trial had failed.
 
-        A start is the first line where so much could be shown as its level asks for, and thrice and nine times as much
-        at the second and third. There are as many starts as the labels suffice for. Each brings its part of ``level``,
-        which goes on to the next line with every one that passes and is lost where one fails.
+        The first start is the first line that could pass. Where labels could show twice as much as that takes, a second
+        one is where five times as much could be shown, or nearly as much as anywhere: further down there is room for
+        errors. Each brings its part of ``level``, which goes on to the next line with every one that passes and is
+        lost where one fails.
         """
         with np.errstate(divide="ignore"):
             could_show = -np.log(possible)
-        for count in range(most_starts, 0, -1):
-            asked = [3**start * math.log(count / level) * (1 - 1e-12) for start in range(count)]
-            if could_show.max(initial=0) >= asked[-1]:
-                starts = tuple(sorted(int(np.argmax(could_show >= least)) for least in asked))
-                break
-        else:
+        most = could_show.max(initial=0)
+        count = 2 if may_start_twice and most >= 2 * math.log(2 / level) else 1
+        takes = math.log(count / level) * (1 - 1e-12)
+        if most < takes:
             return cls(None, (), level)
+        starts = [int(np.argmax(could_show >= least)) for least in (takes, min(5 * takes, 0.8 * most))[:count]]
         last, budget = None, 0
         for place, p_value in enumerate(p_values.tolist()):
             budget += sum(start == place for start in starts)
@@ -433,7 +432,7 @@ class _Walk:
                 last = place
             else:
                 budget = 0
-        return cls(last, starts, level / count)
+        return cls(last, tuple(starts), level / count)
 
 
 def _without_failure(goal: Goal, confidence: float) -> float:
