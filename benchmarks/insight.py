@@ -20,7 +20,7 @@ from sqlalchemy import insert, text
 
 from service.store import Site, Store
 from service.store import engine as connections
-from service.store.tables import audit_draws, queue_entries, verdicts
+from service.store.review_tables import audit_draws, queue_entries, verdicts
 
 VERDICTS = 20_000
 TIMES = 15

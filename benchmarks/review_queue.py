@@ -22,16 +22,8 @@ from service.hashes import Hashes
 from service.priority import measure, reasons_to_look
 from service.store import Judged, QueueFilter, Site, Store, queue
 from service.store import engine as connections
-from service.store.tables import (
-    comment_versions,
-    comments,
-    decisions,
-    near_hashes,
-    posts,
-    queue_entries,
-    queue_reasons,
-    status_log,
-)
+from service.store.review_tables import queue_entries, queue_reasons
+from service.store.tables import comment_versions, comments, decisions, near_hashes, posts, status_log
 
 COMMENTS, WAITING, POSTS = 200_000, 20_000, 2_000
 TIMES = 30

@@ -41,13 +41,12 @@ from safetensors.numpy import save as save_arrays
 
 from moderation import normalise, signals, topic
 from moderation.categories import CODES
-from moderation.comment import Comment, Scores
+from moderation.comment import Comment, Facts, Scores
 from moderation.encoder import WIDTH, Encoder
 from moderation.errors import BundleCorrupt, BundleMissing, BundleUnsupported, EncoderUnavailable, InvalidComment
 from moderation.heads import FIELDS, FieldWeights, FullHeads, Heads
 from moderation.lexical import LexicalSpec
 from moderation.model import CONTEXT, DENSE, MARKS, FullTier, Model
-from moderation.policy import Facts
 from moderation.topic import TopicModel
 
 FORMAT = 4

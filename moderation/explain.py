@@ -7,7 +7,8 @@ Fergus 2014); it costs a pass for each word and is used for spam, of which the e
 words lies in no word: there whole sentences are left out, and pointed at.
 
 Facts are the dense features, each with what it added to the head's logit: weight times standardised value. In the full
-tier the lexical heads are features themselves; what a fact adds through them is counted with the fact.
+tier the lexical heads are features themselves; what a fact adds through them is counted with the fact. How they are
+said is in :mod:`moderation.causes`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from moderation import signals, topic
 from moderation.categories import CODES
+from moderation.causes import Cause, signal_causes, topic_causes
 from moderation.comment import Comment, Decision, Tier
 from moderation.encoder import Encoder, Window, make_readable, read_normalised
 from moderation.errors import EncoderUnavailable
@@ -60,44 +62,7 @@ _FOREIGN = 0.5
 
 _SENTENCE_END = re.compile(r"[.!?\u2026\u3002\n]")
 
-_YES_OR_NO = frozenset(
-    {
-        "link_last",
-        "link_home",
-        "author_url",
-        "author_url_deep",
-        "author_name_odd",
-        "author_name_in_url",
-        "author_name_has_link",
-        "name_random",
-        "title_repeated",
-        "mixed_scripts",
-        "trackback",
-        "honeypot",
-    }
-)
-_SHARES = frozenset(
-    {
-        *("link_share", "link_known", "link_random", "random_words"),
-        *("capitals", "repeated_words", "repeated_lines", "foreign_script"),
-    }
-)
-
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """A fact that mattered: what was found, what it added to the head's logit, and a sentence for a moderator."""
-
-    name: str
-    value: float
-    contribution: float
-    text: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """The four fields, ready for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,11 +296,7 @@ class _Evidence:
     def _signal_causes(self) -> list[Cause]:
         measured = signals.measure(self._comment, self._normalised)
         added = self._dense_contributions()
-        return [
-            Cause(signal.name, signal.value, round(float(share), 4), _say(signal))
-            for signal, share in zip(measured, added[: len(measured)], strict=True)
-            if signal.value  # what is not there is no fact to be shown
-        ]
+        return signal_causes(measured, added[: len(measured)].tolist())
 
     def _field_causes(self) -> list[Cause]:
         """The author's name, the addresses of links and, in the full tier, what the words alone say."""
@@ -376,7 +337,7 @@ class _Evidence:
         return bool(self._features.dense[0, DENSE.index("has_topic")])
 
     def _topic_causes(self) -> list[Cause]:
-        """How near the comment is to what stands around it: features that say alike are one fact."""
+        """How near the comment is to what stands around it."""
         if not self._has_topic():
             return []
         added = dict(zip(DENSE, self._dense_contributions(), strict=True))
@@ -386,60 +347,7 @@ class _Evidence:
             weights = self._full.heads.context_weights[names, self._head]
             added |= zip(CONTEXT[names], self._context(self._full.heads)[names] * weights, strict=True)
             values |= zip(CONTEXT[names], self._vectors.related[0].tolist(), strict=True)
-        sums: dict[str, float] = {}
-        for name in (*topic.NAMES, *topic.VECTOR_NAMES):
-            if name in added:
-                kind = _topic_kind(name, values)
-                sums[kind] = sums.get(kind, 0.0) + float(added[name])
-        said = _say_topic(values)
-        return [Cause(kind, *said[kind][:1], round(total, 4), said[kind][1]) for kind, total in sums.items()]
-
-
-def _topic_kind(name: str, values: dict[str, float]) -> str:
-    """Which fact a feature of relatedness belongs to. Without a parent or thread, theirs repeat the passage's."""
-    for kind in ("parent", "thread"):
-        if kind in name:
-            return f"{kind}_nearness" if values[f"has_{kind}"] else "passage_nearness"
-    if name.startswith("title"):
-        return "title_nearness"
-    if "shared" in name or "containment" in name:
-        return "shared_words"
-    if name in {"comment_words", "post_words"}:
-        return "word_counts"
-    return "tags_said" if name == "tag_share" else "passage_nearness"
-
-
-def _say_topic(values: dict[str, float]) -> dict[str, tuple[float, str]]:
-    """Value and sentence of each fact about relatedness."""
-    near = values.get("vector_best", values["passage_cosine"])
-    parent = values.get("vector_parent", values["parent_cosine"])
-    thread = values.get("vector_thread_best", values["thread_cosine"])
-    shared = round(math.expm1(values["shared_words"] * 4))
-    words, post = round(math.expm1(values["comment_words"] * 5)), round(math.expm1(values["post_words"] * 8))
-    numbers = {
-        "passage_nearness": (near, f"the closest passage of the post is {_near(near)}"),
-        "title_nearness": (values["title_cosine"], f"by its words the title is {_near(values['title_cosine'])}"),
-        "parent_nearness": (parent, f"the comment that it answers is {_near(parent)}"),
-        "thread_nearness": (thread, f"the closest earlier comment is {_near(thread)}"),
-        "shared_words": (shared, f"{shared or 'no'} {'word' if shared == 1 else 'words'} shared with the post"),
-        "tags_said": (values["tag_share"], f"{values['tag_share']:.0%} of the post's tags are said"),
-        "word_counts": (words, f"{words:,} words, held against a post of {post:,}"),
-    }
-    return {name: (round(value, 4), text) for name, (value, text) in numbers.items()}
-
-
-def _near(value: float) -> str:
-    word = "near" if value >= 0.5 else "not far" if value >= 0.3 else "far"
-    return f"{word} ({value:.2f}, where 1 is the same)"
-
-
-def _say(signal: signals.Signal) -> str:
-    """A signal's sentence with its number, where the sentence does not say it already."""
-    if signal.name == "word_length":
-        return f"words of {signal.value * 10:.1f} letters on average"
-    if signal.name in _YES_OR_NO or signal.text[0].isdigit():
-        return signal.text
-    return f"{signal.text}: {signal.value:.0%}" if signal.name in _SHARES else f"{signal.text}: {signal.value:,.0f}"
+        return topic_causes(values, added)
 
 
 def _blend(weights: NDArray[np.float16], gains: Array) -> Array:

@@ -172,7 +172,8 @@ def estimate(judged: Judged, line: float) -> Estimate:
 
 def lines_among(scores: ArrayLike, most: int = 200) -> Numbers:
     """Lines to choose from where none are given: scores that occur, closer together among the highest."""
-    occurring: Numbers = np.unique(np.round(np.asarray(scores, dtype=np.float64), 6))[::-1]
+    numbers: Numbers = np.asarray(scores, dtype=np.float64)
+    occurring = np.unique(np.round(numbers, 6).astype(np.float64))[::-1]
     if len(occurring) <= most:
         return occurring
     last, half = len(occurring) - 1, most // 2

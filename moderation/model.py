@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from moderation import signals, topic
 from moderation.categories import CODES, MAY_ABSTAIN
-from moderation.comment import Comment, Scores, Tier
+from moderation.comment import Comment, Facts, Scores, Tier
 from moderation.encoder import WIDTH, Encoder, Window, read_neighbour, read_normalised, read_post, read_signature
 from moderation.errors import EncoderUnavailable
 from moderation.heads import Features, FullHeads, Heads, Vectors
 from moderation.normalise import normalise
-from moderation.policy import Facts
 from moderation.topic import TopicModel
 
 DENSE: tuple[str, ...] = (*signals.NAMES, "has_topic", *topic.NAMES)

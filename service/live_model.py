@@ -18,9 +18,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from moderation.bundle import Bundle, current_bundle, load_bundle, unscored
-from moderation.comment import Comment, Scores, Tier
+from moderation.comment import Comment, Facts, Scores, Tier
 from moderation.errors import EncoderUnavailable, InvalidPolicy
-from moderation.policy import Facts, Policy, default_policy_toml
+from moderation.policy import Policy, default_policy_toml
 from service.errors import InvalidSettings
 
 _log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
-from moderation.comment import Author, Comment, Decision, Neighbour, Post, Reason, Scores
-from moderation.policy import AUTHOR_MESSAGES, Facts, Policy
+from moderation.comment import Author, Comment, Decision, Facts, Neighbour, Post, Reason, Scores
+from moderation.policy import AUTHOR_MESSAGES, Policy
 from service.errors import CommentErased, NotFound
 from service.hashes import Hashes
 from service.live_model import Live, LiveModel

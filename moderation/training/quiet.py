@@ -5,8 +5,8 @@ and plain contempt are no louder than a friendly comment, and no weight of such 
 head hear both. So a second one learns from the seed rows alone, held against good comments of blogs, and the louder of
 the two decides (:class:`moderation.heads.FullHeads`).
 
-How far to trust it is measured, not learned: it is laid beside the first so that both reach the line at which
-:data:`LINE` of good comments are held where :data:`SHARE` of them would be by the second alone.
+How far to trust it is measured, not learned: it is laid beside the first so that both reach the line at which the
+default policy holds good comments (:func:`held_share` of them) where :data:`SHARE` would be by the second alone.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from sklearn.linear_model import LogisticRegression
 
 from moderation.categories import CODES
 from moderation.encoder import WIDTH
+from moderation.goals import Goal
 from moderation.heads import FullHeads, Vectors
+from moderation.policy import default_policy_toml
+from moderation.policy_schema import read_settings
 from moderation.training.points import line_at
 from moderation.training.table import PLACES, Table, tells_good
 
 SOURCE = "seed"
-LINE = 0.02
 SHARE = 0.01
 # How much steeper it rises than the first once both are laid on the same line.
 STEEPNESS = 2.0
@@ -49,6 +51,17 @@ def fit_quiet(table: Table, windows: NDArray[np.float64]) -> tuple[NDArray[np.fl
     return weights, float(head.intercept_[0])
 
 
+def held_share() -> float:
+    """The share of good comments that the default policy's hold line of hostile may hold."""
+    hold = read_settings(default_policy_toml()).categories["hostile"].hold
+    if not isinstance(hold, Goal) or hold.kind != "good_share":
+        raise ValueError(
+            "the two readings of hostile meet at the hold line of the default policy, which has to be a share of good "
+            'comments; write hold = "at most 2 % of good comments" under [hostile] in moderation/default_policy.toml'
+        )
+    return hold.target
+
+
 def lay_beside(heads: FullHeads, vectors: Vectors, loud: NDArray[np.float64], validation: Table) -> FullHeads:
     """The heads with their quiet reading stretched and moved so that its line falls on that of the loud one.
 
@@ -61,7 +74,7 @@ def lay_beside(heads: FullHeads, vectors: Vectors, loud: NDArray[np.float64], va
         validation.known("hostile") & tells_good(validation, "hostile") & (validation.labels[:, _HOSTILE] == 0)
     )
     places = np.array([PLACES[validation.rows[row].source] for row in index.tolist()])
-    move = line_at(loud[index], places, LINE) - STEEPNESS * line_at(quiet[index], places, SHARE)
+    move = line_at(loud[index], places, held_share()) - STEEPNESS * line_at(quiet[index], places, SHARE)
     return replace(
         heads,
         quiet_weights=(heads.quiet_weights * STEEPNESS).astype(np.float32),

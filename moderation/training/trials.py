@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from moderation.categories import CODES
-from moderation.comment import Comment, Scores
+from moderation.comment import Comment, Facts, Scores
 from moderation.explain import explain
 from moderation.goals import LineAction
 from moderation.model import Model
-from moderation.policy import Facts, Policy, default_policy_toml
+from moderation.policy import Policy, default_policy_toml
 from moderation.training import measures
 from moderation.training.disguise import ATTACKS
 from moderation.training.rows import BehaviourCase, Row

@@ -20,8 +20,7 @@ from service.settings import Settings
 
 if TYPE_CHECKING:
     from moderation.bundle import Bundle
-    from moderation.comment import Comment, Scores
-    from moderation.policy import Facts
+    from moderation.comment import Comment, Facts, Scores
     from moderation.training.evaluate import Assess
     from moderation.training.peers import Peers
     from moderation.training.rows import Row

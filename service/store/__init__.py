@@ -9,9 +9,10 @@ from __future__ import annotations
 from service.store.batch import BINS, Waiting
 from service.store.campaigns import CAMPAIGN_HOURS
 from service.store.copies import plain
+from service.store.entries import CLAIM_SECONDS, Holder
 from service.store.insight import Arrivals, AuditCount, Given, Rating, ReasonCount, Waits
 from service.store.queries import Store
-from service.store.queue import CLAIM_SECONDS, MAX_PAGE, Holder
+from service.store.queue import MAX_PAGE
 from service.store.reading import Brief, History, Place, PostRead, Surroundings, VersionRead
 from service.store.records import (
     Appeal,

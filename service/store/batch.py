@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, Engine, Float, Integer, Select, cast, func
 
 from service.store import engine as connections
 from service.store.records import Site
-from service.store.tables import comment_versions, comments, queue_entries
+from service.store.review_tables import queue_entries
+from service.store.tables import comment_versions, comments
 
 BINS = 100
 """A range of scores begins and ends at a whole percent."""

@@ -10,18 +10,8 @@ from sqlalchemy import Column, Engine, Select, Table, select
 
 from service.store import engine as connections
 from service.store.records import Site
-from service.store.tables import (
-    appeals,
-    audit_draws,
-    comment_versions,
-    comments,
-    decisions,
-    post_versions,
-    posts,
-    reports,
-    sites,
-    verdicts,
-)
+from service.store.review_tables import appeals, audit_draws, reports, verdicts
+from service.store.tables import comment_versions, comments, decisions, post_versions, posts, sites
 
 _AT_ONCE = 500
 

@@ -12,19 +12,11 @@ from sqlalchemy import Connection, Engine, Row, Text, and_, cast, delete, exists
 from service.errors import NotFound
 from service.store import engine as connections
 from service.store.campaigns import forget_hashes
-from service.store.queue import close_entries
+from service.store.entries import close_entries
 from service.store.records import Site
+from service.store.review_tables import appeals, queue_entries, reports, verdicts
 from service.store.rows import ERASED, NO_DIGESTS
-from service.store.tables import (
-    appeals,
-    comment_versions,
-    comments,
-    decisions,
-    near_hashes,
-    queue_entries,
-    reports,
-    verdicts,
-)
+from service.store.tables import comment_versions, comments, decisions, near_hashes
 from service.store.writing import log, set_status, take_turn
 
 _AT_ONCE = 200

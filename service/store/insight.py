@@ -28,15 +28,8 @@ from moderation.comment import Action
 from service.statuses import Status, VerdictAction
 from service.store import engine as connections
 from service.store.records import Site
-from service.store.tables import (
-    audit_draws,
-    comment_versions,
-    comments,
-    decisions,
-    queue_entries,
-    status_log,
-    verdicts,
-)
+from service.store.review_tables import audit_draws, queue_entries, verdicts
+from service.store.tables import comment_versions, comments, decisions, status_log
 
 MOST_SHARED = 2000
 """Of so many texts at most, the last ones, verdicts are compared."""

@@ -12,20 +12,10 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, del
 from service.errors import InvalidSettings, NotFound, StoreError
 from service.statuses import ELSEWHERE, RESERVED_NAMES, Role
 from service.store import engine as connections
-from service.store.queue import UNCLAIMED
+from service.store.entries import UNCLAIMED
 from service.store.records import Change, LogEntry, Moderator, Session, Site, StatusChange
-from service.store.tables import (
-    audit_log,
-    comments,
-    decisions,
-    moderators,
-    queue_entries,
-    roles,
-    sessions,
-    sites,
-    status_log,
-    verdicts,
-)
+from service.store.review_tables import audit_log, moderators, queue_entries, roles, sessions, verdicts
+from service.store.tables import comments, decisions, sites, status_log
 from service.store.writing import insert_new, log
 
 _AT_ONCE = 1000

@@ -12,17 +12,9 @@ from moderation.comment import Author, Comment, Post, Scores
 from service.statuses import VerdictAction
 from service.store import engine as connections
 from service.store.records import Decided, PolicyChange, Site
+from service.store.review_tables import audit_log, verdicts
 from service.store.rows import read_facts
-from service.store.tables import (
-    audit_log,
-    comment_versions,
-    comments,
-    decisions,
-    policies,
-    post_versions,
-    sites,
-    verdicts,
-)
+from service.store.tables import comment_versions, comments, decisions, policies, post_versions, sites
 from service.store.writing import insert_new, log, take_turn
 
 EVENT = "policy_set"

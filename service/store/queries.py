@@ -18,15 +18,17 @@ from service.store.batch import Batches
 from service.store.campaigns import join_campaign
 from service.store.context import count_recent, find_context
 from service.store.copies import Copies
+from service.store.entries import OUTLIVES_EDIT, close_entries, put_entry
 from service.store.erasure import Erasure, empty_versions, erase_copies
 from service.store.insight import Insight
 from service.store.leases import Leases
 from service.store.people import Logs, People, Sessions
 from service.store.policies import Policies
-from service.store.queue import OUTLIVES_EDIT, Queue, close_entries, put_entry
+from service.store.queue import Queue
 from service.store.readers import Readers
 from service.store.reading import Reading
 from service.store.records import Context, Judged, KeyDates, Site, StatusChange, Stored, StoredKey
+from service.store.review_tables import audit_draws
 from service.store.rows import (
     has_content,
     is_current,
@@ -39,7 +41,6 @@ from service.store.rows import (
 )
 from service.store.tables import (
     api_keys,
-    audit_draws,
     comment_versions,
     comments,
     decisions,

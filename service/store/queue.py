@@ -1,7 +1,4 @@
-"""The queue: opening and closing entries, claiming them, and pages of what waits.
-
-Functions that take a connection work inside a transaction which holds the site's turn.
-"""
+"""The queue: pages of what waits, and taking from it. What opens, holds and closes an entry is in ``entries``."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import base64
 import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -20,11 +17,8 @@ from sqlalchemy import (
     Engine,
     Row,
     Select,
-    and_,
-    delete,
     exists,
     func,
-    insert,
     literal,
     or_,
     select,
@@ -34,148 +28,17 @@ from sqlalchemy import (
 
 from moderation.policy_schema import fold
 from service.errors import EntryTaken, InvalidRequest, NotFound
-from service.statuses import Sort, Status
+from service.statuses import Sort
 from service.store import engine as connections
-from service.store.campaigns import find_campaign
+from service.store.entries import CLAIM_SECONDS, UNCLAIMED, Holder, hold, is_free, is_held_by, read_whys
 from service.store.records import Priority, QueueEntry, QueueFilter, QueuePage, Site, Why
+from service.store.review_tables import moderators, queue_entries, queue_reasons
 from service.store.rows import is_current, read_stored, select_stored
-from service.store.tables import (
-    comment_versions,
-    comments,
-    moderators,
-    post_versions,
-    posts,
-    queue_entries,
-    queue_reasons,
-)
-
-CLAIM_SECONDS = 600.0
-"""How long a moderator holds what was claimed, unless it is decided or given back before."""
+from service.store.tables import comment_versions, comments, post_versions, posts
 
 MAX_PAGE = 200
 
-Holder = int | str
-"""Who holds an entry: the row of a moderator of ours, or the name of somebody who moderates elsewhere."""
-
-UNCLAIMED: Mapping[str, Any] = {"claimed_by": None, "claimed_for": None, "claimed_until": None}
-
 _TRIES = 32
-_READERS_PER_REPORT = 5
-_MOST_READERS = 100
-# What an edit leaves standing: people's wishes for a look. The machine's reasons are those of the new decision.
-OUTLIVES_EDIT = frozenset({"reported", "appealed"})
-
-
-def put_entry(
-    connection: Connection,
-    comment_row: int,
-    whys: Sequence[Why],
-    priority: Priority,
-    *,
-    keep: Collection[str],
-    status: Status,
-    now: datetime,
-    reports: int = 0,
-    is_edit: bool = False,
-) -> None:
-    """Open a comment's entry, open it again, or bring an open one up to date, as the comment is now.
-
-    An open entry keeps its reasons of the names ``keep`` and its age; a claim on it ends with an edit. Without any
-    reason it is closed. A comment whose text is not kept has no entry.
-    """
-    present = connection.execute(select(queue_entries).where(queue_entries.c.comment_id == comment_row)).first()
-    is_open = present is not None and present.closed_at is None
-    kept = _reasons(connection, [present.id]).get(present.id, []) if present is not None and is_open else []
-    new = {why.name for why in whys}
-    whys = [why for why in kept if why.name in keep and why.name not in new] + list(whys)
-    if not whys and not is_open:
-        return
-    version = connection.execute(_current_version(comment_row)).one()
-    if not whys or version.text is None:
-        if is_open:
-            close_entries(connection, [comment_row], now)
-        return
-    reports = max(reports, present.reports if present is not None and is_open else 0)
-    readers = _readers(connection, version, status, reports)
-    row = {
-        "site_id": version.site_id,
-        "comment_id": comment_row,
-        "opened_at": present.opened_at if present is not None and is_open else now,
-        "closed_at": None,
-        "category": priority.category,
-        "score": priority.score,
-        "harm": priority.harm,
-        "urgency": priority.harm * readers,
-        "teaching": priority.teaching,
-        "reports": reports,
-        "campaign": find_campaign(connection, comment_row),
-        "post_id": version.post_id,
-        "author_id": version.author_id,
-        "lang": version.lang,
-        "folded_text": fold(version.text),
-    }
-    if is_edit or not is_open:
-        row |= UNCLAIMED
-    if present is None:
-        entry = connection.execute(insert(queue_entries).values(row).returning(queue_entries.c.id)).scalar_one()
-    else:
-        entry = present.id
-        connection.execute(update(queue_entries).where(queue_entries.c.id == entry).values(row))
-        connection.execute(delete(queue_reasons).where(queue_reasons.c.entry_id == entry))
-    rows = [{"entry_id": entry, **_write_why(why), "at": now} for why in whys]
-    connection.execute(insert(queue_reasons), rows)
-
-
-def close_entries(connection: Connection, comment_rows: Sequence[int], now: datetime) -> None:
-    """Close what is open of these comments, whoever holds it. Their reasons stay, so that an undo can open it again."""
-    of_them = queue_entries.c.comment_id.in_(comment_rows)
-    closed = {**UNCLAIMED, "closed_at": now}
-    connection.execute(update(queue_entries).where(of_them, queue_entries.c.closed_at.is_(None)).values(closed))
-
-
-def is_free(holder: Holder, now: datetime) -> ColumnElement[bool]:
-    """Entries that wait and that nobody else holds: what a claim and a verdict on an entry are conditional on."""
-    entry = queue_entries.c
-    # Of an account that was deleted only the time is left.
-    nobody = and_(entry.claimed_by.is_(None), entry.claimed_for.is_(None))
-    return and_(entry.closed_at.is_(None), or_(nobody, entry.claimed_until <= now, _is_held_by(holder)))
-
-
-def _is_held_by(holder: Holder) -> ColumnElement[bool]:
-    return queue_entries.c.claimed_by == holder if isinstance(holder, int) else queue_entries.c.claimed_for == holder
-
-
-def _current_version(comment_row: int) -> Select[Any]:
-    version = comment_versions.c
-    return (
-        select(version.text, version.lang, comments.c.site_id, comments.c.post_id, comments.c.author_id)
-        .join(comments, (comments.c.id == version.comment_id) & (comments.c.version == version.number))
-        .where(comments.c.id == comment_row)
-    )
-
-
-def _readers(connection: Connection, version: Row[Any], status: Status, reports: int) -> int:
-    """How many read a comment while it waits, by what the store can know: how lively its post is, and reports.
-
-    Nobody does while it is not published; that counts as one, so that harm alone decides.
-    """
-    if status != "published":
-        return 1
-    beside = select(comments.c.id).where(comments.c.post_id == version.post_id, comments.c.status == "published")
-    count = select(func.count()).select_from(beside.limit(_MOST_READERS).subquery())
-    return 1 + connection.execute(count).scalar_one() + _READERS_PER_REPORT * reports
-
-
-def _reasons(connection: Connection, entries: Sequence[int]) -> dict[int, list[Why]]:
-    query = select(queue_reasons).where(queue_reasons.c.entry_id.in_(entries)).order_by(queue_reasons.c.id)
-    found: dict[int, list[Why]] = {}
-    for row in connection.execute(query):
-        found.setdefault(row.entry_id, []).append(Why(row.name, row.detail, row.value, row.text))
-    return found
-
-
-def _write_why(why: Why) -> dict[str, Any]:
-    return {"name": why.name, "detail": why.detail, "value": why.value, "text": why.text}
 
 
 class Queue:
@@ -264,8 +127,11 @@ class Queue:
         Raises ``EntryTaken`` where somebody else holds it or it was decided, ``NotFound`` where there is no such entry,
         or no longer such a moderator.
         """
-        if not self._hold(sites, entry, holder, seconds):
-            is_it = (queue_entries.c.id == entry) & queue_entries.c.site_id.in_(_rows(sites))
+        now = self._now()
+        is_it = (queue_entries.c.id == entry) & queue_entries.c.site_id.in_(_rows(sites))
+        with connections.writing(self._engine) as connection:
+            is_held = hold(connection, is_it, holder, now=now, seconds=seconds)
+        if not is_held:
             with connections.reading(self._engine) as connection:
                 row = connection.execute(select(queue_entries.c.closed_at).where(is_it)).first()
             if row is None:
@@ -302,30 +168,11 @@ class Queue:
 
     def release(self, entry: int, holder: Holder, sites: Sequence[Site] | None = None) -> bool:
         """Give an entry (of one of these sites) back. False where ``holder`` does not hold it."""
-        held = (queue_entries.c.id == entry) & _is_held_by(holder)
+        held = (queue_entries.c.id == entry) & is_held_by(holder)
         if sites is not None:
             held &= queue_entries.c.site_id.in_(_rows(sites))
         with connections.writing(self._engine) as connection:
             return connection.execute(update(queue_entries).where(held).values(UNCLAIMED)).rowcount == 1
-
-    def _hold(self, sites: Sequence[Site], entry: int, holder: Holder, seconds: float) -> bool:
-        now = self._now()
-        is_it = (queue_entries.c.id == entry) & queue_entries.c.site_id.in_(_rows(sites))
-        # The condition is part of the update: of two who come at once, the second finds it no longer true.
-        claimed = update(queue_entries).where(is_it, is_free(holder, now))
-        named = {"claimed_by": holder} if isinstance(holder, int) else {"claimed_for": holder}
-        with connections.writing(self._engine) as connection:
-            if isinstance(holder, int) and not find_moderator(connection, holder):
-                raise NotFound("there is no such moderator any more; sign in again")
-            until = now + timedelta(seconds=seconds)
-            held = connection.execute(claimed.values({**UNCLAIMED, **named, "claimed_until": until}))
-            return held.rowcount == 1
-
-
-def find_moderator(connection: Connection, row: int) -> bool:
-    """Whether there is a moderator in that row, who then stays until the transaction ends."""
-    query = select(moderators.c.id).where(moderators.c.id == row).with_for_update(read=True, key_share=True)
-    return connection.execute(query).first() is not None
 
 
 _SORTS: Mapping[Sort, tuple[str, bool]] = {
@@ -411,7 +258,7 @@ def _read_entries(connection: Connection, rows: Sequence[int]) -> list[QueueEntr
         .add_columns(entry.opened_at, entry.claimed_until)
         .where(entry.id.in_(rows), is_current(), version.text.is_not(None))
     )
-    whys = _reasons(connection, rows)
+    whys = read_whys(connection, rows)
     found = {row.entry: row for row in connection.execute(query)}
     counts = _count_campaigns(connection, {row.campaign for row in found.values() if row.campaign is not None})
     return [_read_entry(found[row], whys.get(row, []), counts) for row in rows if row in found]

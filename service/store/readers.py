@@ -12,10 +12,11 @@ from sqlalchemy import Connection, Engine, Row, Select, func, select
 from moderation.comment import Decision
 from service.errors import CommentErased, NotFound, NothingToAppeal
 from service.store import engine as connections
-from service.store.queue import put_entry
+from service.store.entries import put_entry
 from service.store.records import Appeal, Priority, Site, Why
+from service.store.review_tables import appeals, reports
 from service.store.rows import is_current, read_stored, select_stored
-from service.store.tables import appeals, comment_versions, comments, reports
+from service.store.tables import comment_versions, comments
 from service.store.verdicts import standing_verdict
 from service.store.writing import insert_new, insert_row, log, take_turn
 

@@ -14,18 +14,9 @@ from service.errors import NotFound
 from service.statuses import Outcome, Status
 from service.store import engine as connections
 from service.store.records import Site, StatusChange, Verdict
+from service.store.review_tables import appeals, queue_entries, reports
 from service.store.rows import read_stored, select_stored
-from service.store.tables import (
-    appeals,
-    comment_versions,
-    comments,
-    post_versions,
-    posts,
-    queue_entries,
-    reports,
-    sites,
-    status_log,
-)
+from service.store.tables import comment_versions, comments, post_versions, posts, sites, status_log
 from service.store.verdicts import Verdicts
 
 NEIGHBOURS = 2

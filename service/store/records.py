@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from moderation.comment import Action, Comment, Decision, Neighbour, Post, Scores
+from moderation.comment import Action, Comment, Decision, Facts, Neighbour, Post, Scores
 from moderation.errors import InvalidComment
-from moderation.policy import Facts
 from service.statuses import Outcome, Role, Status, VerdictAction, WhyName
 
 

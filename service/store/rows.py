@@ -10,8 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
-from moderation.comment import Author, Comment, Decision, Neighbour, Post, Reason, Scores
-from moderation.policy import Facts
+from moderation.comment import Author, Comment, Decision, Facts, Neighbour, Post, Reason, Scores
 from service.store.records import Judged, Stored
 from service.store.tables import comment_versions, comments, decisions, post_versions, posts, sites
 

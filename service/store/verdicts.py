@@ -12,9 +12,10 @@ from sqlalchemy import Connection, Engine, Row, Select, select, update
 from service.errors import CommentErased, EntryTaken, NotFound, ServiceError, TextChanged, VerdictStands
 from service.statuses import OUTCOME_BY_VERDICT, STATUS_BY_VERDICT, Status
 from service.store import engine as connections
-from service.store.queue import UNCLAIMED, find_moderator, is_free
+from service.store.entries import UNCLAIMED, find_moderator, is_free
 from service.store.records import Judge, Judgement, Site, Target, Verdict
-from service.store.tables import appeals, comment_versions, comments, queue_entries, queue_reasons, verdicts
+from service.store.review_tables import appeals, queue_entries, queue_reasons, verdicts
+from service.store.tables import comment_versions, comments
 from service.store.writing import insert_row, log, set_status, take_turn
 
 MOST_TOGETHER = 1000

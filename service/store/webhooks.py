@@ -15,7 +15,8 @@ from service.statuses import STATUS_BY_VERDICT, Status
 from service.store import engine as connections
 from service.store.people import read_change, select_changes
 from service.store.records import Deliveries, Message, Site, Webhook
-from service.store.tables import outbox, sites, status_log, verdicts, webhooks
+from service.store.review_tables import verdicts
+from service.store.tables import outbox, sites, status_log, webhooks
 from service.store.writing import insert_new, log
 
 HOLD_SECONDS = 60.0

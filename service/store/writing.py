@@ -12,7 +12,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from service.statuses import MOVES, Status
 from service.store.records import Site
-from service.store.tables import audit_log, comments, outbox, sites, status_log, webhooks
+from service.store.review_tables import audit_log
+from service.store.tables import comments, outbox, sites, status_log, webhooks
 
 
 def take_turn(connection: Connection, site: Site) -> None:

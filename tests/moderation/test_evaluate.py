@@ -10,8 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from moderation.bundle import load_bundle
 from moderation.categories import CODES
-from moderation.comment import Author, Comment, Post, Scores
-from moderation.policy import Facts
+from moderation.comment import Author, Comment, Facts, Post, Scores
 from moderation.training.card import write_card
 from moderation.training.dataset import Report
 from moderation.training.evaluate import auc_interval, count_comments, evaluate, recall_at_false_positives

@@ -8,8 +8,8 @@ import math
 import pytest
 
 from moderation.categories import CODES
-from moderation.comment import Author, Comment, Post, Scores
-from moderation.policy import AUTHOR_MESSAGES, Facts, Policy
+from moderation.comment import Author, Comment, Facts, Post, Scores
+from moderation.policy import AUTHOR_MESSAGES, Policy
 
 TOML = """
 [hostile]

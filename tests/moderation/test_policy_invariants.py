@@ -7,9 +7,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from moderation.categories import CODES
-from moderation.comment import Author, Comment, Post, Scores
+from moderation.comment import Author, Comment, Facts, Post, Scores
 from moderation.errors import InvalidPolicy
-from moderation.policy import AUTHOR_MESSAGES, REASONS, Facts, Policy, default_policy_toml
+from moderation.policy import AUTHOR_MESSAGES, Policy, default_policy_toml
+from moderation.rules import REASONS
 
 STRICTNESS = ["publish", "hold", "reject"]
 INFORMATION = {"trusted_author", "encoder_unavailable"}

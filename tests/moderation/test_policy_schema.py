@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from moderation.categories import CODES
+from moderation.comment import Facts
 from moderation.errors import InvalidPolicy
 from moderation.goals import Goal
-from moderation.policy import REASONS, Facts, Policy, default_policy_toml
+from moderation.policy import Policy, default_policy_toml
 from moderation.policy_schema import KEYS, Rate, fold, fold_domain, read_settings
+from moderation.rules import REASONS
 
 DOCS = Path(__file__).parents[2] / "docs" / "policy.md"
 

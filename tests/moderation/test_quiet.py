@@ -11,9 +11,10 @@ from moderation.encoder import WIDTH
 from moderation.heads import Features, Vectors
 from moderation.model import DENSE, MARKS
 from moderation.topic import VECTOR_NAMES
+from moderation.training import quiet
 from moderation.training.fuse import fit_full_heads
 from moderation.training.points import line_at
-from moderation.training.quiet import LINE, SHARE, lay_beside
+from moderation.training.quiet import SHARE, held_share, lay_beside
 from moderation.training.rows import Row
 from moderation.training.table import Table
 
@@ -74,12 +75,19 @@ def test_both_readings_meet_at_the_line(made):
     loud = heads.loud(vectors, table.features.dense, lexical)[:, HOSTILE]
     beside = lay_beside(heads, vectors, loud, table)
     good = np.array([row.source == "blog-threads" for row in table.rows])
-    line = line_at(loud[good], np.full(good.sum(), "blogs"), LINE)
-    assert share_over(loud, line, table) == pytest.approx(LINE, abs=0.003)
+    assert held_share() == 0.02
+    line = line_at(loud[good], np.full(good.sum(), "blogs"), held_share())
+    assert share_over(loud, line, table) == pytest.approx(0.02, abs=0.003)
     # A hair's breadth lower: weights are kept in 32 bits.
     assert share_over(beside.quiet(vectors), line - 1e-4, table) == pytest.approx(SHARE, abs=0.003)
     # The order of what the second reading says stays the same.
     assert np.array_equal(np.argsort(beside.quiet(vectors)), np.argsort(heads.quiet(vectors)))
+
+
+def test_a_default_policy_without_such_a_line_is_refused(monkeypatch):
+    monkeypatch.setattr(quiet, "default_policy_toml", lambda: "[hostile]\nhold = 0.5\n")
+    with pytest.raises(ValueError, match="a share of good comments"):
+        held_share()
 
 
 def test_without_rows_of_ours_there_is_no_second_reading(made):

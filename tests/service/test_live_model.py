@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from moderation.bundle import FORMAT, encoder_folder, load_bundle, write_bundle
-from moderation.comment import Comment
+from moderation.comment import Comment, Facts
 from moderation.encoder import Encoder
 from moderation.errors import EncoderUnavailable
-from moderation.policy import Facts, default_policy_toml
+from moderation.policy import default_policy_toml
 from service.errors import InvalidSettings
 from service.live_model import CHECK_SECONDS, RETRY_SECONDS, Live, LiveModel
 

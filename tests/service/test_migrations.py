@@ -20,7 +20,7 @@ from service.errors import StoreUnavailable
 from service.priority import measure
 from service.store import AuditDraw, Judge, Judged, Judgement, Priority, QueueFilter, Store, Target, Why
 from service.store import engine as connections
-from service.store.tables import metadata
+from service.store.columns import metadata
 
 
 def fill(store: Store) -> None:

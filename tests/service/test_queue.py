@@ -17,7 +17,8 @@ from service.priority import measure
 from service.statuses import Sort
 from service.store import AuditDraw, Judge, Judgement, QueueFilter, Target
 from service.store import engine as connections
-from service.store.tables import comment_versions, comments, decisions, queue_entries, queue_reasons
+from service.store.review_tables import queue_entries, queue_reasons
+from service.store.tables import comment_versions, comments, decisions
 
 COPY = "Best prices for replica watches, order today and save, my friend number "
 
@@ -357,7 +358,7 @@ def fill_queue(store, site, put, number: int) -> None:
 def test_200_claims_by_16_moderators_decide_no_comment_twice_and_lose_none(open_store, site, put):
     """Sixteen at once, all taking the next one of 5,000.
 
-    It fails when the update in ``Queue._hold`` is not conditional: with ``is_free(moderator, now)`` taken out of its
+    It fails when the update in ``entries.hold`` is not conditional: with ``is_free(moderator, now)`` taken out of its
     WHERE, several are given the same entry, and only the first verdict on it counts. Measured so, the 200 claims
     decided 93 comments on SQLite and 178 on PostgreSQL.
     """
