@@ -186,7 +186,7 @@ def biases(draws: int, seed: int) -> None:
         truth = site.rate if name == "rate" else site.truth(name, line)
         first, second = np.array(alike)[:, place], np.array(weighted)[:, place]
         error = second.std(ddof=1) / math.sqrt(draws)
-        print(f"| {name} | {truth:.4f} | {first.mean() - truth:+.4f} | {second.mean() - truth:+.4f} | {error:.4f} |")
+        print(f"| {name} | {truth:.5f} | {first.mean() - truth:+.5f} | {second.mean() - truth:+.5f} | {error:.5f} |")
 
 
 def widths(draws: int, seed: int) -> None:

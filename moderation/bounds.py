@@ -211,7 +211,8 @@ def _gamblers(trials: Numbers, share: float, confidence: float) -> NDArray[np.in
     differ make larger stakes better, so nobody needs a smaller one.
     """
     best = np.sqrt(2 * -np.log1p(-confidence) * share / np.maximum(trials * (1 - share), 1e-12))
-    return 2 + np.ceil(np.maximum(-np.log2(np.maximum(best, 1e-12)), 1)).astype(np.int64)
+    halves: NDArray[np.int64] = np.ceil(np.maximum(-np.log2(np.maximum(best, 1e-12)), 1)).astype(np.int64)
+    return 2 + halves
 
 
 def _stakes(gamblers: int) -> Numbers:

@@ -172,7 +172,8 @@ def estimate(judged: Judged, line: float) -> Estimate:
 
 def lines_among(scores: ArrayLike, most: int = 200) -> Numbers:
     """Lines to choose from where none are given: scores that occur, closer together among the highest."""
-    occurring = np.unique(np.round(np.asarray(scores, dtype=np.float64), 6))[::-1]
+    numbers: Numbers = np.asarray(scores, dtype=np.float64)
+    occurring = np.unique(np.round(numbers, 6).astype(np.float64))[::-1]
     if len(occurring) <= most:
         return occurring
     last, half = len(occurring) - 1, most // 2
@@ -222,7 +223,7 @@ def resolve(
     able = challenge(trials.faultless(), wanted.share, confidence=1 - wanted.level, method=method)
     may_start_twice = goal.kind == "precision"
     walk = _Walk.over(asked.p_values(), able.p_values(), wanted.level, may_start_twice=may_start_twice)
-    place, missing = walk.last, 0
+    place, missing = walk.last, 0.0
     if place is None:
         # What has to pass first: one of the starts, or any line while there is none.
         first = np.array(walk.starts or range(len(candidates)))
@@ -230,11 +231,11 @@ def resolve(
         needed[needed < 0] = np.inf
         # Of equals the lowest, so that more is seen by a person.
         place = int(first[np.lexsort((candidates[first], needed))[0]])
-        missing = needed.min()
+        missing = float(needed.min())
         refuted = challenge(trials.turned(), 1 - wanted.missed_share, method=method).p_values() <= 1 - confidence
         if walk.starts and np.all(refuted[first]):
-            missing = np.inf
-        elif not walk.starts and not np.isfinite(missing):
+            missing = math.inf
+        elif not walk.starts and not math.isfinite(missing):
             missing = _without_failure(goal, confidence)
     shown = lower_bound(trials, place, aim=wanted.share, confidence=1 - wanted.level, method=method)
     promise = Promise(

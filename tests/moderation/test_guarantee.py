@@ -1,7 +1,9 @@
 """Lines with a guarantee: given when the labels show them, refused when not, and kept as often as promised."""
 
 import math
+import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -334,6 +336,15 @@ def test_twenty_thousand_rows_and_two_hundred_lines_take_well_under_a_second():
         start = time.process_time()
         resolve(rows, goal)
         assert time.process_time() - start < 0.5
+
+
+def test_the_example_of_the_documents_prints_what_it_says(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "retraining.md").read_text(encoding="utf-8")
+    [code] = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "guarantee" in block]
+    exec(code, {})
+    printed, sentence = capsys.readouterr().out.splitlines()
+    assert f"print(promise.line, promise.missing)  # {printed}\n" in code
+    assert "at least 297 more audit labels" in sentence
 
 
 # --- where a policy meets it
