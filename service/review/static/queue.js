@@ -318,6 +318,7 @@
   async function judge(form, name) {
     const article = form.closest(".focused");
     const entry = article.dataset.entry;
+    if (entry !== current) return; // the next one is on its way, and nobody has read it yet
     if ("over" in article.dataset) {
       window.toast(`${article.dataset.over}. Its history is where it can be decided otherwise.`, { kind: "error" });
       return;
