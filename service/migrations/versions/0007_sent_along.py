@@ -38,9 +38,14 @@ def upgrade() -> None:
 
 def _fill(connection: sa.Connection) -> None:
     comments = sa.table("comments", sa.column("id"), sa.column("site_id"))
-    names = ("id", "comment_id", "parent_id", "parent_text")
-    columns: list[sa.ColumnClause[object]] = [sa.column(name) for name in names]
-    versions = sa.table("comment_versions", *columns, sa.column("thread", sa.JSON))
+    versions = sa.table(
+        "comment_versions",
+        sa.column("id"),
+        sa.column("comment_id"),
+        sa.column("parent_id"),
+        sa.column("parent_text"),
+        sa.column("thread", sa.JSON),
+    )
     sent_along = sa.table(
         "sent_along", sa.column("site_id"), sa.column("comment_version_id"), sa.column("external_id", sa.Text)
     )
