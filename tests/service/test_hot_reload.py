@@ -104,6 +104,8 @@ def serve(home: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     process = subprocess.Popen(
         [*COMMAND, "serve", "--home", str(home), "--port", "0"],
         cwd=REPOSITORY,
+        # Sixteen writers and one disk: who has to wait for their turn is not what is tried here.
+        env=os.environ | {"MODERATION_DATABASE_TIMEOUT_SECONDS": "60"},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
