@@ -88,7 +88,7 @@ def tiers(bundle, evaluation):
     [
         "distress",
         "self-disclosure",
-        "identity-mention",
+        "self-talk",
         "one-word",
         "violent-words",
         "genuine-advice",
@@ -100,8 +100,8 @@ def test_harmless_people_pass(evaluation, name):
     assert measured["passed"] == measured["cases"]
 
 
-@pytest.mark.parametrize("name", ["counter-speech", "self-talk"])
-def test_who_answers_hate_or_mocks_themselves_is_hardly_ever_held(evaluation, name):
+@pytest.mark.parametrize("name", ["counter-speech", "identity-mention"])
+def test_who_answers_hate_or_says_who_they_are_is_hardly_ever_held(evaluation, name):
     """One of twelve is, who quotes much of what they answer, or is done with everybody: it must not become more."""
     measured = evaluation["behaviour"]["slices"][name]
     assert measured["cases"] - measured["passed"] <= 1
