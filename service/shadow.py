@@ -96,7 +96,7 @@ class Shadow:
 
     def _run(self) -> None:
         _step_back()
-        while True:
+        while not self._stopping.is_set():  # what stop() puts in to wake it may be taken by work()
             first = self._waiting.get()
             if self._stopping.is_set():
                 return
