@@ -22,10 +22,11 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS
 import numpy as np
 from onnxruntime import InferenceSession, SessionOptions
 
-from moderation.bundle import ENCODER_FILES, current_bundle, encoder_folder, load_bundle
+from moderation.bundle import ENCODER_FILES, encoder_folder, load_bundle
 from moderation.comment import Comment
 from moderation.encoder import Encoder, make_readable
 from moderation.model import FullTier, Model
+from moderation.releases import current_bundle
 from moderation.shipped import shipped_folder
 from moderation.training.rows import read_behaviour
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import islice
@@ -46,6 +46,15 @@ class Line:
     number: int
     comment: Comment | None
     id: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of input as decoded data, before it is known what it says, or why it cannot be decoded."""
+
+    number: int
+    data: object = None
     error: str | None = None
 
 
@@ -125,50 +134,65 @@ def score_file(
 
 
 def read_lines(source: Path | None, *, file_format: str | None = None, ignore_unknown: bool = False) -> Iterator[Line]:
-    """The lines of a file, by its ending (``.csv``, ``.parquet``, else JSON Lines) or ``file_format``."""
+    """The comments of a file, by its ending (``.csv``, ``.parquet``, else JSON Lines) or ``file_format``."""
+    for record in read_records(source, file_format=file_format, ignore_unknown=ignore_unknown):
+        yield _read_line(record, ignore_unknown=ignore_unknown)
+
+
+def read_records(
+    source: Path | None,
+    *,
+    file_format: str | None = None,
+    columns: Collection[str] = COLUMNS,
+    ignore_unknown: bool = False,
+) -> Iterator[Record]:
+    """The lines of a file as decoded data; ``columns`` are those that a CSV file may have, beside each other.
+
+    Raises ``UnreadableInput`` when the file as a whole cannot be read.
+    """
     kind = file_format or {".csv": "csv", ".parquet": "parquet"}.get(source.suffix.lower() if source else "", "jsonl")
     if kind == "parquet":
-        return _read_parquet(source, ignore_unknown=ignore_unknown)
-    return _read_text(source, kind, ignore_unknown=ignore_unknown)
+        return _read_parquet(source)
+    return _read_text(source, kind, columns, ignore_unknown=ignore_unknown)
 
 
-def _read_text(source: Path | None, kind: str, *, ignore_unknown: bool) -> Iterator[Line]:
+def _read_text(source: Path | None, kind: str, columns: Collection[str], *, ignore_unknown: bool) -> Iterator[Record]:
     place: Path | int = 0 if source is None else source
     try:
         if kind == "csv":
             # What is no UTF-8 becomes lone surrogates, which no comment may hold: so only that line is bad.
             with open(place, encoding="utf-8-sig", errors="surrogateescape", newline="", closefd=place != 0) as text:
-                yield from _read_csv(text, ignore_unknown)
+                yield from _read_csv(text, columns, ignore_unknown=ignore_unknown)
         else:
             with open(place, "rb", closefd=place != 0) as file:
-                yield from _read_jsonl(file, ignore_unknown)
+                yield from _read_jsonl(file)
     except OSError as error:
         raise UnreadableInput(f"cannot read {source or 'standard input'}: {error.strerror}") from error
 
 
-def _read_jsonl(file: IO[bytes], ignore_unknown: bool) -> Iterator[Line]:
+def _read_jsonl(file: IO[bytes]) -> Iterator[Record]:
     for number, raw in enumerate(file, 1):
         content = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
         if not content.strip():
-            yield Line(number, None, error="is empty")
+            yield Record(number, error="is empty")
             continue
         try:
             data = json.loads(content.decode())
         except UnicodeDecodeError:
-            yield Line(number, None, error="is not valid UTF-8")
+            yield Record(number, error="is not valid UTF-8")
         except (ValueError, RecursionError) as error:
-            yield Line(number, None, error=f"is not JSON: {error}"[:200])
+            yield Record(number, error=f"is not JSON: {error}"[:200])
         else:
-            yield _line(number, _known(data) if ignore_unknown else data)
+            yield Record(number, data)
 
 
-def _read_csv(text: IO[str], ignore_unknown: bool) -> Iterator[Line]:
+def _read_csv(text: IO[str], columns: Collection[str], *, ignore_unknown: bool) -> Iterator[Record]:
     csv.field_size_limit(MAX_POST_CHARS * 4)
     reader = csv.DictReader(text, restkey=_TOO_MANY)
-    unknown = [name for name in reader.fieldnames or () if name not in COLUMNS]
+    unknown = [name for name in reader.fieldnames or () if name not in columns]
     if unknown and not ignore_unknown:
         raise UnreadableInput(
-            f"line 1: unknown columns {', '.join(unknown)}; known are {', '.join(COLUMNS)}. "
+            f"line 1: unknown columns {', '.join(unknown)}; known are {', '.join(columns)}. "
             "Rename them, or ignore them with --ignore-unknown"
         )
     while True:
@@ -177,15 +201,16 @@ def _read_csv(text: IO[str], ignore_unknown: bool) -> Iterator[Line]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield Line(reader.line_num, None, error=f"is not CSV: {error}")
+            yield Record(reader.line_num, error=f"is not CSV: {error}")
             continue
         if _TOO_MANY in cells:
-            yield Line(reader.line_num, None, cells.get("id"), error="has more cells than there are columns")
+            named = {"id": cells.get("id")}
+            yield Record(reader.line_num, named, error="has more cells than there are columns")
             continue
-        yield _read_cells(reader.line_num, {name: cell for name, cell in cells.items() if name in COLUMNS and cell})
+        yield _read_cells(reader.line_num, {name: cell for name, cell in cells.items() if name in columns and cell})
 
 
-def _read_cells(number: int, cells: dict[str, str]) -> Line:
+def _read_cells(number: int, cells: dict[str, str]) -> Record:
     data: dict[str, Any] = {}
     try:
         for name, cell in cells.items():
@@ -202,11 +227,11 @@ def _read_cells(number: int, cells: dict[str, str]) -> Line:
             else:
                 data[name] = value
     except (ValueError, RecursionError) as error:
-        return Line(number, None, cells.get("id"), f"thread: is not JSON: {error}"[:200])
-    return _line(number, data)
+        return Record(number, {"id": cells.get("id")}, f"thread: is not JSON: {error}"[:200])
+    return Record(number, data)
 
 
-def _read_parquet(source: Path | None, *, ignore_unknown: bool) -> Iterator[Line]:
+def _read_parquet(source: Path | None) -> Iterator[Record]:
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra that only Parquet needs
         from pyarrow import parquet  # noqa: PLC0415
@@ -225,18 +250,21 @@ def _read_parquet(source: Path | None, *, ignore_unknown: bool) -> Iterator[Line
                         outer, dot, inner = name.partition(".")
                         if dot and value is not None:
                             data[outer] = {**(data.get(outer) or {}), inner: value}
-                    yield _line(number, _known(data) if ignore_unknown else data)
+                    yield Record(number, data)
     except (OSError, pa.ArrowException) as error:
         raise UnreadableInput(f"cannot read {source}: {error}") from error
 
 
-def _line(number: int, data: object) -> Line:
+def _read_line(record: Record, *, ignore_unknown: bool) -> Line:
+    data = record.data
     identity = data.get("id") if isinstance(data, dict) else None
     identity = identity if isinstance(identity, str) else None
+    if record.error is not None:
+        return Line(record.number, None, identity, record.error)
     try:
-        return Line(number, Comment.from_dict(data), identity)
+        return Line(record.number, Comment.from_dict(_known(data) if ignore_unknown else data), identity)
     except InvalidComment as error:
-        return Line(number, None, identity, str(error))
+        return Line(record.number, None, identity, str(error))
 
 
 def _known(data: object) -> object:

@@ -8,14 +8,14 @@
       operating_points.json   thresholds with their measured recall and false positive rate
       evaluation.json         what the bundle scored on the frozen sets
       probes.jsonl            our own comments with the scores they must get when loaded, per tier
+      anchors.safetensors     rows as figures without text, which labels are learned beside
       MODEL_CARD.md
     encoder-0123456789ab/     shared by every bundle whose manifest names it
       encoder.onnx            the sentence encoder, 8-bit weights
       tokenizer.json          its vocabulary
 
 The name ends in the first digits of the manifest's own hash, and nothing hashed holds a time: the same rows, seed and
-library versions give the same name. In the folder above, ``current`` is one line naming the published bundle and
-``published.jsonl`` the history.
+library versions give the same name. Which bundle of a folder serves is for :mod:`moderation.releases` to say.
 """
 
 from __future__ import annotations
@@ -23,42 +23,37 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from moderation import normalise, signals, topic
+from moderation import normalise, signals
+from moderation.arrays import adapted_sites, from_arrays, to_arrays
 from moderation.categories import CODES
 from moderation.comment import Comment, Facts, Scores
-from moderation.encoder import WIDTH, Encoder
+from moderation.encoder import Encoder
 from moderation.errors import BundleCorrupt, BundleMissing, BundleUnsupported, EncoderUnavailable, InvalidComment
-from moderation.heads import FIELDS, FieldWeights, FullHeads, Heads
-from moderation.lexical import LexicalSpec
+from moderation.files import turn, write_folder
+from moderation.heads import FIELDS
 from moderation.model import CONTEXT, DENSE, MARKS, FullTier, Model
-from moderation.topic import TopicModel
 
-FORMAT = 4
+FORMAT = 5
 FILES = ("arrays.safetensors", "operating_points.json", "evaluation.json", "probes.jsonl", "MODEL_CARD.md")
 ENCODER_FILES = ("encoder.onnx", "tokenizer.json")
-_NAME = re.compile(r"comments-[0-9a-f]{12}")
+ANCHORS = "anchors.safetensors"
 _ENCODER_NAME = re.compile(r"encoder-[0-9a-f]{12}")
 # Processors add in another order, and what the encoder rounds to eight bits may then fall on the other side.
 _PROBE_TOLERANCE = {"lexical": 1e-4, "full": 0.03}
 _MANIFEST_KEYS = frozenset(
     {"format", "tiers", "normalise", "heads", "dense", "context", "windows", "fields", "files", "encoder", "made_with"}
-    | {"trained_on"}
+    | {"trained_on", "adapted_sites"}
 )
 
 
@@ -126,10 +121,13 @@ def write_bundle(
     made_with: Mapping[str, str],
     trained_on: Mapping[str, Any],
     encoder: Path | None = None,
+    anchors: Mapping[str, NDArray[Any]] | bytes | None = None,
 ) -> Path:
     """Write a bundle into the folder ``models`` and return its path; an equal one that is there already is kept.
 
     ``encoder`` is the folder with the files that ``model`` read its encoder from; they are stored once, by hash.
+    ``anchors`` are those of :func:`moderation.training.anchors.pack`, or the bytes that another bundle has of them;
+    without them labels cannot refit it.
     """
     if (model.full is None) != (encoder is None):
         raise ValueError("a bundle with a full tier needs the folder of its encoder, and one without has none")
@@ -139,7 +137,7 @@ def write_bundle(
     if model.full is not None:
         tiers["full"] = model.score(probes)
     files = {
-        "arrays.safetensors": save_arrays(_arrays(model)),
+        "arrays.safetensors": save_arrays(to_arrays(model)),
         "operating_points.json": _json(operating_points),
         "evaluation.json": _json(evaluation),
         "probes.jsonl": b"".join(
@@ -154,6 +152,8 @@ def write_bundle(
         ),
         "MODEL_CARD.md": card.encode(),
     }
+    if anchors is not None:
+        files[ANCHORS] = anchors if isinstance(anchors, bytes) else save_arrays(dict(anchors))
     manifest = {
         "format": FORMAT,
         "tiers": sorted(tiers),
@@ -164,20 +164,24 @@ def write_bundle(
         "windows": list(MARKS),
         "fields": {name: asdict(field.spec) for name, field in heads.fields.items()},
         "files": {name: _fingerprint(content) for name, content in files.items()},
-        "encoder": _store_encoder(models, encoder) if encoder is not None else None,
+        "adapted_sites": list(adapted_sites(model)),
         "made_with": dict(made_with),
         "trained_on": trained_on,
     }
-    content = _json(manifest)
-    path = models / f"comments-{hashlib.sha256(content).hexdigest()[:12]}"
-    _write_aside(path, {**files, "manifest.json": content})
+    # In one turn: an encoder that no bundle names yet would be cleared away.
+    with turn(models):
+        manifest["encoder"] = _store_encoder(models, encoder) if encoder is not None else None
+        content = _json(manifest)
+        path = models / f"comments-{hashlib.sha256(content).hexdigest()[:12]}"
+        write_folder(path, {**files, "manifest.json": content})
     return path
 
 
-def load_bundle(path: Path, *, threads: int | None = None) -> Bundle:
+def load_bundle(path: Path, *, threads: int | None = None, beside: Sequence[Bundle] = ()) -> Bundle:
     """Check every hash, then the shapes, then the probe comments; only then is it a bundle.
 
-    ``threads`` is how many texts the encoder reads side by side (``None``: see :meth:`Encoder.load`).
+    ``threads`` is how many texts the encoder reads side by side (``None``: see :meth:`Encoder.load`). An encoder that
+    one of the loaded bundles ``beside`` it reads with is shared: it was checked with that one, and is large.
 
     An encoder that is missing, broken or gives other scores is no reason to be without a model: the bundle then
     answers with its lexical tier, and ``fault`` says why.
@@ -185,9 +189,9 @@ def load_bundle(path: Path, *, threads: int | None = None) -> Bundle:
     Raises ``BundleMissing``, ``BundleCorrupt`` (what is wrong with which file) or ``BundleUnsupported``.
     """
     manifest = _read_manifest(path)
-    contents = {name: _read_file(path, name, manifest["files"]) for name in FILES}
+    contents = {name: _read_file(path, name, manifest["files"]) for name in manifest["files"]}
     try:
-        model, full_heads = _model(load_arrays(contents["arrays.safetensors"]), manifest)
+        model, full_heads, adaptation = from_arrays(load_arrays(contents["arrays.safetensors"]), manifest)
         operating_points = json.loads(contents["operating_points.json"])
         probes = [json.loads(line) for line in contents["probes.jsonl"].splitlines()]
         comments = [Comment.from_dict(probe["comment"]) for probe in probes]
@@ -198,12 +202,22 @@ def load_bundle(path: Path, *, threads: int | None = None) -> Bundle:
     fault = None
     if full_heads is not None:
         try:
-            whole = replace(model, full=FullTier(_load_encoder(path.parent, manifest["encoder"], threads), full_heads))
+            encoder = _shared_encoder(manifest["encoder"], beside)
+            encoder = encoder or _load_encoder(path.parent, manifest["encoder"], threads)
+            whole = replace(model, full=FullTier(encoder, full_heads, adaptation))
             _check_probes(path, "full", whole.score(comments), expected["full"])
             model = whole
         except (EncoderUnavailable, BundleUnsupported) as error:
             fault, model = str(error), replace(model, encoder_missing=True)
     return Bundle(path.name, path, manifest, model, operating_points, fault)
+
+
+def read_anchors(bundle: Path) -> bytes:
+    """The bytes of a bundle's anchors, checked. Raises as :func:`load_bundle`, ``BundleMissing`` where it has none."""
+    manifest = _read_manifest(bundle)
+    if ANCHORS not in manifest["files"]:
+        raise BundleMissing(f"{bundle.name} has no anchors, without which labels cannot refit it")
+    return _read_file(bundle, ANCHORS, manifest["files"])
 
 
 def encoder_folder(bundle: Path) -> Path | None:
@@ -212,48 +226,33 @@ def encoder_folder(bundle: Path) -> Path | None:
     return bundle.parent / stored["folder"] if stored else None
 
 
-def current_bundle(models: Path) -> Path:
-    """The folder of the published bundle. Raises ``BundleMissing`` where nothing is published."""
-    pointer = models / "current"
-    try:
-        name = pointer.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
-        raise BundleMissing(f"no bundle is published in {models}: {pointer.name} cannot be read ({error})") from error
-    path = models / name
-    if not _NAME.fullmatch(name) or not path.is_dir():
-        raise BundleMissing(f"{pointer} names {name!r}, but there is no such bundle beside it")
-    return path
+def check_files(path: Path) -> None:
+    """Check that a bundle and its encoder are byte for byte what they were when they were made. Runs no model.
 
-
-def publish_bundle(path: Path, *, note: str) -> None:
-    """Make a bundle the current one of the folder it lies in. One rename, so a reader sees the old or the new one.
-
-    Raises as :func:`load_bundle`, and ``BundleUnsupported`` for a bundle whose encoder cannot be used here.
+    That is enough for a bundle that was loaded here before, and takes a tenth of the time. Raises as
+    :func:`load_bundle`, ``BundleCorrupt`` for its encoder too.
     """
-    if fault := load_bundle(path).fault:
-        raise BundleUnsupported(f"{path.name} is not published, because it would answer without its encoder: {fault}")
-    models = path.parent
-    entry = {"bundle": path.name, "at": datetime.now(UTC).isoformat(timespec="seconds"), "note": note}
-    with (models / "published.jsonl").open("a", encoding="utf-8") as history:
-        history.write(json.dumps(entry) + "\n")
-    aside = models / f".current-{os.getpid()}"
-    aside.write_text(path.name + "\n", encoding="utf-8")
-    aside.replace(models / "current")
+    manifest = _read_manifest(path)
+    for name in manifest["files"]:
+        _read_file(path, name, manifest["files"])
+    if stored := manifest["encoder"]:
+        for name in ENCODER_FILES:
+            _read_file(path.parent / stored["folder"], name, stored["files"])
 
 
-def _write_aside(path: Path, files: Mapping[str, bytes]) -> None:
-    """A folder with these files, complete from the moment it is there; one that is there already is kept."""
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
-    try:
-        for name, data in files.items():
-            (aside / name).write_bytes(data)
-        aside.chmod(0o755)
-        aside.rename(path)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+def copy_bundle(path: Path, models: Path) -> Path:
+    """A bundle, with its encoder, in another folder of bundles, whose turn the caller has; its new path.
+
+    Raises as :func:`check_files`.
+    """
+    check_files(path)
+    manifest = _read_manifest(path)
+    if stored := manifest["encoder"]:
+        encoder = path.parent / stored["folder"]
+        write_folder(models / encoder.name, {name: (encoder / name).read_bytes() for name in ENCODER_FILES})
+    names = ("manifest.json", *manifest["files"])
+    write_folder(models / path.name, {name: (path / name).read_bytes() for name in names})
+    return models / path.name
 
 
 def _store_encoder(models: Path, folder: Path) -> dict[str, Any]:
@@ -261,7 +260,7 @@ def _store_encoder(models: Path, folder: Path) -> dict[str, Any]:
     files = {name: (folder / name).read_bytes() for name in ENCODER_FILES}
     prints = {name: _fingerprint(content) for name, content in files.items()}
     name = f"encoder-{hashlib.sha256(_json(prints)).hexdigest()[:12]}"
-    _write_aside(models / name, files)
+    write_folder(models / name, files)
     return {"folder": name, "files": prints}
 
 
@@ -273,6 +272,14 @@ def _load_encoder(models: Path, stored: Mapping[str, Any], threads: int | None) 
     except BundleCorrupt as error:
         raise EncoderUnavailable(str(error)) from error
     return Encoder.load(*contents, threads=threads)
+
+
+def _shared_encoder(stored: Mapping[str, Any], beside: Sequence[Bundle]) -> Encoder | None:
+    """The encoder of a loaded bundle that names the same files."""
+    for bundle in beside:
+        if bundle.model.full is not None and bundle.manifest["encoder"] == stored:
+            return bundle.model.full.encoder
+    return None
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -307,7 +314,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             raise BundleUnsupported(f"{path.name} was made for other {key} than this version has: train it again")
     if sorted(manifest["heads"]) != sorted(CODES) or set(manifest["fields"]) != set(FIELDS):
         raise BundleUnsupported(f"{path.name} has other heads or fields than this version knows: train it again")
-    if set(manifest["files"]) != set(FILES):
+    if set(manifest["files"]) - {ANCHORS} != set(FILES):
         raise BundleUnsupported(f"{path.name} lists other files than this version knows")
     stored = manifest["encoder"]
     if manifest["tiers"] != (["full", "lexical"] if stored else ["lexical"]) or (
@@ -337,68 +344,6 @@ def _check_probes(path: Path, tier: str, scored: Sequence[Scores], expected: Seq
                     f"{path.name} gives other scores here than where it was made ({tier} tier, {code}: {one} instead "
                     f"of {other})"
                 )
-
-
-_HEADS = ("mean", "scale", "dense_weights", "intercept", "calibration")
-_FULL_HEADS = (
-    *("window_weights", "signature_weights", "mean", "scale", "context_weights", "intercept", "knots"),
-    *("quiet_weights", "quiet_intercept"),
-)
-
-
-def _arrays(model: Model) -> dict[str, NDArray[Any]]:
-    heads = model.heads
-    arrays: dict[str, NDArray[Any]] = {"topic.idf": model.topic.idf, **{name: getattr(heads, name) for name in _HEADS}}
-    for name, field in heads.fields.items():
-        arrays[f"{name}.idf"] = field.idf.astype(np.float16)
-        arrays[f"{name}.weights"] = field.weights
-    if model.full is not None:
-        arrays |= {f"full.{name}": getattr(model.full.heads, name) for name in _FULL_HEADS}
-    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-
-
-def _model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Any]) -> tuple[Model, FullHeads | None]:
-    """The lexical tier, and the heads of the full one where there is one."""
-    count = len(manifest["heads"])
-    shapes: dict[str, tuple[int, ...]] = {
-        "topic.idf": (1 << topic.BITS,),
-        "mean": (len(DENSE),),
-        "scale": (len(DENSE),),
-        "dense_weights": (len(DENSE), count),
-        "intercept": (count,),
-        "calibration": (count, 2),
-    }
-    specs = {name: LexicalSpec(**manifest["fields"][name]) for name in FIELDS}
-    for name, spec in specs.items():
-        shapes[f"{name}.idf"] = (1 << spec.bits,)
-        shapes[f"{name}.weights"] = (1 << spec.bits, count)
-    if "full" in manifest["tiers"]:
-        context = len(CONTEXT)
-        shapes |= {
-            "full.window_weights": (WIDTH + len(MARKS), count),
-            "full.signature_weights": (WIDTH + 1, count),
-            "full.mean": (context,),
-            "full.scale": (context,),
-            "full.context_weights": (context, count),
-            "full.intercept": (count,),
-            "full.knots": (count, 2, arrays["full.knots"].shape[-1]),
-            "full.quiet_weights": (WIDTH + len(MARKS),),
-            "full.quiet_intercept": (1,),
-        }
-    if {name: array.shape for name, array in arrays.items()} != shapes:
-        raise ValueError("its arrays have other names or shapes")
-    fields = {
-        name: FieldWeights(spec, arrays[f"{name}.idf"].astype(np.float32), arrays[f"{name}.weights"])
-        for name, spec in specs.items()
-    }
-    codes = tuple(manifest["heads"])
-    model = Model(
-        Heads(codes, fields, **{name: arrays[name] for name in _HEADS}),
-        TopicModel(arrays["topic.idf"]),
-    )
-    if "full" not in manifest["tiers"]:
-        return model, None
-    return model, FullHeads(codes, **{name: arrays[f"full.{name}"] for name in _FULL_HEADS})
 
 
 def _fingerprint(content: bytes) -> dict[str, Any]:

@@ -12,12 +12,13 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ from moderation.normalise import Normalised, normalise
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
     from tokenizers import Tokenizer
+
+_Read = Callable[[str], "NDArray[np.float32]"]
 
 WIDTH = 384
 WINDOW_TOKENS = 128
@@ -249,8 +252,10 @@ class Encoder:
         self._end = _special(tokenizer, "[SEP]")
         # Posts, parents and neighbours come again with every comment on the same page.
         self._pool = ThreadPoolExecutor(threads)  # starts no thread before there is work
-        self._topic_vector = lru_cache(maxsize=4096)(self._read_topic)
-        self._class_vector = lru_cache(maxsize=1024)(self._read_class)
+        # By weak references: an encoder that refers to itself would stay until garbage is collected, which does not see
+        # how large it is.
+        self._topic_vector = lru_cache(maxsize=4096)(_weakly(self._read_topic))
+        self._class_vector = lru_cache(maxsize=1024)(_weakly(self._read_class))
 
     @classmethod
     def load(cls, model: bytes | Path, tokenizer: bytes | Path, *, threads: int | None = None) -> Encoder:
@@ -359,6 +364,18 @@ class Encoder:
         if not all(np.isfinite(output).all() for output in outputs):
             raise EncoderUnavailable("the encoder gave numbers that are none")
         return Window(class_vector, topic_vector, marks[1:-1], window.spans, window.english)
+
+
+def _weakly(method: _Read) -> _Read:
+    """The same method, without keeping whose it is."""
+    reference = WeakMethod(method)
+
+    def read(text: str) -> NDArray[np.float32]:
+        found = reference()
+        assert found is not None  # asked by an encoder that is being used
+        return found(text)
+
+    return read
 
 
 def _as_written(readable: Readable, start: int, end: int) -> str:

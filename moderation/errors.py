@@ -9,7 +9,9 @@
     ├── BundleError               a model folder cannot be used
     │   ├── BundleMissing         there is no folder, or no published bundle in it
     │   ├── BundleCorrupt         a file is missing, has the wrong size or the wrong hash
-    │   └── BundleUnsupported     written by a newer format than this version reads
+    │   ├── BundleUnsupported     written by a newer format than this version reads
+    │   ├── BundleBusy            another process is publishing or clearing away in the same folder
+    │   └── ReleaseRefused        what was asked of the releases makes no sense as they stand now
     ├── EncoderUnavailable        the sentence encoder cannot be loaded or run
     └── DataError                 training or evaluation data cannot be used
         ├── SourceMissing         a catalogued source is not in the data folder
@@ -55,6 +57,14 @@ class BundleCorrupt(BundleError):
 
 class BundleUnsupported(BundleError):
     """The bundle was written by a newer format than this version reads."""
+
+
+class BundleBusy(BundleError):
+    """Another process is writing into the folder of bundles, and has been for too long to wait for it."""
+
+
+class ReleaseRefused(BundleError):
+    """A publication or rollback that makes no sense as the releases stand now. The sentence says what does."""
 
 
 class EncoderUnavailable(ModerationError):

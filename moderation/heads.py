@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from moderation.encoder import WIDTH
 from moderation.lexical import LexicalSpec, count_ngrams, project, weigh
 
 FIELDS: tuple[str, ...] = ("text", "author_name", "links")
@@ -200,6 +201,14 @@ def worst_windows(vectors: Vectors, weights: NDArray[np.float32]) -> NDArray[np.
     products = window_products(vectors, weights)
     starts = np.flatnonzero(np.diff(vectors.owners, prepend=-1))
     result: NDArray[np.float64] = np.maximum.reduceat(products, starts, axis=0)
+    return result
+
+
+def telling_windows(vectors: Vectors) -> NDArray[np.int64]:
+    """Of each comment the window whose marks are highest, shape (comments,): a label is most likely about that one."""
+    highest = vectors.windows[:, WIDTH]
+    order = np.lexsort((-highest, vectors.owners))
+    result: NDArray[np.int64] = order[np.flatnonzero(np.diff(vectors.owners[order], prepend=-1))]
     return result
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moderation import signals, topic
+from moderation.adaptation import Adaptation
 from moderation.categories import CODES, MAY_ABSTAIN
 from moderation.comment import Comment, Facts, Scores, Tier
 from moderation.encoder import WIDTH, Encoder, Window, read_neighbour, read_normalised, read_post, read_signature
@@ -42,10 +43,22 @@ _HAS_PASSAGES = topic.VECTOR_NAMES.index("has_passages")
 
 @dataclass(frozen=True, slots=True)
 class FullTier:
-    """The encoder and the heads that were fitted on its vectors."""
+    """The encoder, the heads that were fitted on its vectors, and what labels have added to those, if anything."""
 
     encoder: Encoder
     heads: FullHeads
+    adaptation: Adaptation | None = None
+
+    def logits(
+        self, comments: Sequence[Comment], vectors: Vectors, features: Features, lexical: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Raw scores, shape (comments, heads), before calibration."""
+        total = self.heads.logits(vectors, features.dense, lexical)
+        if self.adaptation is not None:
+            context = self.heads.context(vectors, features.dense, lexical)
+            sites = [comment.site for comment in comments]
+            total += self.adaptation.logits(sites, vectors, context, features.fields["text"])
+        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +99,7 @@ class Model:
         if self.full is not None:
             try:
                 vectors = read_vectors(comments, self.full.encoder)
-                probabilities = self.full.heads.calibrate(self.full.heads.logits(vectors, features.dense, logits))
+                probabilities = self.full.heads.calibrate(self.full.logits(comments, vectors, features, logits))
                 # A post of markup or blanks alone has words to neither the eye nor the encoder.
                 related &= vectors.related[:, _HAS_PASSAGES] > 0
                 related &= ~(topic.parent_left_post(vectors.related) & (vectors.foreign < 0.5))

@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import moderation
 from moderation.shipped import shipped_folder
@@ -33,6 +34,8 @@ from service.review.edge import is_review
 from service.review.pages import add_pages
 from service.review.shell import shell_of
 from service.settings import Settings
+from service.shadow import Shadow
+from service.tries import also_mapped
 from service.upkeep import Upkeep
 from service.verdicts import Moderation
 from service.webhooks import Courier
@@ -72,7 +75,8 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     live_model = LiveModel(settings.home, shipped_folder("models"))
     metrics = Metrics()
     hashes = Hashes(secret)
-    workflow = Workflow(store, live_model, metrics, hashes=hashes)
+    shadow = Shadow(store, live_model, metrics)
+    workflow = Workflow(store, live_model, metrics, hashes=hashes, shadow=shadow)
 
     desk = Moderation(store, hashes, reports_to_reopen=settings.reports_to_reopen, now=store.now)
     closing = asyncio.Event()
@@ -84,14 +88,16 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         courier = Courier(store, metrics, settings.webhook_allow)
         upkeep = Upkeep(store, desk, settings.retention_days)
         tasks = [asyncio.create_task(part.run()) for part in (courier, events, queue_news)]
-        upkeep.start()
+        for part in (live_model, shadow, upkeep):
+            part.start()
         try:
             yield
         finally:
             events.close()
             courier.stop()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.to_thread(upkeep.stop)
+            for part in (upkeep, shadow, live_model):
+                await asyncio.to_thread(part.stop)
             store.close()
 
     app = FastAPI(
@@ -110,11 +116,12 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     app.include_router(events_api.router)
     app.include_router(docs_page.router)
     app.openapi = lambda: api.describe_api(app)  # type: ignore[method-assign]  # FastAPI's documented way
-    add_pages(app, settings, store)
+    add_pages(app, settings, store, hashes)
     app.add_exception_handler(ServiceError, _answer_service_error)
     app.add_exception_handler(HTTPException, _answer_framework_error)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_middleware(_Edge, metrics=metrics, allowed_hosts=settings.allowed_hosts)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=also_mapped(settings.trusted_proxies))
     return app
 
 

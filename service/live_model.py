@@ -1,10 +1,14 @@
 """The model and the policy in force, as one pair that is swapped as a whole.
 
-A request takes the pair once and uses it to the end, so that no answer mixes two bundles. Every second at most, the
-first request that comes by looks whether ``models/current`` or ``policy.toml`` says something else; it is loaded and
-checked aside, and only then swapped in. What cannot be loaded is logged and reported, and the old pair stays. A bundle
-whose encoder cannot be used serves with its lexical tier until the encoder can be loaded. A changed ``policy.toml`` has
-to read the same at two looks, because editors and copies write files piece by piece.
+A request takes the pair once and uses it to the end, so that no answer mixes two bundles. Every second a thread looks
+whether ``models/current`` or ``policy.toml`` says something else; it is loaded and checked aside while everybody goes
+on with the old pair, and only then swapped in. Where no thread was started (commands), whoever asks looks. What cannot
+be loaded is logged and reported, and the old pair stays. A bundle whose encoder cannot be used serves with its lexical
+tier until the encoder can be loaded. A changed ``policy.toml`` has to read the same at two looks, because editors and
+copies write files piece by piece.
+
+Bundles that were loaded lately stay loaded, a few of them, and those that name the same encoder share it: going back
+takes no time, and an older bundle can be asked by its name.
 """
 
 from __future__ import annotations
@@ -13,20 +17,27 @@ import logging
 import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from moderation.bundle import Bundle, current_bundle, load_bundle, unscored
+from moderation.bundle import Bundle, load_bundle, unscored
 from moderation.comment import Comment, Facts, Scores, Tier
-from moderation.errors import EncoderUnavailable, InvalidPolicy
+from moderation.errors import BundleMissing, BundleUnsupported, EncoderUnavailable, InvalidPolicy
 from moderation.policy import Policy, default_policy_toml
+from moderation.releases import InForce, Releases, current_bundle
 from service.errors import InvalidSettings
 
 _log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.0
 RETRY_SECONDS = 30.0
+
+# With the one that serves: the former one, a canary and a challenger, or whatever was asked for lately.
+_BUNDLES_KEPT = 4
+_POLICIES_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +55,9 @@ class _Look:
 class Live:
     """One bundle (or none) and the policies resolved against its measurements.
 
-    ``faults`` names what could not be loaded (``model``, ``policy``, ``encoder``) with the kind of fault; an older one
-    may be in force instead, and in place of the encoder the bundle's lexical tier. The whole sentence, which may hold
-    paths, is in the log.
+    ``faults`` names what could not be loaded (``model``, ``policy``, ``encoder``, ``canary``, ``shadow``) with the kind
+    of fault; an older one may be in force instead, in place of the encoder the bundle's lexical tier, and in place of a
+    canary the bundle that serves all others. The whole sentence, which may hold paths, is in the log.
     """
 
     bundle: Bundle | None
@@ -74,7 +85,11 @@ class Live:
             if text is None:
                 raise KeyError(digest)
             # Parsed by two threads at once, it is the same policy twice.
-            self._others[digest] = Policy.parse(text, self.bundle.operating_points if self.bundle else None)
+            policy = Policy.parse(text, self.bundle.operating_points if self.bundle else None)
+            if len(self._others) >= _POLICIES_KEPT:  # replays ask for any that has ever been in force
+                self._others.clear()
+            self._others[digest] = policy
+            return policy
         return self._others[digest]
 
     def readable_policy(self, digest: str | None, toml: Callable[[str], str | None]) -> Policy | None:
@@ -102,6 +117,21 @@ class Live:
             _log.warning("encoder failed", extra={"bundle": bundle.name, "comments": failed})
         return assessed
 
+    def assess_again(self, comment: Comment, old: Facts) -> tuple[Scores | None, Facts]:
+        """The same for a comment that was decided before: what a model finds is found again, the rest is as in ``old``.
+
+        What the store knew around the comment is no longer what it knew then.
+        """
+        ((scores, found),) = self.assess([comment])
+        facts = replace(
+            found,
+            author_published=old.author_published,
+            campaign_size=old.campaign_size,
+            author_recent=old.author_recent,
+            site_recent=old.site_recent,
+        )
+        return scores, facts
+
 
 class LiveModel:
     """Finds, loads and replaces the pair. Thread-safe."""
@@ -117,14 +147,22 @@ class LiveModel:
         Raises:
             InvalidSettings: when ``policy.toml`` cannot be read or contradicts itself.
         """
+        self.releases = Releases(home / "models", shipped_models)
         self._home = home
         self._shipped = shipped_models
         self._clock = clock
         self._check = threading.Lock()
+        self._opening = threading.Lock()
+        self._opened: OrderedDict[Path, Bundle] = OrderedDict()
+        self._stopping = threading.Event()
+        self._watching: threading.Thread | None = None
         self._last_look = self._seen = self._look()
         self._next_check = clock() + CHECK_SECONDS
         self._next_retry = clock() + RETRY_SECONDS
+        self._canary: tuple[InForce, Live] | None = None
+        self._challenger: Live | None = None
         self._live = self._load(None)
+        self._live = self._load_beside(self._live)
 
     @property
     def policy_file(self) -> Path:
@@ -134,18 +172,63 @@ class LiveModel:
     @property
     def models(self) -> Path:
         """The folder whose published bundle counts: the home's where one is published there, else the shipped one."""
-        own = self._home / "models"
-        return own if (own / "current").exists() else self._shipped
+        return self.releases.folder
 
-    def current(self) -> Live:
-        """The pair in force; looks for a new one at most once a second, in one thread, while others go on."""
+    def start(self) -> None:
+        """Look for new ones in a thread, until :meth:`stop`; nobody who asks has to."""
+        self._stopping.clear()
+        self._watching = threading.Thread(target=self._watch, name="live model", daemon=True)
+        self._watching.start()
+
+    def stop(self) -> None:
+        """End the thread, after what it is loading."""
+        self._stopping.set()
+        if self._watching is not None:
+            self._watching.join()
+            self._watching = None
+
+    def current(self, site: str | None = None) -> Live:
+        """The pair in force for a site (by its URL); without one, that of all sites which no canary serves.
+
+        Where no thread looks, it looks for a new one at most once a second, in one thread, while others go on.
+        """
+        if self._watching is None:
+            self._look_again()
+        canary = self._canary
+        if site is not None and canary is not None and canary[0].serves(site) == canary[0].canary:
+            return canary[1]
+        return self._live
+
+    def pair_of(self, bundle: str | None) -> Live:
+        """The pair in force that has this bundle, by its name; that of most sites where none has."""
+        live, canary = self.current(), self._canary
+        is_canary = canary is not None and canary[1].bundle is not None and canary[1].bundle.name == bundle
+        return canary[1] if canary is not None and is_canary else live
+
+    def challenger(self) -> Live | None:
+        """The pair that is scored beside (``moderation shadow``), ``None`` where there is none."""
+        return self._challenger
+
+    def bundle(self, name: str) -> Bundle:
+        """A bundle that is kept, by its name or digits of it: ``NAME@version`` means the scores of an older one.
+
+        Loads it where it is not loaded, which takes a second or two. Raises ``BundleMissing`` where there is no such
+        bundle (any more), and as :func:`load_bundle`.
+        """
+        return self._open(self.releases.find(name))
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(CHECK_SECONDS):
+            with self._check:
+                self._reload()
+
+    def _look_again(self) -> None:
         if self._clock() >= self._next_check and self._check.acquire(blocking=False):
             try:
                 self._next_check = self._clock() + CHECK_SECONDS
                 self._reload()
             finally:
                 self._check.release()
-        return self._live
 
     def _reload(self) -> None:
         look = self._look()
@@ -158,7 +241,8 @@ class LiveModel:
         self._next_retry = self._clock() + RETRY_SECONDS
         try:
             self._live = self._load(self._live)
-        except Exception as error:  # noqa: BLE001  # the request that looked by chance has an old pair to go on with
+            self._live = self._load_beside(self._live)
+        except Exception as error:  # noqa: BLE001  # whoever looked by chance has an old pair to go on with
             self._live = replace(self._live, faults={"model": _report("model", error)})
 
     def _load(self, old: Live | None) -> Live:
@@ -168,10 +252,7 @@ class LiveModel:
         try:
             path = current_bundle(self.models)
             if bundle is None or bundle.path != path or bundle.fault is not None:
-                loaded = load_bundle(path)
-                # A policy known to be good, so that unusable measurements are blamed on the bundle, not on policy.toml.
-                Policy.parse(default_policy_toml(), loaded.operating_points)
-                bundle = loaded
+                bundle = self._open_to_serve(path)
         except Exception as error:  # noqa: BLE001  # a folder can be broken in ways that nobody has listed
             faults["model"] = _report("model", error)
         if bundle is not None and bundle.fault is not None:
@@ -190,8 +271,55 @@ class LiveModel:
         _log.info("in force", extra=in_force)
         return live
 
+    def _load_beside(self, live: Live) -> Live:
+        """Load the canary and the challenger, as far as there are any; the pair with what is wrong with them."""
+        faults = dict(live.faults)
+        canary, challenger = None, None
+        # What is wrong with it has been told of the model.
+        with suppress(BundleMissing, BundleUnsupported):
+            in_force = self.releases.in_force()
+            try:
+                if in_force.canary is not None:
+                    canary = in_force, self._pair(self.releases.find(in_force.canary), live)
+                    _log.info("canary in force", extra={"bundle": in_force.canary, "share": in_force.share})
+            except Exception as error:  # noqa: BLE001  # as broken as any folder
+                faults["canary"] = _report("canary", error)
+        try:
+            path = self.releases.challenger()
+            if path is not None and (live.bundle is None or path.name != live.bundle.name):
+                challenger = self._pair(path, live)
+        except Exception as error:  # noqa: BLE001
+            faults["shadow"] = _report("shadow", error)
+        self._canary, self._challenger = canary, challenger
+        return replace(live, faults=faults) if faults != live.faults else live
+
+    def _pair(self, path: Path, beside: Live) -> Live:
+        bundle = self._open_to_serve(path)
+        if bundle.fault is not None:
+            raise EncoderUnavailable(bundle.fault)
+        return Live(bundle, Policy.parse(beside.default.toml, bundle.operating_points))
+
+    def _open_to_serve(self, path: Path) -> Bundle:
+        bundle = self._open(path)
+        # A policy known to be good, so that unusable measurements are blamed on the bundle, not on policy.toml.
+        Policy.parse(default_policy_toml(), bundle.operating_points)
+        return bundle
+
+    def _open(self, path: Path) -> Bundle:
+        """A bundle that is loaded already, else loaded and checked now."""
+        with self._opening:
+            bundle = self._opened.get(path)
+            if bundle is None or bundle.fault is not None:
+                bundle = load_bundle(path, beside=tuple(self._opened.values()))
+                self._opened[path] = bundle
+            self._opened.move_to_end(path)
+            while len(self._opened) > _BUNDLES_KEPT:
+                self._opened.popitem(last=False)
+            return bundle
+
     def _look(self) -> _Look:
-        pointers = tuple(_read(path) for path in (self._home / "models" / "current", self._shipped / "current"))
+        own = self._home / "models"
+        pointers = tuple(_read(path) for path in (own / "current", self._shipped / "current", own / "shadow"))
         return _Look(pointers, _read_policy(self.policy_file))
 
 

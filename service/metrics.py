@@ -12,6 +12,7 @@ from moderation.goals import TIERS
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 Outcome = Literal["delivered", "failed", "given_up"]
+ShadowOutcome = Literal["scored", "dropped", "failed"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -42,6 +43,9 @@ class Metrics:
         self._oldest = Gauge(
             "moderation_webhook_oldest_waiting_seconds", "Age of the oldest that waits", registry=self._registry
         )
+        self._shadow = Counter(
+            "moderation_shadow_comments", "Comments for the challenger by outcome", ["outcome"], registry=self._registry
+        )
         self._model = Gauge("moderation_model_available", "1 while a bundle is in force", registry=self._registry)
         self._tier = Gauge("moderation_tier_in_use", "1 for the tier that answers", ["tier"], registry=self._registry)
 
@@ -56,6 +60,10 @@ class Metrics:
     def count_delivery(self, outcome: Outcome, count: int = 1) -> None:
         """Attempts to deliver to webhooks (``delivered``, ``failed``), and messages that were given up."""
         self._deliveries.labels(outcome).inc(count)
+
+    def count_shadow(self, outcome: ShadowOutcome, count: int = 1) -> None:
+        """Comments that the challenger has scored, could not, or had no time for."""
+        self._shadow.labels(outcome).inc(count)
 
     def show_waiting(self, count: float, oldest_seconds: float) -> None:
         """How many messages wait for webhooks, and since when; NaN where it is not known."""

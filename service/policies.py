@@ -126,7 +126,7 @@ class Policies:
 
         ``None`` where this version cannot read it: then every comment is held.
         """
-        return self._live_model.current().readable_policy(site.policy_digest, self._store.policy_toml)
+        return self._live_model.current(site.url).readable_policy(site.policy_digest, self._store.policy_toml)
 
     def text(self, site: Site) -> str:
         """The text of that policy, also where it cannot be read."""
@@ -165,19 +165,11 @@ class Policies:
         """
         since = self._now() - timedelta(days=days)
         upto = self.last_decision() if upto is None else upto
-        compared, is_cut = 0, False
-        others: dict[int, tuple[Action, Action]] = {}
-        for decided in self._store.policies.decided(site, since, upto):
-            if compared == most:
-                is_cut = True
-                break
-            compared += 1
-            action = policy.decide(decided.comment, decided.scores, decided.facts).action
-            if action != decided.action:
-                others[decided.version] = (decided.action, action)
-        versions = tuple(others)
-        moves = _count(others, self._store.policies.standing_verdicts(versions))
-        return Trial(policy, since, upto, compared, is_cut, moves, versions)
+        found = (
+            (decided, policy.decide(decided.comment, decided.scores, decided.facts))
+            for decided in self._store.policies.decided(site, since, upto)
+        )
+        return make_trial(self._store, policy, (since, upto), found, most)[0]
 
     def changed(self, site: Site, trial: Trial, start: int = 0, stop: int | None = None) -> tuple[Changed, ...]:
         """What a trial would decide otherwise, as it is now; what was erased or edited since is left out."""
@@ -209,6 +201,34 @@ class Policies:
     def history(self, site: Site, *, limit: int, before: int | None = None) -> list[PolicyChange]:
         """What was put in force on a site, newest first."""
         return self._store.policies.history(site, limit=limit, before=before)
+
+
+def make_trial(
+    store: Store,
+    policy: Policy,
+    between: tuple[datetime, int],
+    found: Iterable[tuple[Decided, Decision]],
+    most: int,
+) -> tuple[Trial, tuple[Changed, ...]]:
+    """What was decided beside what would be, up to ``most`` of it, with what moderators have said since.
+
+    ``between`` are the moment and the decision at which ``found`` ends and begins.
+    """
+    compared, is_cut = 0, False
+    others: dict[int, tuple[Decided, Decision]] = {}
+    for decided, decision in found:
+        if compared == most:
+            is_cut = True
+            break
+        compared += 1
+        if decision.action != decided.action:
+            others[decided.version] = (decided, decision)
+    versions = tuple(others)
+    said = store.policies.standing_verdicts(versions)
+    moves = _count({row: (old.action, new.action) for row, (old, new) in others.items()}, said)
+    changed = tuple(Changed(old, new, said.get(row)) for row, (old, new) in others.items())
+    since, upto = between
+    return Trial(policy, since, upto, compared, is_cut, moves, versions), changed
 
 
 class Trials:

@@ -22,6 +22,7 @@ from service.hashes import Hashes
 from service.live_model import Live, LiveModel
 from service.metrics import Metrics
 from service.priority import draw_audit, measure, reasons_to_look
+from service.shadow import Shadow
 from service.store import Context, Judged, Site, StatusChange, Store, Stored, may_be_id, read_facts
 
 _log = logging.getLogger(__name__)
@@ -40,13 +41,18 @@ class Workflow:
         *,
         hashes: Hashes,
         make_seed: Callable[[], str] = lambda: secrets.token_hex(8),
+        shadow: Shadow | None = None,
     ) -> None:
-        """``make_seed`` gives the seeds (up to 32 characters) by which chance picks what is audited; for tests."""
+        """``make_seed`` gives the seeds (up to 32 characters) by which chance picks what is audited; for tests.
+
+        What was decided is offered to ``shadow``.
+        """
         self._store = store
         self._live_model = live_model
         self._metrics = metrics
         self._hashes = hashes
         self._make_seed = make_seed
+        self._shadow = shadow
 
     def submit(self, site: Site, comment: Comment) -> Stored:
         """Judge one comment. Raises ``CommentErased``, ``StoreBusy`` or ``StoreUnavailable``."""
@@ -83,7 +89,7 @@ class Workflow:
         return [results[index] for index in range(len(sent))]
 
     def _judge(self, site: Site, sent: Sequence[Comment]) -> list[Stored | CommentErased]:
-        live = self._live_model.current()
+        live = self._live_model.current(site.url)
         policy = live.readable_policy(site.policy_digest, self._store.policy_toml)
         if policy is None:
             _log.error("policy cannot be read", extra={"site": site.url, "policy": site.policy_digest})
@@ -123,7 +129,10 @@ class Workflow:
                 draw=draw,
             )
             rows.append(row)
-        return self._store.record(site, rows, (kept.digest, kept.toml))
+        recorded = self._store.record(site, rows, (kept.digest, kept.toml))
+        if self._shadow is not None:
+            self._shadow.offer(site, rows, recorded)
+        return recorded
 
     def find_decision(self, site: Site, decision_id: str) -> Stored:
         """A stored decision of this site. Raises ``NotFound``."""
@@ -155,7 +164,7 @@ class Workflow:
         Where that is the bundle of the stored decision and the same tier answers, the result equals it. Raises
         ``NotFound`` where the text is not kept (any more).
         """
-        return self._decide_again(decision_id, self.find_decision(site, decision_id).decision.policy)
+        return self._decide_again(site, decision_id, self.find_decision(site, decision_id).decision.policy)
 
     def judge_again(self, site: Site, decision_id: str) -> Decision:
         """The same with the policy that the site follows now: what would be decided if it came in today.
@@ -163,25 +172,16 @@ class Workflow:
         Nothing is kept of it. Raises ``NotFound`` as :meth:`replay`.
         """
         self.find_decision(site, decision_id)
-        return self._decide_again(decision_id, site.policy_digest)
+        return self._decide_again(site, decision_id, site.policy_digest)
 
-    def _decide_again(self, decision_id: str, policy_digest: str | None) -> Decision:
+    def _decide_again(self, site: Site, decision_id: str, policy_digest: str | None) -> Decision:
         kept = self._store.judged_comment(decision_id)
         if kept is None:
             raise NotFound("the text of this comment is not kept, so its decision cannot be made again")
         comment, old_facts = kept
-        live = self._live_model.current()
+        live = self._live_model.current(site.url)
         policy = live.readable_policy(policy_digest, self._store.policy_toml)
-        ((scores, found),) = live.assess([comment])
-        # What the model finds is found again; what the store knew then is taken from then.
-        old = read_facts(old_facts)
-        facts = replace(
-            found,
-            author_published=old.author_published,
-            campaign_size=old.campaign_size,
-            author_recent=old.author_recent,
-            site_recent=old.site_recent,
-        )
+        scores, facts = live.assess_again(comment, read_facts(old_facts))
         return _decide(policy, live, policy_digest, comment, scores, facts)
 
 

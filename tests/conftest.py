@@ -13,10 +13,19 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from moderation.bundle import publish_bundle
+from moderation.bundle import ENCODER_FILES, write_bundle
+from moderation.categories import CODES
+from moderation.comment import Comment
+from moderation.encoder import WIDTH, Encoder
+from moderation.heads import FIELDS, FieldWeights, FullHeads, Heads
+from moderation.lexical import LexicalSpec
+from moderation.model import CONTEXT, DENSE, MARKS, FullTier, Model
+from moderation.releases import publish_bundle
 from moderation.shipped import shipped_folder
+from moderation.topic import BITS, TopicModel
 from moderation.training.dataset import HEAD_BLOGS, Dataset, Report
 from moderation.training.rows import read_behaviour, read_seed
 from moderation.training.train import Ingredients, train_bundle
@@ -96,6 +105,101 @@ def tiny_bundle(
     """A published bundle trained on seed rows alone, by the code that trains the real one. Do not change it."""
     path = train_bundle(tiny_ingredients, tmp_path_factory.mktemp("models"), encoder=shipped_encoder)
     publish_bundle(path, note="tests")
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., Model]:
+    """Makes a model of the lexical tier: spam is what has links (``spam`` is how much), hostile what shouts.
+
+    Everything else of it is as in a real model.
+    """
+
+    def make(spam: float = 6.0) -> Model:
+        spec = LexicalSpec(bits=10)
+        field = FieldWeights(
+            spec, np.ones(1 << spec.bits, np.float32), np.zeros((1 << spec.bits, len(CODES)), np.float16)
+        )
+        weights = np.zeros((len(DENSE), len(CODES)), np.float32)
+        weights[DENSE.index("links"), CODES.index("spam")] = spam
+        weights[DENSE.index("exclamations"), CODES.index("hostile")] = 6
+        heads = Heads(
+            codes=CODES,
+            fields=dict.fromkeys(FIELDS, field),
+            mean=np.zeros(len(DENSE), np.float32),
+            scale=np.ones(len(DENSE), np.float32),
+            dense_weights=weights,
+            intercept=np.full(len(CODES), -3.0),
+            calibration=np.tile([1.0, 0.0], (len(CODES), 1)),
+        )
+        return Model(heads, TopicModel(np.ones(1 << BITS, np.float32)))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_bundle(make_model: Callable[..., Model]) -> Callable[..., Path]:
+    """Writes a model made by hand as a bundle, whose lines are not measured, into a folder; does not publish it."""
+
+    def make(models: Path, model: Model | None = None, encoder: Path | None = None, *, spam: float = 6.0) -> Path:
+        return write_bundle(
+            models,
+            model or make_model(spam),
+            operating_points={"format": 1, "tiers": {}},
+            evaluation={},
+            probes=[Comment("Well said."), Comment("See https://shop.example now!")],
+            card="Made by hand for tests.",
+            made_with={},
+            trained_on={},
+            encoder=encoder,
+            anchors={"nothing": np.zeros(1, np.float32)} if encoder else None,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def plain_bundle(tmp_path_factory: pytest.TempPathFactory, make_bundle: Callable[..., Path]) -> Path:
+    """A published bundle made by hand, so that a test can say what it scores: where a trained one surprises."""
+    path = make_bundle(tmp_path_factory.mktemp("models"))
+    publish_bundle(path, note="for tests")
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_full(make_model: Callable[..., Model], shipped_encoder: Path | None) -> Callable[..., Model]:
+    """Makes the same with a full tier, which reads with the shipped encoder and says what the words say."""
+    if shipped_encoder is None:
+        pytest.skip("no encoder is shipped with this checkout")
+    encoder = Encoder.load(*(shipped_encoder / name for name in ENCODER_FILES))
+    context = np.zeros((len(CONTEXT), len(CODES)), np.float32)
+    for head, code in enumerate(CODES):
+        context[CONTEXT.index(f"lexical_{code}"), head] = 1
+    full = FullHeads(
+        codes=CODES,
+        window_weights=np.zeros((WIDTH + len(MARKS), len(CODES)), np.float32),
+        signature_weights=np.zeros((WIDTH + 1, len(CODES)), np.float32),
+        mean=np.zeros(len(context), np.float32),
+        scale=np.ones(len(context), np.float32),
+        context_weights=context,
+        intercept=np.zeros(len(CODES)),
+        knots=np.tile(np.array([[-1.0, 1.0], [-1.0, 1.0]]), (len(CODES), 1, 1)),
+        quiet_weights=np.zeros(WIDTH + len(MARKS), np.float32),
+        quiet_intercept=np.array([-np.inf]),
+    )
+    return lambda **weights: replace(make_model(**weights), full=FullTier(encoder, full))
+
+
+@pytest.fixture(scope="session")
+def full_bundle(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_bundle: Callable[..., Path],
+    make_full: Callable[..., Model],
+    shipped_encoder: Path | None,
+) -> Path:
+    """A published bundle made by hand that has an encoder."""
+    path = make_bundle(tmp_path_factory.mktemp("models"), make_full(), shipped_encoder)
+    publish_bundle(path, note="for tests")
     return path
 
 

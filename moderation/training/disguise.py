@@ -146,6 +146,11 @@ _GROUP_OF = {word: group for group in _GROUPS for word in group}
 _IDENTITY = re.compile(rf"\b(?:{'|'.join(sorted(_GROUP_OF, key=len, reverse=True))})\b", re.IGNORECASE)
 
 
+def names_identity(text: str) -> bool:
+    """Whether the text has an identity word."""
+    return _IDENTITY.search(text) is not None
+
+
 def swap_identities(text: str, chance: random.Random) -> str:
     """The text with each identity word replaced by another of its kind, the same one throughout."""
     chosen: dict[str, str] = {}

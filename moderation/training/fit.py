@@ -30,6 +30,7 @@ from moderation.encoder import Encoder
 from moderation.heads import FIELDS, FieldWeights, Heads
 from moderation.model import DENSE, FullTier, Model
 from moderation.topic import TopicModel, learn_idf
+from moderation.training.anchors import Figures
 from moderation.training.copies import with_copies
 from moderation.training.dataset import Dataset, campaign_of, is_for_heads, spam_hosts
 from moderation.training.fuse import fit_full
@@ -57,7 +58,7 @@ class Recipe:
     ``regularisation`` is ``C`` of scikit-learn's LogisticRegression. ``elsewhere`` is what the rows of sources that are
     neither like a blog nor ours weigh, compared to those that are. ``by_source`` gives each source an intercept.
     ``stacked`` is ``C`` of the second fit, of the facts and of what the words say of rows they were not learned from;
-    at nought there is none.
+    at nought there is none. ``without`` names slices of our own rows that are not learned from.
     """
 
     fields: tuple[str, ...]
@@ -67,9 +68,13 @@ class Recipe:
     elsewhere: float = 1.0
     by_source: bool = True
     stacked: float = 0.0
+    without: tuple[str, ...] = ()
 
 
-_PART_OF_HOSTILE = Recipe(("text",), MANNERS, 0.1, 1.0)
+# What calm cruelty and its harmless look-alikes say cannot be told by their words: n-grams would learn them by heart,
+# and lose on everything else.
+_NEEDS_MEANING = ("polite-cruelty",)
+_PART_OF_HOSTILE = Recipe(("text",), MANNERS, 0.1, 1.0, without=_NEEDS_MEANING)
 RECIPES: Mapping[str, Recipe] = {
     # Collections of hate mean something else by hostile than the readers of a blog do; they help with words, in small
     # measure.
@@ -104,10 +109,15 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A model with the thresholds it can be used at, in the form of ``operating_points.json``."""
+    """A model with the thresholds it can be used at, in the form of ``operating_points.json``.
+
+    ``kept`` and ``validation`` are the rows that its full tier was fitted and calibrated on, where it has one.
+    """
 
     model: Model
     operating_points: dict[str, Any]
+    kept: Figures | None = None
+    validation: Figures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +152,12 @@ def fit_model(
     validation, heads, logits = lexical.validation, lexical.heads, lexical.validation_logits
     tiers = {"lexical": {code: operating_points(code, validation, heads.calibrate(logits)) for code in CODES}}
     full = None
+    rows: tuple[Figures | None, Figures | None] = (None, None)
     if encoder is not None and lexical.kept is not None and lexical.cross is not None:
-        full_heads, tiers["full"] = fit_full(
-            lexical.kept, lexical.cross, validation, logits, encoder, memory=memory, progress=progress
-        )
-        full = FullTier(encoder, full_heads)
-    return Fitted(Model(heads, lexical.topic_model, full), {"format": 1, "tiers": tiers})
+        fitted = fit_full(lexical.kept, lexical.cross, validation, logits, encoder, memory=memory, progress=progress)
+        tiers["full"], rows = fitted.operating_points, (fitted.kept, fitted.validation)
+        full = FullTier(encoder, fitted.heads)
+    return Fitted(Model(heads, lexical.topic_model, full), {"format": 1, "tiers": tiers}, *rows)
 
 
 def fit_lexical(
@@ -235,7 +245,7 @@ def _fit_head(
     code: str, train: Table, matrices: Mapping[str, sparse.csr_matrix], dense: NDArray[np.float32]
 ) -> _Coefficients:
     recipe = RECIPES[code]
-    lesson = choose_lesson(train, code, recipe.elsewhere)
+    lesson = choose_lesson(train, code, recipe.elsewhere, recipe.without)
     rows = len(lesson.index)
     columns = [DENSE.index(name) for name in recipe.dense]
     ones = np.full(rows, float(recipe.by_source))

@@ -20,8 +20,9 @@ from sklearn.linear_model import LogisticRegression
 from moderation import signals, topic
 from moderation.categories import CODES
 from moderation.encoder import WIDTH, Encoder
-from moderation.heads import FullHeads, Heads, Vectors, put_together
+from moderation.heads import FullHeads, Heads, Vectors, put_together, telling_windows
 from moderation.model import CONTEXT
+from moderation.training.anchors import Figures, read_figures
 from moderation.training.points import calibration_rows, fit_knots, operating_points, stack_knots
 from moderation.training.quiet import fit_quiet, lay_beside
 from moderation.training.table import MANNERS, UNEVEN, Table, choose_lesson, read_table
@@ -99,6 +100,16 @@ FULL_RECIPES: Mapping[str, FullRecipe] = {
 Progress = Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class FittedFull:
+    """The heads, the tier's part of ``operating_points.json``, and the rows that both come from."""
+
+    heads: FullHeads
+    operating_points: dict[str, Any]
+    kept: Figures
+    validation: Figures
+
+
 def fit_full(
     kept: Table,
     cross: Heads,
@@ -108,7 +119,7 @@ def fit_full(
     *,
     memory: Memory | None = None,
     progress: Progress = lambda _: None,
-) -> tuple[FullHeads, dict[str, Any]]:
+) -> FittedFull:
     """Fit, calibrate and measure the heads of the full tier.
 
     Args:
@@ -119,9 +130,6 @@ def fit_full(
         encoder: The exported encoder, as it will be shipped.
         memory: Where vectors read before are kept.
         progress: Hears what is being done.
-
-    Returns:
-        The heads, and the tier's part of ``operating_points.json``.
 
     Raises:
         DataError: The rows do not hold both labels of a category.
@@ -141,7 +149,9 @@ def fit_full(
         knots.append(fit_knots(logits[index, head], labels, weights))
     heads = replace(heads, knots=stack_knots(knots))
     probabilities = heads.calibrate(logits)
-    return heads, {code: operating_points(code, validation, probabilities) for code in CODES}
+    points = {code: operating_points(code, validation, probabilities) for code in CODES}
+    kept_figures = read_figures(kept, vectors, cross.logits(kept.features))
+    return FittedFull(heads, points, kept_figures, read_figures(validation, validation_vectors, validation_logits))
 
 
 def fit_full_heads(
@@ -154,7 +164,7 @@ def fit_full_heads(
     mean, scale = _moments(put_together(vectors, table.features.dense, lexical))
     blank = FullHeads(CODES, *np.zeros((2, 0, 0), np.float32), mean, scale, *np.zeros((5, 0)))  # type: ignore[call-arg]  # for its moments alone
     context = blank.context(vectors, table.features.dense, lexical)
-    windows = vectors.windows[_telling_windows(vectors)].astype(np.float64)
+    windows = vectors.windows[telling_windows(vectors)].astype(np.float64)
     # About the mean of what can be read, times how well it can: a language that cannot be read says nothing by itself.
     english = windows[:, -1:]
     weights = np.maximum(english[:, 0], 1e-9)
@@ -227,13 +237,6 @@ def _fit_head(
     all_context[columns] = parts[2] * scale
     mean_intercept = np.average((intercepts * 3) @ parts[3], weights=weights)
     return _Coefficients(own, signature, all_context, float(head.intercept_[0] + mean_intercept))
-
-
-def _telling_windows(vectors: Vectors) -> NDArray[np.int64]:
-    """Of each comment the window whose marks are highest: the one that a label is most likely about."""
-    highest = vectors.windows[:, WIDTH]
-    order = np.lexsort((-highest, vectors.owners))
-    return order[np.flatnonzero(np.diff(vectors.owners[order], prepend=-1))]
 
 
 def _moments(context: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

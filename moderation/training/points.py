@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from moderation.categories import CODES
 from moderation.errors import DataError
-from moderation.training.table import PLACES, Table, like_a_blog, tells_good
+from moderation.training.table import PLACES, Labelled, like_a_blog, tells_good
 
 # How often each kind of trouble is met where comments were taken as they came (Wikipedia talk pages, the natural rate
 # of the Jigsaw set). Validation rows hold more of it; probabilities are calibrated to these. Spam and off-topic have no
@@ -33,7 +33,7 @@ ENOUGH_OF_A_PLACE = 100
 _ROWS_OF_A_BLOCK = 60
 
 
-def calibration_rows(code: str, table: Table) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+def calibration_rows(code: str, table: Labelled) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Which rows a category is calibrated on, their labels, and weights that bring the category to its natural rate.
 
     Raises ``DataError`` where the rows do not hold both labels.
@@ -110,7 +110,7 @@ def stack_knots(pairs: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) ->
     return stacked
 
 
-def operating_points(code: str, validation: Table, probabilities: NDArray[np.float64]) -> dict[str, Any]:
+def operating_points(code: str, validation: Labelled, probabilities: NDArray[np.float64]) -> dict[str, Any]:
     """Thresholds with the shares of bad and good validation rows at or above each, ascending.
 
     The share of good rows is the mean of those of each kind of place (:data:`moderation.training.table.PLACES`) that
@@ -120,7 +120,7 @@ def operating_points(code: str, validation: Table, probabilities: NDArray[np.flo
     index = np.flatnonzero(validation.known(code) & tells_good(validation, code))
     scores = np.round(probabilities[index, CODES.index(code)], 6)
     positive = validation.labels[index, CODES.index(code)] == 1
-    places = np.array([PLACES[validation.rows[row].source] for row in index.tolist()])
+    places = np.array([PLACES[source] for source in validation.sources[index].tolist()])
     bad, good = np.sort(scores[positive]), np.sort(scores[~positive])
     names, counts = np.unique(places[~positive], return_counts=True)
     enough = names[counts >= min(ENOUGH_OF_A_PLACE, counts.max())]

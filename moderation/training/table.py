@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from joblib import Memory, Parallel, delayed
@@ -55,6 +56,23 @@ _CHUNK = 4_000
 _VECTORS_CHUNK = 500
 
 
+class Labelled(Protocol):
+    """What calibration and operating points are measured on: rows of which only figures need to be there.
+
+    ``labels`` is NaN where unknown, shape (rows, categories); ``sources`` (rows,) names the source of each.
+    """
+
+    @property
+    def labels(self) -> NDArray[np.float64]: ...  # noqa: D102 - see the class
+
+    @property
+    def sources(self) -> NDArray[np.str_]: ...  # noqa: D102 - see the class
+
+    def known(self, code: str) -> NDArray[np.bool_]:
+        """Which rows have a label of the category that a head may learn from, shape (rows,)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rows with everything a head may be fitted on. ``labels`` is NaN where unknown, shape (rows, categories)."""
@@ -63,6 +81,11 @@ class Table:
     features: Features
     labels: NDArray[np.float64]
     weights: NDArray[np.float64]
+
+    @property
+    def sources(self) -> NDArray[np.str_]:
+        """The source of each row, shape (rows,)."""
+        return np.array([row.source for row in self.rows], dtype=np.str_)
 
     def known(self, code: str) -> NDArray[np.bool_]:
         """Which rows have a label of the category that a head may learn from, shape (rows,)."""
@@ -99,16 +122,18 @@ class Lesson:
     source_count: int
 
 
-def choose_lesson(table: Table, code: str, elsewhere: float) -> Lesson:
+def choose_lesson(table: Table, code: str, elsewhere: float, without: Collection[str] = ()) -> Lesson:
     """The rows whose label of the category is known; those not near a blog (nor ours) weigh ``elsewhere``.
 
-    Raises ``DataError`` where they do not hold both labels.
+    Rows of the slices ``without`` are left out. Raises ``DataError`` where the rest do not hold both labels.
     """
     index = np.flatnonzero(table.known(code))
+    if without:
+        index = index[[set(without).isdisjoint(table.rows[row].slices) for row in index.tolist()]]
     target = table.labels[index, CODES.index(code)]
     if len(np.unique(target)) < 2:
         raise DataError(f"no head for {code}: the training rows do not hold both labels; a source of them is missing")
-    sources = np.array([table.rows[row].source for row in index.tolist()])
+    sources = table.sources[index]
     weights = table.weights[index] * np.where(np.isin(sources, list(NEAR_A_BLOG)), 1, elsewhere)
     names, numbers = np.unique(sources, return_inverse=True)
     return Lesson(index, target, weights / weights.mean(), numbers, len(names))
@@ -146,7 +171,7 @@ def read_table(table: Table, encoder: Encoder, memory: Memory | None) -> Vectors
         np.concatenate([part.signatures for part in parts]),
     )
     signatures = _read_signatures([row.comment for row in table.rows], encoder, code.hexdigest(), memory)
-    return replace(_take_vectors(read_all, which), signatures=signatures)
+    return replace(take_vectors(read_all, which), signatures=signatures)
 
 
 def _read_signatures(
@@ -163,7 +188,7 @@ def _read_signatures(
     return result
 
 
-def _take_vectors(vectors: Vectors, index: NDArray[np.int64]) -> Vectors:
+def take_vectors(vectors: Vectors, index: NDArray[np.int64]) -> Vectors:
     """The vectors of the comments at ``index``, which may name one several times."""
     counts = np.bincount(vectors.owners)
     first = np.concatenate([[0], np.cumsum(counts)[:-1]])
@@ -215,14 +240,15 @@ def vary(rows: Sequence[Row]) -> list[Row]:
     return varied
 
 
-def like_a_blog(table: Table) -> NDArray[np.bool_]:
+def like_a_blog(table: Labelled) -> NDArray[np.bool_]:
     """Which rows are such as a blog gets, shape (rows,)."""
-    return np.array([row.source in LIKE_A_BLOG for row in table.rows])
+    return np.isin(table.sources, list(LIKE_A_BLOG))
 
 
-def tells_good(table: Table, code: str) -> NDArray[np.bool_]:
+def tells_good(table: Labelled, code: str) -> NDArray[np.bool_]:
     """Which of those are good comments indeed where the label of the category is 0, shape (rows,)."""
-    return np.array([row.source in LIKE_A_BLOG and (row.source, code) not in NARROWER for row in table.rows])
+    narrower = [source for source, category in NARROWER if category == code]
+    return like_a_blog(table) & ~np.isin(table.sources, narrower)
 
 
 def _extract(comments: Sequence[Comment], idf: NDArray[np.float32], memory: Memory | None, jobs: int) -> Features:

@@ -18,6 +18,7 @@ from moderation.bundle import ENCODER_FILES, write_bundle
 from moderation.encoder import Encoder, keep_runtime_quiet
 from moderation.errors import DataError, SourceMissing
 from moderation.model import Model
+from moderation.training.anchors import gather_anchors, pack
 from moderation.training.card import write_card
 from moderation.training.dataset import Dataset, build_dataset, load_exclude
 from moderation.training.evaluate import evaluate
@@ -153,6 +154,12 @@ def train_bundle(
     if encoder is not None and loaded is not None:
         trained_on["full_recipes"] = {code: repr(recipe) for code, recipe in FULL_RECIPES.items()}
         trained_on["encoder"] = {"digest": loaded.digest, **read_encoder_facts(encoder)}
+    anchors = None
+    if fitted.kept is not None and fitted.validation is not None:
+        progress("taking samples of the rows for refitting")
+        anchors = pack(
+            gather_anchors(fitted.kept, fitted.validation, dataset.frozen, fitted.model, memory=memory, jobs=jobs)
+        )
     progress("writing the bundle")
     return write_bundle(
         models,
@@ -164,6 +171,7 @@ def train_bundle(
         made_with=libraries(),
         trained_on=trained_on,
         encoder=encoder,
+        anchors=anchors,
     )
 
 

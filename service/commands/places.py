@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
-from service.errors import NotFound
+from service.errors import InvalidSettings, NotFound
 from service.settings import Settings
 
-if TYPE_CHECKING:  # SQLAlchemy would slow --help down
+if TYPE_CHECKING:  # SQLAlchemy and what runs models would slow --help down
+    from moderation.releases import Releases
     from service.store import Site, Store
     from service.verdicts import Moderation
 
@@ -24,6 +26,10 @@ HomeOption = Annotated[
 ]
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", help="Folder of a bundle. Default: the published one.", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON.")]
+OneSiteOption = Annotated[
+    str | None, typer.Option("--site", help="Only this site, by its address. Default: all.", show_default=False)
 ]
 PolicyOption = Annotated[
     Path | None,
@@ -74,7 +80,7 @@ def find_site(store: Store, url: str) -> Site:
 
 def find_bundle(home: Path | None, bundle: Path | None) -> Path:
     """The folder given, else the bundle published in the home, else the one that came with the software."""
-    from moderation.bundle import current_bundle
+    from moderation.releases import current_bundle
     from moderation.shipped import shipped_folder
 
     if bundle is not None:
@@ -95,3 +101,31 @@ def find_policy(home: Path | None, policy: Path | None) -> str:
         return policy.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"cannot read {policy}: {error}", param_hint="--policy") from error
+
+
+def open_releases(home: Path | None) -> Releases:
+    """The releases of a home, in front of those that came with the software."""
+    from moderation.releases import Releases
+    from moderation.shipped import shipped_folder
+
+    return Releases(Settings.load(home=home).home / "models", shipped_folder("models"))
+
+
+def bundle_path(releases: Releases, wanted: str) -> Path:
+    """The folder that is meant: one of that path, else a bundle of the home by its name. Raises ``BundleMissing``."""
+    path = Path(wanted)
+    return path.absolute() if (path / "manifest.json").is_file() else releases.find(wanted)
+
+
+def read_policy(file: Path) -> str:
+    """The text of a policy. Raises ``InvalidSettings``."""
+    try:
+        return file.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"cannot read {file}: {error}") from error
+
+
+def make_console() -> Console:
+    """Standard output; wide enough for whole tables where it is no terminal that knows better."""
+    console = Console()
+    return console if console.is_terminal else Console(width=220)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.commands.places import HomeOption, find_site, open_home
+from service.commands.places import HomeOption, JsonOption, find_site, open_home, read_policy
 from service.errors import InvalidSettings
 from service.settings import Settings
 
@@ -23,7 +23,6 @@ policy = typer.Typer(help="Policies of sites: which is in force, and trying a ne
 
 SiteOption = Annotated[str, typer.Option("--site", help="The site's address, such as https://blog.example.org.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The policy as TOML.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON.")]
 
 
 @policy.command()
@@ -40,7 +39,7 @@ def show(site: SiteOption, home: HomeOption = None) -> None:
 def check(file: FileArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Check a policy, and say what its lines come to for the model in use."""
     with _open(home) as (_, policies):
-        lines = policies.lines(policies.check(_read(file)))
+        lines = policies.lines(policies.check(read_policy(file)))
     resolved = [each for both in lines for each in (both.hold, both.reject) if each.line.is_set]
     if as_json:
         rows = [
@@ -79,7 +78,7 @@ def backtest(
     """Tell what a policy would have done with what was decided lately, by stored scores. Changes nothing."""
     with _open(home) as (store, policies):
         found = find_site(store, site)
-        trial = policies.try_out(found, policies.check(_read(file)), days)
+        trial = policies.try_out(found, policies.check(read_policy(file)), days)
         changed = policies.changed(found, trial) if as_json else ()
     if as_json:
         typer.echo(json.dumps(_describe(trial, changed)))
@@ -104,7 +103,7 @@ def put(
         raise InvalidSettings("name a FILE, or say --default to follow the policy of the service again")
     with _open(home) as (store, policies):
         found = find_site(store, site)
-        new: Policy | None = policies.check(_read(file)) if file is not None else None
+        new: Policy | None = policies.check(read_policy(file)) if file is not None else None
         if not policies.put(found, new, who="operator", instead_of=found.policy_digest):
             raise InvalidSettings("somebody else has put another policy in force meanwhile; look at it first")
     typer.echo(f"{found.url} follows {f'policy {new.digest}' if new else 'the policy of the service'}.")
@@ -119,13 +118,6 @@ def _open(home: Path | None) -> Iterator[tuple[Store, Policies]]:
     settings = Settings.load(home=home)
     with open_home(settings) as store:
         yield store, Policies(store, LiveModel(settings.home, shipped_folder("models")))
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSettings(f"cannot read {file}: {error}") from error
 
 
 def _describe(trial: Trial, found: Sequence[Changed]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def train(
     """
     from joblib import Memory
 
-    from moderation.bundle import publish_bundle
+    from moderation.releases import publish_bundle
     from moderation.training.train import train_bundle
 
     console = Console(stderr=True)
@@ -84,7 +84,7 @@ def train(
     ingredients = gather_rows(console, settings, training_data, allow_missing=allow_missing)
     if ingredients.missing and publish:
         console.print(f"[yellow]trained without {', '.join(ingredients.missing)}[/]", highlight=False)
-    with _progress(console) as progress:
+    with show_progress(console) as progress:
         path = train_bundle(
             ingredients,
             models or settings.home / "models",
@@ -155,7 +155,7 @@ def evaluate(
             why=reasons_of(loaded.model),
             peers=others,
         )
-    with _progress(console) as progress:
+    with show_progress(console) as progress:
         alone = evaluate_lexical(loaded.model, loaded.operating_points, frozen, ingredients.behaviour, progress)
     figures = {"bundle": loaded.name, **figures, **alone}
     if html is not None:
@@ -172,8 +172,9 @@ def evaluate(
 
 def _encoder_folder(settings: Settings, given: Path | None) -> Path | None:
     """The folder given, else that of the bundle published at home, else of the one that came with the software."""
-    from moderation.bundle import ENCODER_FILES, current_bundle, encoder_folder
+    from moderation.bundle import ENCODER_FILES, encoder_folder
     from moderation.errors import BundleError
+    from moderation.releases import current_bundle
     from moderation.shipped import shipped_folder
 
     found = given
@@ -208,7 +209,7 @@ def _peers(console: Console, ingredients: Ingredients, *, run: bool) -> Iterator
         yield None
         return
     with TemporaryDirectory(prefix="moderation-peers-") as folder:
-        with _progress(console) as progress:
+        with show_progress(console) as progress:
             found = find_peers(ingredients.dataset.train, Path(folder), progress)
         for name, reason in found.skipped.items():
             console.print(f"skipping {name}: {reason}", markup=False, highlight=False)
@@ -307,7 +308,7 @@ def gather_rows(
     from moderation.training.train import gather
 
     catalogue = load_catalogue(_training_data(training_data) / "sources.toml")
-    with _progress(console) as progress:
+    with show_progress(console) as progress:
         return gather(
             _training_data(training_data),
             settings.data,
@@ -318,7 +319,7 @@ def gather_rows(
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Callable[[str], None]]:
+def show_progress(console: Console) -> Iterator[Callable[[str], None]]:
     """A spinner with the step on a terminal; a line per step in a log."""
     if not console.is_terminal:
         yield lambda step: console.print(step, highlight=False)

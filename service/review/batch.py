@@ -244,9 +244,9 @@ def _draw(bins: Sequence[int]) -> tuple[list[Column], int]:
 
 def _lines(parts: Parts, sites: Sequence[Site], category: str) -> list[tuple[str, float]]:
     """The lines of the policies in force on these sites, each ``hold`` or ``reject`` and where, without repetition."""
-    live = parts.live_model.current()
     found: set[tuple[str, float]] = set()
     for site in sites:
+        live = parts.live_model.current(site.url)
         policy = live.readable_policy(site.policy_digest, parts.store.policy_toml)
         if policy is None:
             continue

@@ -13,7 +13,6 @@ from fastapi.responses import Response
 from moderation.comment import Decision
 from service.api import Parts, PartsOf
 from service.errors import NotFound
-from service.live_model import Live
 from service.review.evidence import Bar, Piece, bars, compare, list_links, mark
 from service.review.evidence import Change as TextChange
 from service.review.judging import Row, last_verdict, site_of
@@ -61,14 +60,14 @@ def show_comment(
     history = parts.store.reading.history(viewer.sites, row)
     around = parts.store.reading.surroundings(viewer.sites, row)
     site = site_of(viewer, history.place)
-    live = parts.live_model.current()
     tags = around.post.tags if around.post else ()
-    versions = _show(parts, live, history.versions, tags)
+    versions = _show(parts, history.versions, tags)
     current = history.versions[-1]
     anew = None
     latest = current.decisions[-1][0] if current.decisions else None
     if again == "1" and latest is not None and latest.decision_id is not None:
         decided = parts.workflow.judge_again(site, latest.decision_id)
+        live = parts.live_model.pair_of(decided.bundle)
         anew = ShownDecision(decided, None, tuple(bars(live, parts, decided, tags)))
     return shell.render(
         request,
@@ -89,12 +88,14 @@ def show_comment(
     )
 
 
-def _show(parts: Parts, live: Live, versions: Sequence[VersionRead], tags: Sequence[str]) -> list[ShownVersion]:
+def _show(parts: Parts, versions: Sequence[VersionRead], tags: Sequence[str]) -> list[ShownVersion]:
+    pair_of = parts.live_model.pair_of
     shown = []
     before: str | None = None
     for version in versions:
         decided = tuple(
-            ShownDecision(decision, at, tuple(bars(live, parts, decision, tags))) for decision, at in version.decisions
+            ShownDecision(decision, at, tuple(bars(pair_of(decision.bundle), parts, decision, tags)))
+            for decision, at in version.decisions
         )
         is_edit = before is not None and version.text is not None and before != version.text
         changes = compare(before or "", version.text or "") if is_edit else []

@@ -83,7 +83,7 @@ class Explanations:
 
     def explain(self, parts: Parts, decision: Decision) -> Explanation | None:
         """Explain a decision with the model in force; ``None`` without a model, or where the text is not kept."""
-        live = parts.live_model.current()
+        live = parts.live_model.pair_of(decision.bundle)
         found = self.get(live, decision)
         if found is not None or live.bundle is None or decision.decision_id is None:
             return found

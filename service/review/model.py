@@ -1,14 +1,19 @@
-"""The model in use: what it is, how good it was found to be, where the lines lie on it, and which came before."""
+"""The model in use: what it is, how good it was found to be, where the lines lie on it, and which came before.
+
+Everything is to be looked at, but for one button: who maintains every site of the service may go back to the bundle
+that served before.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
@@ -17,30 +22,97 @@ from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup
 
 from moderation.bundle import Bundle, encoder_folder
-from moderation.categories import CATEGORIES
-from moderation.errors import ModerationError
+from moderation.categories import CATEGORIES, CODES
+from moderation.comment import Scores
+from moderation.errors import BundleError, ModerationError, ReleaseRefused
 from moderation.goals import TIERS
-from service.api import PartsOf
-from service.errors import Forbidden
-from service.live_model import LiveModel
+from moderation.releases import InForce, Releases
+from service.api import Parts, PartsOf
+from service.errors import Forbidden, InvalidRequest
 from service.policies import Policies
 from service.review.charts import draw_curve, draw_reliability
-from service.review.shell import Section, ShellOf, SignedIn
+from service.review.shell import Form, Section, Shell, ShellOf, SignedIn, Viewer, field
+from service.shadow import report
+from service.statuses import STATUS_AFTER
+
+_log = logging.getLogger(__name__)
 
 SECTION = Section("model", "Model", "/review/model", "configure")
 
-View = Literal["figures", "lines", "card", "releases"]
+View = Literal["figures", "lines", "card", "releases", "shadow"]
+
+_DISAGREEMENTS = 30
+_NAMES = {"publish": "Published", "hold": "Held", "reject": "Rejected"}
+_LABELS = {each.code: each.label for each in CATEGORIES}
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/review/model")
-def show_model(request: Request, shell: ShellOf, viewer: SignedIn, parts: PartsOf, view: View = "figures") -> Response:
-    """The model that scores now. Nothing can be changed here."""
+def show_model(
+    request: Request,
+    shell: ShellOf,
+    viewer: SignedIn,
+    parts: PartsOf,
+    view: View = "figures",
+    before: Annotated[int | None, Query(ge=1, lt=2**62)] = None,
+    bundle: Annotated[str, Query(max_length=40)] = "",
+    done: Annotated[str, Query(max_length=20)] = "",
+) -> Response:
+    """The model that scores now, and what came before or is scored beside it."""
+    _check(viewer)
+    return _show(request, shell, viewer, parts, view, before=before, wanted=bundle, done=done == "back")
+
+
+@router.post("/review/model/rollback")
+def roll_back(request: Request, shell: ShellOf, viewer: SignedIn, parts: PartsOf, form: Form) -> Response:
+    """Go back to the bundle that served before, unless another one serves by now than the page has shown."""
+    _check(viewer)
+    if not _governs(viewer, parts):
+        raise Forbidden("the model serves every site, so this needs the role of a maintainer on all of them")
+    shown = InForce.parse(field(form, "in_force").replace("\r\n", "\n"))
+    if shown is None:
+        raise InvalidRequest("the form does not say which bundle it has shown; load the page again")
+    try:
+        release = parts.live_model.releases.roll_back(
+            note="rolled back on the Model page", by=viewer.moderator.name, instead_of=shown
+        )
+    except BundleError as error:
+        _log.error("not rolled back", extra={"fault": str(error)})
+        if not isinstance(error, ReleaseRefused):
+            raise InvalidRequest(
+                f"the former bundle cannot be used ({type(error).__name__}); the log of the service says why"
+            ) from error
+        raise InvalidRequest(str(error)) from error
+    _log.info("rolled back", extra={"bundle": release.bundle, "who": viewer.moderator.name})
+    site = viewer.site.row if viewer.site is not None else None
+    return shell.redirect(request, "/review/model", site=site, view="releases", done="back")
+
+
+def _check(viewer: Viewer) -> None:
     if viewer.site is not None:
         viewer.require("configure", viewer.site)
     if not viewer.may("configure"):
         raise Forbidden("this needs the role of a maintainer on at least one site")
+
+
+def _governs(viewer: Viewer, parts: Parts) -> bool:
+    """Whether they maintain every site: what serves one serves all."""
+    mine = {site.row for site in viewer.sites if viewer.may("configure", site)}
+    return all(site.row in mine for site in parts.store.sites())
+
+
+def _show(
+    request: Request,
+    shell: Shell,
+    viewer: Viewer,
+    parts: Parts,
+    view: View,
+    *,
+    before: int | None,
+    wanted: str,
+    done: bool,
+) -> Response:
     live = parts.live_model.current()
     bundle = live.bundle
     values: dict[str, Any] = {}
@@ -57,12 +129,15 @@ def show_model(request: Request, shell: ShellOf, viewer: SignedIn, parts: PartsO
     elif view == "card" and bundle is not None:
         values = {"card": render_card(_read(bundle.path / "MODEL_CARD.md"))}
     elif view == "releases":
-        values = {"releases": read_releases(parts.live_model)}
+        values = read_releases(parts.live_model.releases) | {"may_go_back": _governs(viewer, parts)}
+    elif view == "shadow":
+        values = _read_shadow(viewer, parts, wanted, before)
     return shell.render(
         request,
         "model.html",
         viewer,
         view=view,
+        done=done,
         bundle=bundle,
         tier=live.tier,
         faults=live.faults,
@@ -105,17 +180,35 @@ def _sum_up(sets: Sequence[Mapping[str, Any]], code: str) -> dict[str, Any] | No
     return {"category": code, "sets": len(found), "median": median(found), "least": found[0], "most": found[-1]}
 
 
-def read_releases(live_model: LiveModel) -> list[dict[str, Any]]:
-    """Every publication in the folder that counts, newest first; lines that cannot be read are left out."""
-    releases = []
-    for line in _read(live_model.models / "published.jsonl").splitlines():
-        try:
-            entry = json.loads(line)
-            release = {name: str(entry[name]) for name in ("bundle", "at", "note")}
-        except (ValueError, KeyError, TypeError):
-            continue
-        releases.append(release | {"is_here": (live_model.models / release["bundle"]).is_dir()})
-    return releases[::-1]
+def read_releases(releases: Releases) -> dict[str, Any]:
+    """Every publication in the folder that counts, newest first, what serves, and where a rollback would lead."""
+    here = {path.name for path in releases.bundles()}
+    try:
+        present, former = releases.in_force(), releases.former()
+    except BundleError:
+        present, former = None, None
+    history = [(release, release.bundle in here) for release in reversed(releases.history())]
+    newest = next((release for release, _ in history if release.took_effect), None)
+    pinned = releases.pinned()
+    return {"releases": history, "newest": newest, "in_force": present, "former": former, "pinned": pinned}
+
+
+def _read_shadow(viewer: Viewer, parts: Parts, wanted: str, before: int | None) -> dict[str, Any]:
+    """How far a challenger agrees on the sites shown, and the comments that it would have decided otherwise."""
+    sites = [site for site in viewer.shown if viewer.may("configure", site)]
+    shadows = parts.store.shadows
+    runs = shadows.runs(sites)
+    run = next((each for each in runs if each.bundle == wanted), runs[0] if runs else None)
+    challenger = parts.live_model.challenger()
+    values: dict[str, Any] = {"runs": runs, "run": run, "before": before, "names": _NAMES, "statuses": STATUS_AFTER}
+    values["challenger"] = challenger.bundle.name if challenger is not None and challenger.bundle else None
+    if run is None:
+        return values
+    others = shadows.disagreements(sites, run.bundle, limit=_DISAGREEMENTS + 1, before=before)
+    values["others"] = others[:_DISAGREEMENTS]
+    values["say"] = _say_why
+    values["cursor"] = others[_DISAGREEMENTS - 1].row if len(others) > _DISAGREEMENTS else None
+    return values | {"report": report(parts.store, sites, run.bundle)}
 
 
 def render_card(card: str) -> Markup:
@@ -172,6 +265,16 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError:
         return ""
+
+
+def _say_why(fired: Sequence[str], scores: Scores | None) -> str:
+    """What spoke for a decision: categories with their scores, rules by name."""
+    said = []
+    for name in fired:
+        score = scores[name] if scores is not None and name in CODES else None
+        label = _LABELS.get(name) or name.replace("_", " ")
+        said.append(f"{label} {score * 100:.0f} %" if score is not None else label)
+    return ", ".join(said) or "nothing"
 
 
 def _say_curve(each: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from service.hashes import Hashes
 from service.policies import Trials
 from service.review import (
     assets,
@@ -29,9 +30,9 @@ from service.store import Store
 PAGES = (queue, batch, posts, insight, policy, model, settings)
 
 
-def add_pages(app: FastAPI, settings: Settings, store: Store) -> Shell:
+def add_pages(app: FastAPI, settings: Settings, store: Store, hashes: Hashes) -> Shell:
     """Add the pages under ``/review``."""
-    shell = Shell(settings, store, [page.SECTION for page in PAGES])
+    shell = Shell(settings, store, hashes, [page.SECTION for page in PAGES])
     app.state.shell = shell
     app.state.explanations = Explanations()
     app.state.trials = Trials()

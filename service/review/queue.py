@@ -247,7 +247,7 @@ def _find_focus(
 def _describe(request: Request, parts: Parts, viewer: Viewer, entry: QueueEntry, read: str | None) -> dict[str, Any]:
     """Everything that the entry in focus shows."""
     decision = entry.stored.decision
-    live = parts.live_model.current()
+    live = parts.live_model.pair_of(decision.bundle)
     place = parts.store.reading.place_of_entry(viewer.sites, entry.row)
     around = parts.store.reading.surroundings(viewer.sites, place.row)
     site = site_of(viewer, around.place)

@@ -13,18 +13,23 @@ from fastapi import Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.datastructures import FormData
-from starlette.formparsers import FormParser
+from starlette.formparsers import FormParser, MultiPartException
 
 from moderation.categories import CATEGORIES
 from service.auth import hash_token
 from service.errors import Forbidden, NotFound, NotSignedIn, ServiceError, TooLarge
+from service.hashes import Hashes
 from service.review.assets import Assets
 from service.settings import Settings
-from service.sign_in import SignIn, may, require
+from service.sign_in import KNOWN_FOR, SignIn, may, require
 from service.statuses import Right
 from service.store import Moderator, Session, Site, Store
+from service.tries import client_network
 
 MAX_FORM_BYTES = 1024 * 1024
+MAX_OPEN_FORM_BYTES = 16 * 1024
+MAX_FORM_FIELDS = 2000
+"""More than a batch of all that may be judged together has: a tick for each, and what else the form holds."""
 
 # What an address may ask for that says the same on every site; and what does on the site where the id is known.
 _EVERYWHERE = frozenset(
@@ -135,8 +140,9 @@ ListedOf = Annotated[Listed, Depends(read_listed)]
 class Shell:
     """Renders pages. ``create_app`` puts one into ``app.state.shell``."""
 
-    def __init__(self, settings: Settings, store: Store, sections: Sequence[Section]) -> None:
-        self.sign_in = SignIn(store, settings)
+    def __init__(self, settings: Settings, store: Store, hashes: Hashes, sections: Sequence[Section]) -> None:
+        self.sign_in = SignIn(store, settings, hashes)
+        self._proxies = settings.trusted_proxies
         self.assets = Assets()
         self._store = store
         self._idle = timedelta(hours=settings.session_hours)
@@ -244,6 +250,29 @@ class Shell:
             samesite="lax",
         )
 
+    def set_browser(self, request: Request, response: Response, name: str) -> None:
+        """Keep in the browser that somebody has signed in here: it is no stranger's then."""
+        response.set_cookie(
+            self._browser_cookie(request),
+            self.sign_in.know(name),
+            max_age=int(KNOWN_FOR.total_seconds()),
+            path="/",
+            httponly=True,
+            secure=self.is_secure(request),
+            samesite="lax",
+        )
+
+    def browser(self, request: Request) -> str:
+        """What :meth:`set_browser` has kept; empty where there is nothing."""
+        return request.cookies.get(self._browser_cookie(request), "")
+
+    def client(self, request: Request) -> str | None:
+        """What counts as one client when tries are limited; ``None`` where it is not known."""
+        return client_network(request.client.host if request.client is not None else None, self._proxies)
+
+    def _browser_cookie(self, request: Request) -> str:
+        return f"{self.cookie_name(request)}-browser"
+
     def end_session(self, request: Request, response: Response) -> None:
         """Take the session out of the browser."""
         response.delete_cookie(
@@ -339,23 +368,33 @@ def require_viewer(request: Request, shell: ShellOf) -> Viewer:
 SignedIn = Annotated[Viewer, Depends(require_viewer)]
 
 
-async def read_form(request: Request) -> FormData:
-    """The fields of a form (``application/x-www-form-urlencoded``), up to the limit. Raises ``TooLarge``."""
+async def _read_form(request: Request, most_bytes: int) -> FormData:
+    """The fields of a form (``application/x-www-form-urlencoded``). Raises ``TooLarge``."""
 
     async def limited() -> AsyncGenerator[bytes, None]:
         size = 0
         async for chunk in request.stream():
             size += len(chunk)
-            if size > MAX_FORM_BYTES:
-                raise TooLarge(f"the form is longer than {MAX_FORM_BYTES:,} bytes")
+            if size > most_bytes:
+                raise TooLarge(f"the form is longer than {most_bytes:,} bytes")
             yield chunk
 
-    return await FormParser(request.headers, limited()).parse()
+    parser = FormParser(request.headers, limited())
+    parser.max_fields = MAX_FORM_FIELDS  # which not every version takes as an argument
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        raise TooLarge(f"the form has more than {MAX_FORM_FIELDS:,} fields") from error
+
+
+async def read_form(request: Request) -> FormData:
+    """A form that anybody may send: it is short, because all requests wait while it is read."""
+    return await _read_form(request, MAX_OPEN_FORM_BYTES)
 
 
 async def read_form_signed_in(request: Request, _viewer: SignedIn) -> FormData:
-    """The same, and nothing is read from who is not signed in."""
-    return await read_form(request)
+    """Any other form; nothing is read from who is not signed in."""
+    return await _read_form(request, MAX_FORM_BYTES)
 
 
 OpenForm = Annotated[FormData, Depends(read_form)]

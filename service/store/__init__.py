@@ -47,6 +47,7 @@ from service.store.records import (
     may_be_id,
 )
 from service.store.rows import read_facts
+from service.store.shadow import Beside, ShadowRow, ShadowRun
 from service.store.verdicts import MOST_TOGETHER
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "Arrivals",
     "AuditCount",
     "AuditDraw",
+    "Beside",
     "Brief",
     "Change",
     "Context",
@@ -86,6 +88,8 @@ __all__ = [
     "Rating",
     "ReasonCount",
     "Session",
+    "ShadowRow",
+    "ShadowRun",
     "Sight",
     "Site",
     "StatusChange",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from service.statuses import VerdictAction
 from service.store import engine as connections
 from service.store.records import Decided, PolicyChange, Site
 from service.store.review_tables import audit_log, verdicts
-from service.store.rows import read_facts
+from service.store.rows import read_comment, read_facts
 from service.store.tables import comment_versions, comments, decisions, policies, post_versions, sites
 from service.store.writing import insert_new, log, take_turn
 
@@ -81,11 +82,12 @@ class Policies:
         with connections.reading(self._engine) as connection:
             return connection.execute(select(func.max(decisions.c.id))).scalar() or 0
 
-    def decided(self, site: Site, since: datetime, upto: int) -> Iterator[Decided]:
+    def decided(self, site: Site, since: datetime, upto: int, *, whole: bool = False) -> Iterator[Decided]:
         """The latest decision about each comment of a site whose text is kept, newest first, back to ``since``.
 
-        It begins with the decision of the row ``upto``. Read in pieces, so that there may be many and nobody waits for
-        them.
+        It begins with the decision of the row ``upto``. With ``whole`` comments are exactly what was judged, to be
+        scored again; those are left out whose neighbours have been erased. Read in pieces, so that there may be many
+        and nobody waits for them.
         """
         upper = upto
         while upper > 0:
@@ -93,8 +95,10 @@ class Policies:
                 # Rows are numbered in the order in which they came, so the key serves as an index over time.
                 piece = (decisions.c.id <= upper) & (decisions.c.id > upper - _AT_ONCE)
                 oldest = connection.execute(select(func.min(decisions.c.created_at)).where(piece)).scalar()
-                rows = connection.execute(_select_decided(site).where(piece, decisions.c.created_at >= since)).all()
-            yield from map(_read_decided, rows)
+                query = _select_decided(site, whole=whole).where(piece, decisions.c.created_at >= since)
+                rows = connection.execute(query).all()
+                found = _read_whole(connection, rows) if whole else [_read_decided(row) for row in rows]
+            yield from found
             if oldest is not None and oldest < since:
                 return
             upper -= _AT_ONCE
@@ -105,7 +109,7 @@ class Policies:
         with connections.reading(self._engine) as connection:
             for start in range(0, len(versions), _IDS_AT_ONCE):
                 of_them = comment_versions.c.id.in_(versions[start : start + _IDS_AT_ONCE])
-                rows = connection.execute(_select_decided(site).where(of_them))
+                rows = connection.execute(_select_decided(site, whole=False).where(of_them))
                 found |= {decided.version: decided for decided in map(_read_decided, rows)}
         return [found[version] for version in versions if version in found]
 
@@ -118,8 +122,10 @@ class Policies:
         return found
 
 
-def _select_decided(site: Site) -> Any:
-    version, other = comment_versions.c, decisions.alias()
+def _select_decided(site: Site, *, whole: bool) -> Any:
+    version, other = comment_versions.c, decisions.alias("other")
+    some = (version.text, version.author_id, version.author_name, version.author_url, version.hints)
+    read: tuple[Any, ...] = (comment_versions,) if whole else some
     latest = select(func.max(other.c.id)).where(other.c.comment_version_id == version.id).scalar_subquery()
     return (
         select(
@@ -127,20 +133,18 @@ def _select_decided(site: Site) -> Any:
             comments.c.external_id,
             comments.c.status,
             version.id.label("version_row"),
-            version.text,
-            version.author_id,
-            version.author_name,
-            version.author_url,
-            version.hints,
+            *read,
+            sites.c.url.label("site"),
             post_versions.c.tags,
             decisions.c.action,
             decisions.c.scores,
             decisions.c.facts,
-            decisions.c.created_at,
+            decisions.c.created_at.label("decided_at"),
         )
         .select_from(decisions)
         .join(comment_versions, version.id == decisions.c.comment_version_id)
         .join(comments, (comments.c.id == version.comment_id) & (comments.c.version == version.number))
+        .join(sites, sites.c.id == comments.c.site_id)
         .outerjoin(post_versions, post_versions.c.id == version.post_version_id)
         .where(comments.c.site_id == site.row, version.text.is_not(None), decisions.c.id == latest)
         .order_by(decisions.c.id.desc())
@@ -165,8 +169,18 @@ def _read_decided(row: Row[Any]) -> Decided:
         row.action,
         scores,
         read_facts(row.facts),
-        row.created_at,
+        row.decided_at,
     )
+
+
+def _read_whole(connection: Connection, rows: Sequence[Row[Any]]) -> list[Decided]:
+    found = []
+    for row in rows:
+        comment = read_comment(connection, row)
+        # A neighbour that was erased leaves a hole.
+        if comment.digest() == row.digest:
+            found.append(replace(_read_decided(row), comment=comment))
+    return found
 
 
 def _standing(connection: Connection, versions: Sequence[int]) -> dict[int, VerdictAction]:

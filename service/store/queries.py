@@ -21,6 +21,7 @@ from service.store.copies import Copies
 from service.store.entries import OUTLIVES_EDIT, close_entries, put_entry
 from service.store.erasure import Erasure, empty_versions, erase_copies
 from service.store.insight import Insight
+from service.store.labels import Labels
 from service.store.leases import Leases
 from service.store.news import News
 from service.store.people import Logs, People, Sessions
@@ -31,6 +32,7 @@ from service.store.reading import Reading
 from service.store.records import Context, Judged, KeyDates, Site, StatusChange, Stored, StoredKey
 from service.store.review_tables import audit_draws
 from service.store.rows import (
+    copied_ids,
     has_content,
     is_current,
     read_comment,
@@ -40,6 +42,7 @@ from service.store.rows import (
     write_decision,
     write_post,
 )
+from service.store.shadow import Shadows
 from service.store.tables import (
     api_keys,
     comment_versions,
@@ -48,6 +51,7 @@ from service.store.tables import (
     policies,
     post_versions,
     posts,
+    sent_along,
     sites,
     status_log,
 )
@@ -75,7 +79,8 @@ class Store:
         self.news = News(self._engine, self._now)
         self.batches = Batches(self._engine)
         self.verdicts = Verdicts(self._engine, self._now)
-        self.insight = Insight(self._engine)
+        self.insight = Insight(self._engine, self.now)
+        self.labels = Labels(self._engine)
         self.readers = Readers(self._engine, self._now)
         self.reading = Reading(self._engine, self.verdicts)
         self.erasure = Erasure(self._engine, self._now)
@@ -86,6 +91,7 @@ class Store:
         self.webhooks = Webhooks(self._engine, self._now)
         self.leases = Leases(self._engine, self._now)
         self.copies = Copies(self._engine)
+        self.shadows = Shadows(self._engine, self._now)
 
     def now(self) -> datetime:
         """The time by the clock that dates what is stored."""
@@ -269,6 +275,9 @@ class Store:
         version_row = insert_row(
             connection, comment_versions, row | {"post_id": post_row, "post_version_id": post_version}
         )
+        if copied := copied_ids(row):
+            copy = {"site_id": site.row, "comment_version_id": version_row}
+            connection.execute(insert(sent_along), [copy | {"external_id": each} for each in sorted(copied)])
         # The first answer shows what later ones read from the row: scores of six digits.
         scores = Scores.from_dict(judged.decision.scores.to_dict()) if judged.decision.scores else None
         decision = replace(judged.decision, scores=scores, decision_id=f"d_{secrets.token_urlsafe(16)}")

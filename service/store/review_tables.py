@@ -44,6 +44,7 @@ moderators = Table(
     Column("password_hash", Text),  # (moves)
     Column("sign_in_hash", DIGEST),  # SHA-256 of a token that works once, to set a first password (moves)
     moment("sign_in_until", nullable=True),  # (moves)
+    Column("sign_in_by", Text),  # who made it, a moderator or "operator" (moves)
     moment("created_at"),
     moment("disabled_at", nullable=True),  # (moves)
 )

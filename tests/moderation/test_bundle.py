@@ -11,9 +11,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from moderation.bundle import ENCODER_FILES, FILES, current_bundle, encoder_folder, load_bundle, publish_bundle
+from moderation.bundle import ENCODER_FILES, FILES, encoder_folder, load_bundle
 from moderation.comment import Comment, Post
 from moderation.errors import BundleCorrupt, BundleError, BundleMissing, BundleUnsupported
+from moderation.releases import current_bundle, publish_bundle
 from moderation.training.train import train_bundle
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from moderation.bundle import current_bundle, load_bundle
+from moderation.bundle import load_bundle
 from moderation.comment import Comment, Neighbour, Post
 from moderation.policy import Policy, default_policy_toml
+from moderation.releases import current_bundle
 from moderation.shipped import shipped_folder
 from moderation.training.evaluate import evaluate
 from moderation.training.rows import read_behaviour
@@ -18,8 +19,8 @@ DATA_DIR = os.environ.get("MODERATION_DATA_DIR")
 # What the published bundle reaches or exceeds: (set, slice, category) -> ROC AUC. Raise it with a better bundle.
 FLOORS = {
     ("kaggle-insults", "", "hostile"): 0.915,
-    ("jigsaw", "", "hostile"): 0.94,
-    ("hatemoji-check", "", "hostile"): 0.83,
+    ("jigsaw", "", "hostile"): 0.943,
+    ("hatemoji-check", "", "hostile"): 0.85,
     ("spam-blogs", "", "spam"): 0.975,
     ("topic-blogs", "moved-random", "off_topic"): 0.93,
 }
@@ -87,7 +88,7 @@ def tiers(bundle, evaluation):
     [
         "distress",
         "self-disclosure",
-        "identity-mention",
+        "self-talk",
         "one-word",
         "violent-words",
         "genuine-advice",
@@ -99,8 +100,8 @@ def test_harmless_people_pass(evaluation, name):
     assert measured["passed"] == measured["cases"]
 
 
-@pytest.mark.parametrize("name", ["counter-speech", "self-talk"])
-def test_who_answers_hate_or_mocks_themselves_is_hardly_ever_held(evaluation, name):
+@pytest.mark.parametrize("name", ["counter-speech", "identity-mention"])
+def test_who_answers_hate_or_says_who_they_are_is_hardly_ever_held(evaluation, name):
     """One of twelve is, who quotes much of what they answer, or is done with everybody: it must not become more."""
     measured = evaluation["behaviour"]["slices"][name]
     assert measured["cases"] - measured["passed"] <= 1

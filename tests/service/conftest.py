@@ -7,23 +7,15 @@ import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 import uvicorn
 from sqlalchemy import create_engine, text
 
-from moderation.bundle import ENCODER_FILES, encoder_folder, publish_bundle, write_bundle
-from moderation.categories import CODES
+from moderation.bundle import encoder_folder
 from moderation.comment import Author, Comment, Decision, Post, Reason, Scores
-from moderation.encoder import WIDTH, Encoder
-from moderation.heads import FIELDS, FieldWeights, FullHeads, Heads
-from moderation.lexical import LexicalSpec
-from moderation.model import CONTEXT, DENSE, MARKS, FullTier, Model
-from moderation.topic import BITS, TopicModel
 from service.api import Parts
 from service.app import create_app
 from service.auth import make_key
@@ -140,74 +132,6 @@ def put(store: Store) -> Callable[..., Stored]:
     return put_one
 
 
-def make_plain_model() -> Model:
-    """Spam is what has links, hostile what has exclamation marks. Everything else of it is as in a real model."""
-    spec = LexicalSpec(bits=10)
-    field = FieldWeights(spec, np.ones(1 << spec.bits, np.float32), np.zeros((1 << spec.bits, len(CODES)), np.float16))
-    weights = np.zeros((len(DENSE), len(CODES)), np.float32)
-    weights[DENSE.index("links"), CODES.index("spam")] = 6
-    weights[DENSE.index("exclamations"), CODES.index("hostile")] = 6
-    heads = Heads(
-        codes=CODES,
-        fields=dict.fromkeys(FIELDS, field),
-        mean=np.zeros(len(DENSE), np.float32),
-        scale=np.ones(len(DENSE), np.float32),
-        dense_weights=weights,
-        intercept=np.full(len(CODES), -3.0),
-        calibration=np.tile([1.0, 0.0], (len(CODES), 1)),
-    )
-    return Model(heads, TopicModel(np.ones(1 << BITS, np.float32)))
-
-
-def publish_plain(models: Path, model: Model, encoder: Path | None = None) -> Path:
-    """A model in a published bundle, whose lines are not measured."""
-    path = write_bundle(
-        models,
-        model,
-        operating_points={"format": 1, "tiers": {}},
-        evaluation={},
-        probes=[Comment("Well said."), Comment("See https://shop.example now!")],
-        card="Made by hand for tests.",
-        made_with={},
-        trained_on={},
-        encoder=encoder,
-    )
-    publish_bundle(path, note="for tests")
-    return path
-
-
-@pytest.fixture(scope="session")
-def plain_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A published bundle made by hand, so that a test can say what it scores: where a trained one surprises."""
-    return publish_plain(tmp_path_factory.mktemp("models"), make_plain_model())
-
-
-@pytest.fixture(scope="session")
-def full_bundle(tmp_path_factory: pytest.TempPathFactory, shipped_encoder: Path | None) -> Path:
-    """The same with a full tier, which reads with the shipped encoder and says what the words say."""
-    if shipped_encoder is None:
-        pytest.skip("no encoder is shipped with this checkout")
-    model = make_plain_model()
-    context = np.zeros((len(CONTEXT), len(CODES)), np.float32)
-    for head, code in enumerate(CODES):
-        context[CONTEXT.index(f"lexical_{code}"), head] = 1
-    full = FullHeads(
-        codes=CODES,
-        window_weights=np.zeros((WIDTH + len(MARKS), len(CODES)), np.float32),
-        signature_weights=np.zeros((WIDTH + 1, len(CODES)), np.float32),
-        mean=np.zeros(len(context), np.float32),
-        scale=np.ones(len(context), np.float32),
-        context_weights=context,
-        intercept=np.zeros(len(CODES)),
-        knots=np.tile(np.array([[-1.0, 1.0], [-1.0, 1.0]]), (len(CODES), 1, 1)),
-        quiet_weights=np.zeros(WIDTH + len(MARKS), np.float32),
-        quiet_intercept=np.array([-np.inf]),
-    )
-    encoder = Encoder.load(*(shipped_encoder / name for name in ENCODER_FILES))
-    model = replace(model, full=FullTier(encoder, full))
-    return publish_plain(tmp_path_factory.mktemp("models"), model, shipped_encoder)
-
-
 def put_bundle(bundle: Path, home: Path) -> Path:
     """Publish a copy of a bundle, and of its encoder if it has one, in a home folder."""
     shutil.copytree(bundle, home / "models" / bundle.name)
@@ -227,7 +151,8 @@ class Service:
         self.site = self.parts.store.add_site("https://blog.example")
         self.key = make_key(self.parts.store, self.site)
         listener = socket.create_server(("127.0.0.1", 0))
-        self._server = Server(uvicorn.Config(self.app, log_config=None, access_log=False), self.parts.events)
+        config = uvicorn.Config(self.app, log_config=None, access_log=False, proxy_headers=False)
+        self._server = Server(config, self.parts.events)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"

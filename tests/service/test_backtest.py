@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from moderation.comment import Author, Comment, Post
+from moderation.bundle import load_bundle
+from moderation.comment import Author, Comment, Neighbour, Post
 from moderation.errors import InvalidPolicy
 from moderation.shipped import shipped_folder
+from service.backtest import try_out
 from service.hashes import Hashes
 from service.live_model import LiveModel
 from service.metrics import Metrics
@@ -19,6 +21,7 @@ from service.workflow import Workflow
 
 STRICT = '[spam]\nhold = 0.5\nreject = 0.6\n[rules]\nblocked_words = ["words"]\n'
 LAX = "[spam]\nhold = 1\n"
+LINKS = "See https://shop.example/1 and https://shop.example/2 and https://shop.example/3"
 
 
 @pytest.fixture
@@ -299,3 +302,54 @@ class TestTrials:
         store.erasure.erase_comment(site, "c1", who="site")
         put(site, "c2", "other words", action="hold", score=0.55)
         assert [each.decided.comment.id for each in policies.changed(site, trial)] == ["c0"]
+
+
+class TestBundle:
+    """Stored comments scored again by another bundle, with all that they were judged with."""
+
+    @pytest.fixture
+    def other(self, plain_home, make_bundle):
+        """Links say nothing to it."""
+        return load_bundle(make_bundle(plain_home / "models", spam=0.0))
+
+    def test_the_bundle_that_decided_would_decide_the_same(self, store, site, policies, workflow, live_model):
+        post = Post("p", "Bread", "Flour and water.", tags=("x",))
+        for n, text in enumerate(["Well said.", LINKS, "What!!!! You!!!!", "forbidden"]):
+            workflow.submit(site, Comment(text, id=f"c{n}", author=Author("a"), post=post, hints={"x": "y"}))
+        workflow.submit(site, Comment("An answer", id="c4", post=Post("p"), parent=Neighbour("c0")))
+        found = try_out(store, policies, site, bundle=live_model.current().bundle)
+        assert (found.trial.compared, found.changed) == (5, ())
+        assert found.bundle == live_model.current().bundle.name
+
+    def test_what_would_change_is_listed_with_its_reasons(self, store, site, policies, workflow, other):
+        for n in range(3):
+            workflow.submit(site, Comment(LINKS, id=f"c{n}"))
+        workflow.submit(site, Comment("Well said.", id="fine"))
+        heard = []
+        found = try_out(store, policies, site, bundle=other, progress=heard.append)
+        assert [(move.old, move.new, move.comments) for move in found.trial.moves] == [("hold", "publish", 3)]
+        assert {each.decided.comment.id for each in found.changed} == {"c0", "c1", "c2"}
+        assert heard == [0, 1, 2, 3]
+        cut = try_out(store, policies, site, bundle=other, most=2)
+        assert (cut.trial.compared, cut.trial.is_cut) == (2, True)
+
+    def test_under_a_policy_of_its_own_and_without_a_bundle(self, store, site, policies, workflow, other):
+        workflow.submit(site, Comment(LINKS, id="c"))
+        strict = "[spam]\nhold = 0\n"
+        assert try_out(store, policies, site, bundle=other, toml=strict).changed == ()
+        lax = try_out(store, policies, site, toml="[spam]\nhold = 1\n")
+        assert (lax.bundle, [each.decision.action for each in lax.changed]) == (None, ["publish"])
+
+    def test_what_cannot_be_judged_as_it_was_is_left_out(self, store, site, policies, workflow, other):
+        workflow.submit(site, Comment("The first", id="parent", post=Post("p", "Bread")))
+        workflow.submit(site, Comment(LINKS, id="answer", parent=Neighbour("parent")))
+        workflow.submit(site, Comment(LINKS, id="gone"))
+        workflow.erase(site, "parent")
+        workflow.erase(site, "gone")
+        assert try_out(store, policies, site, bundle=other).trial.compared == 0
+
+    def test_it_writes_nothing(self, store, site, policies, workflow, other, dump):
+        workflow.submit(site, Comment(LINKS, id="c"))
+        before = dump()
+        try_out(store, policies, site, bundle=other)
+        assert dump() == before

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
 import shutil
 import threading
+import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from moderation.bundle import FORMAT, encoder_folder, load_bundle, write_bundle
+from moderation.bundle import ENCODER_FILES, FORMAT, encoder_folder, load_bundle, write_bundle
 from moderation.comment import Comment, Facts
 from moderation.encoder import Encoder
-from moderation.errors import EncoderUnavailable
+from moderation.errors import BundleMissing, EncoderUnavailable
 from moderation.policy import default_policy_toml
 from service.errors import InvalidSettings
 from service.live_model import CHECK_SECONDS, RETRY_SECONDS, Live, LiveModel
@@ -390,6 +393,157 @@ def test_policies_of_sites_are_found_by_digest(plain_home, shipped, clock):
     assert asked == ["known"]
     with pytest.raises(KeyError):
         live.policy("unknown", toml)
+
+
+class TestReleases:
+    """Two bundles in the home, ``first`` in force; links weigh half as much in the other."""
+
+    @pytest.fixture
+    def first(self, plain_home, plain_bundle) -> Path:
+        return plain_home / "models" / plain_bundle.name
+
+    @pytest.fixture
+    def second(self, plain_home, make_bundle) -> Path:
+        return make_bundle(plain_home / "models", spam=3.0)
+
+    def test_one_that_served_lately_is_not_loaded_again(self, plain_home, shipped, clock, first, second, monkeypatch):
+        model = open_model(plain_home, shipped, clock)
+        old = model.current().bundle
+        model.releases.publish(second, note="")
+        clock.now += CHECK_SECONDS
+        assert model.current().bundle.path == second
+        model.releases.roll_back()
+        monkeypatch.setattr("service.live_model.load_bundle", None)
+        clock.now += CHECK_SECONDS
+        assert model.current().bundle is old
+        assert old.path == first
+
+    def test_an_older_one_is_asked_by_its_name(self, plain_home, shipped, clock, first, second):
+        model = open_model(plain_home, shipped, clock)
+        comment = Comment("See https://a.example")
+        old = model.current().bundle.model.score([comment])
+        model.releases.publish(second, note="")
+        clock.now += CHECK_SECONDS
+        new = model.current().bundle.model.score([comment])
+
+        assert old != new
+        assert model.bundle(first.name).model.score([comment]) == old
+        assert model.bundle(second.name[9:15]) is model.current().bundle
+        with pytest.raises(BundleMissing):
+            model.bundle("comments-000000000000")
+
+    def test_only_a_few_stay_loaded(self, plain_home, shipped, clock, make_bundle):
+        model = open_model(plain_home, shipped, clock)
+        names = [make_bundle(plain_home / "models", spam=float(weight)).name for weight in range(20, 27)]
+        for name in names:
+            model.bundle(name)
+        assert len(model._opened) == 4
+        assert model.current().bundle is not None
+
+    def test_a_thread_takes_a_new_one_up_while_nobody_asks(self, plain_home, shipped, second):
+        model = LiveModel(plain_home, shipped)
+        model.start()
+        try:
+            model.releases.publish(second, note="")
+            ends = time.monotonic() + 60
+            while model._live.bundle.path != second and time.monotonic() < ends:
+                time.sleep(0.05)
+            assert model.current().bundle.path == second
+        finally:
+            model.stop()
+
+    def test_who_asks_does_not_look_where_a_thread_does(self, plain_home, shipped, clock, monkeypatch):
+        model = open_model(plain_home, shipped, clock)
+        model.start()
+        model.stop()
+        monkeypatch.setattr(model, "_watching", threading.current_thread())
+        monkeypatch.setattr(model, "_reload", None)
+        clock.now += 1000
+        assert model.current().bundle is not None
+
+    def test_a_canary_serves_its_share_of_the_sites(self, plain_home, shipped, clock, first, second):
+        model = open_model(plain_home, shipped, clock)
+        sites = [f"https://site-{number}.example" for number in range(100)]
+        model.releases.publish(first, note="")
+        model.releases.publish(second, note="", share=0.3)
+        clock.now += CHECK_SECONDS
+        in_force = model.releases.in_force()
+        model.current()
+        served = {site: model.current(site).bundle.name for site in sites}
+
+        assert served == {site: in_force.serves(site) for site in sites}
+        assert set(served.values()) == {first.name, second.name}
+        assert model.current().bundle.path == first
+        assert model.pair_of(second.name).bundle.path == second
+        assert model.pair_of("comments-000000000000").bundle.path == first
+        model.releases.roll_back()
+        clock.now += CHECK_SECONDS
+        model.current()
+        assert {model.current(site).bundle.path for site in sites} == {first}
+
+    def test_a_canary_that_cannot_be_loaded_is_told_and_serves_nobody(self, plain_home, shipped, clock, first, second):
+        model = open_model(plain_home, shipped, clock)
+        model.releases.publish(second, note="", share=0.999)
+        flip_a_byte(second)
+        clock.now += CHECK_SECONDS
+
+        assert model.current().faults == {"canary": "BundleCorrupt"}
+        assert model.current("https://blog.example").bundle.path == first
+
+    def test_a_challenger_is_loaded_and_let_go(self, plain_home, shipped, clock, first, second):
+        model = open_model(plain_home, shipped, clock)
+        assert model.challenger() is None
+        model.releases.challenge(second)
+        clock.now += CHECK_SECONDS
+        assert model.current().bundle.path == first
+        assert model.challenger().bundle.path == second
+        shutil.rmtree(second)
+        model.releases.models.joinpath("shadow").write_text("comments-000000000000\n")
+        clock.now += CHECK_SECONDS
+        assert model.current().faults == {"shadow": "BundleMissing"}
+        assert model.challenger() is None
+
+    def test_who_serves_is_not_scored_beside_itself(self, plain_home, shipped, clock, first):
+        model = open_model(plain_home, shipped, clock)
+        model.releases.challenge(first)
+        clock.now += CHECK_SECONDS
+        model.current()
+        assert (model.challenger(), model.current().faults) == (None, {})
+
+    def test_old_policies_do_not_pile_up(self, plain_home, shipped, clock):
+        live = open_model(plain_home, shipped, clock).current()
+        for number in range(600):
+            live.policy(f"digest {number}", lambda digest: f"[spam]\nhold = 0.5\n# {digest}")
+        assert len(live._others) <= 256
+
+
+class TestSharedEncoder:
+    def test_bundles_that_name_the_same_encoder_share_it(
+        self, full_home, tmp_path, clock, make_bundle, make_full, shipped_encoder
+    ):
+        model = open_model(full_home, tmp_path, clock)
+        other = make_bundle(full_home / "models", make_full(spam=3.0), shipped_encoder)
+        model.releases.publish(other, note="")
+        encoder = model.current().bundle.model.full.encoder
+        clock.now += CHECK_SECONDS
+
+        assert model.current().bundle.path == other
+        assert model.current().bundle.model.full.encoder is encoder
+
+    def test_one_that_nobody_uses_is_gone_at_once(self, shipped_encoder):
+        """Garbage collection counts objects and would let many megabytes of a session wait."""
+        if shipped_encoder is None:
+            pytest.skip("no encoder is shipped with this checkout")
+        encoder = Encoder.load(*(shipped_encoder / name for name in ENCODER_FILES))
+        encoder.topic_vectors(["some words", "some others"])
+        encoder.class_vectors(["some words"])
+        gone = weakref.ref(encoder)
+        gc.disable()
+        try:
+            del encoder
+            assert gone() is None
+        finally:
+            gc.enable()
 
 
 def test_others_go_on_with_the_old_pair_while_one_loads_the_new(plain_home, shipped, clock, monkeypatch):

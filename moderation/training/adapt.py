@@ -1,0 +1,279 @@
+"""Labels to an :class:`moderation.adaptation.Adaptation`: small differences on top of heads that stay as they are.
+
+Each category is a logistic regression whose offset is the logit of the heads that came with the bundle (what labels
+have to explain is what those got wrong), held back towards nought (ridge, hence "residual"). That of all sites is
+fitted on labels and on the bundle's anchors, so that what it knew is not forgotten; that of a site on its own labels
+alone, with the first as its offset. The fewer the labels, the less moves: without any, nothing does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.optimize import minimize
+
+from moderation.adaptation import Adaptation, Residual
+from moderation.arrays import WORDS
+from moderation.categories import CODES
+from moderation.encoder import WIDTH
+from moderation.heads import FieldWeights, FullHeads, telling_windows
+from moderation.lexical import count_ngrams, weigh
+from moderation.model import CONTEXT
+from moderation.training.anchors import Figures
+from moderation.training.fuse import FULL_RECIPES
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """How strongly a residual is held back: ``C`` as scikit-learn has it (larger moves more), and how far each kind of
+    column may move, 1 being a column of unit deviation. ``anchors`` is what all anchors together weigh, in labels.
+    """  # noqa: D205 - one sentence
+
+    regularisation: float
+    windows: float
+    context: float
+    words: float
+    intercept: float
+    anchors: float = 0.0
+
+
+EVERYWHERE = Holding(regularisation=0.02, windows=0.15, context=0.3, words=1.0, intercept=0.3, anchors=4_000)
+ONE_SITE = Holding(regularisation=0.02, windows=0.1, context=0.3, words=2.0, intercept=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Labelled comments as figures, with their texts and the site of each. Shapes: both (rows,)."""
+
+    figures: Figures
+    texts: Sequence[str]
+    sites: Sequence[str | None]
+
+
+def fit_adaptation(
+    heads: FullHeads,
+    labelled: Labelled,
+    anchors: Figures,
+    *,
+    least_of_a_site: int = 30,
+    everywhere: Holding = EVERYWHERE,
+    one_site: Holding = ONE_SITE,
+    jobs: int = 1,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Adaptation:
+    """Residuals of all sites together and of every site with ``least_of_a_site`` labels and more."""
+    figures = labelled.figures
+    frame = _Frame.of(anchors)
+    words = _learn_words(labelled.texts)
+    seen = frame.columns(heads, figures)
+    offsets = base_logits(heads, figures)
+    progress(f"learning from {len(figures):,} labels beside {len(anchors):,} rows of before")
+    shared = _fit(
+        frame,
+        (seen, sparse.csr_matrix((len(figures), 1 << WORDS.bits), dtype=np.float32)),
+        (offsets, figures.labels, figures.weights),
+        everywhere,
+        beside=(frame.columns(heads, anchors), base_logits(heads, anchors), anchors.labels, anchors.weights),
+        jobs=jobs,
+    )
+    context = heads.context(figures.vectors, figures.dense, figures.lexical)
+    all_rows = np.arange(len(figures))
+    offsets = offsets + shared.logits(figures.vectors, context, labelled.texts, all_rows)
+    sites: dict[str, Residual] = {}
+    for site in sorted({site for site in labelled.sites if site is not None}):
+        rows = np.flatnonzero([other == site for other in labelled.sites])
+        if len(rows) < least_of_a_site:
+            continue
+        progress(f"learning what is different on {site}")
+        texts = [labelled.texts[row] for row in rows.tolist()]
+        own = FieldWeights(WORDS, words, np.zeros((0, 0), np.float16))
+        sites[site] = _fit(
+            frame,
+            (seen[rows], count_words(texts, own)),
+            (offsets[rows], figures.labels[rows], figures.weights[rows]),
+            one_site,
+            words=words,
+            jobs=jobs,
+        )
+    return Adaptation(shared, sites)
+
+
+def base_logits(heads: FullHeads, figures: Figures) -> NDArray[np.float64]:
+    """What the heads say without any adaptation, shape (rows, heads)."""
+    return heads.logits(figures.vectors, figures.dense, figures.lexical)
+
+
+def count_words(texts: Sequence[str], field: FieldWeights) -> sparse.csr_matrix:
+    """The n-grams that a residual learns, shape (rows, columns)."""
+    ngrams = count_ngrams(texts, field.spec)
+    shape = (len(texts), 1 << field.spec.bits)
+    return sparse.csr_matrix((weigh(ngrams, field.idf), ngrams.indices, ngrams.indptr), shape=shape)
+
+
+def _learn_words(texts: Sequence[str]) -> NDArray[np.float32]:
+    ngrams = count_ngrams(texts, WORDS)
+    frequency = np.bincount(ngrams.indices, minlength=1 << WORDS.bits)
+    idf: NDArray[np.float32] = (np.log((1 + len(texts)) / (1 + frequency)) + 1).astype(np.float16).astype(np.float32)
+    return idf
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """Where the columns of windows and signatures are and how far they spread, taken from the anchors.
+
+    A residual is fitted on columns of deviation one about their mean and put back into those that are served.
+    """
+
+    centre: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    sign_centre: NDArray[np.float64]
+    sign_spread: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, anchors: Figures) -> _Frame:
+        windows = anchors.vectors.windows[telling_windows(anchors.vectors)].astype(np.float64)
+        english = np.maximum(windows[:, -1], 1e-9)
+        centre = np.average(windows[:, :WIDTH] / english[:, None], axis=0, weights=english)
+        spread = np.maximum((windows[:, :WIDTH] - windows[:, -1:] * centre).std(axis=0), 1e-3)
+        signed = anchors.vectors.signatures[anchors.vectors.signatures[:, WIDTH] > 0, :WIDTH].astype(np.float64)
+        if not len(signed):
+            return cls(centre, spread, np.zeros(WIDTH), np.ones(WIDTH))
+        return cls(centre, spread, signed.mean(axis=0), np.maximum(signed.std(axis=0), 1e-3))
+
+    def columns(self, heads: FullHeads, figures: Figures) -> NDArray[np.float32]:
+        """Windows, signatures and context, shape (rows, columns)."""
+        vectors = figures.vectors
+        windows = vectors.windows[telling_windows(vectors)]
+        read = (windows[:, :WIDTH] - windows[:, -1:] * self.centre) / self.spread
+        is_signed = vectors.signatures[:, WIDTH:] > 0
+        signed = (vectors.signatures[:, :WIDTH] - self.sign_centre) / self.sign_spread * is_signed
+        context = heads.context(vectors, figures.dense, figures.lexical)
+        result: NDArray[np.float32] = np.hstack([read, signed, context]).astype(np.float32)
+        return result
+
+    def residual(self, weights: NDArray[np.float64], words: FieldWeights | None) -> Residual:
+        """Weights of :meth:`columns` and, last, of the intercept, shape (columns + 1, heads), as they are served."""
+        windows = weights[:WIDTH] / self.spread[:, None]
+        signed = weights[WIDTH : 2 * WIDTH] / self.sign_spread[:, None]
+        marks = np.zeros((2, weights.shape[1]))  # what marks amount to is in the heads; labels do not move it
+        return Residual(
+            np.vstack([windows, marks, -self.centre @ windows]).astype(np.float32),
+            np.vstack([signed, -self.sign_centre @ signed]).astype(np.float32),
+            weights[2 * WIDTH : 2 * WIDTH + len(CONTEXT)].astype(np.float32),
+            weights[-1],
+            words,
+        )
+
+
+def _fit(
+    frame: _Frame,
+    seen: tuple[NDArray[np.float32], sparse.csr_matrix],
+    taught: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    holding: Holding,
+    *,
+    beside: tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None = None,
+    words: NDArray[np.float32] | None = None,
+    jobs: int = 1,
+) -> Residual:
+    """The residual of all categories. ``taught`` and the end of ``beside`` are offsets, labels and weights."""
+    columns, ngrams = seen
+    one = delayed(_fit_category)
+    fitted = Parallel(n_jobs=jobs, prefer="threads")(
+        one(code, columns, ngrams, *taught, holding, beside, has_words=words is not None) for code in CODES
+    )
+    weights = np.stack([dense for dense, _ in fitted], axis=1)
+    field = None
+    if words is not None:
+        field = FieldWeights(WORDS, words, np.stack([own for _, own in fitted], axis=1).astype(np.float16))
+    return frame.residual(weights, field)
+
+
+def _fit_category(
+    code: str,
+    columns: NDArray[np.float32],
+    ngrams: sparse.csr_matrix,
+    offsets: NDArray[np.float64],
+    labels: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    holding: Holding,
+    beside: tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None,
+    *,
+    has_words: bool,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights of the dense columns and the intercept, then those of the words, of one category."""
+    head = CODES.index(code)
+    scale = _scales(code, holding)
+    known = np.flatnonzero(~np.isnan(labels[:, head]))
+    nothing = np.zeros(columns.shape[1] + 1), np.zeros(ngrams.shape[1])
+    if not len(known):
+        return nothing
+    used = np.flatnonzero(scale > 0)
+    dense = columns[known][:, used] * scale[used].astype(np.float32)
+    offset, target, weight = offsets[known, head], labels[known, head], weights[known]
+    if beside is not None:
+        kept, kept_offsets, kept_labels, kept_weights = beside
+        rows = np.flatnonzero(~np.isnan(kept_labels[:, head]))
+        dense = np.vstack([dense, kept[rows][:, used] * scale[used].astype(np.float32)])
+        offset = np.concatenate([offset, kept_offsets[rows, head]])
+        target = np.concatenate([target, kept_labels[rows, head]])
+        own = kept_weights[rows] / max(kept_weights[rows].sum(), 1e-9) * min(holding.anchors, len(rows))
+        weight = np.concatenate([weight, own])
+    own_words = ngrams[known] * holding.words if has_words else None
+    found = fit_residual(
+        dense, own_words, offset, target, weight, regularisation=holding.regularisation, intercept=holding.intercept
+    )
+    result = np.zeros(columns.shape[1] + 1)
+    result[used] = found[: len(used)] * scale[used]
+    result[-1] = found[len(used)] * holding.intercept
+    spoken = found[len(used) + 1 :] * holding.words if has_words else nothing[1]
+    return result, spoken
+
+
+def _scales(code: str, holding: Holding) -> NDArray[np.float64]:
+    """How far each dense column may move for a category: what its head looks at, and nothing else."""
+    recipe = FULL_RECIPES[code]
+    context = np.array([name in recipe.context for name in CONTEXT]) * holding.context
+    windows = np.full(WIDTH, holding.windows if recipe.windows else 0.0)
+    signed = np.full(WIDTH, holding.windows if recipe.signature else 0.0)
+    return np.concatenate([windows, signed, context])
+
+
+def fit_residual(
+    dense: NDArray[np.float32],
+    words: sparse.csr_matrix | None,
+    offset: NDArray[np.float64],
+    target: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    *,
+    regularisation: float,
+    intercept: float,
+) -> NDArray[np.float64]:
+    """Weights that least regret ``target`` beside ``offset``: of dense columns, of the intercept, of words.
+
+    Minimises half the squared length plus ``regularisation`` times the weighted log loss, as scikit-learn's
+    LogisticRegression does, which takes no offset; by L-BFGS (Liu and Nocedal 1989). ``intercept`` is how far a
+    constant column reaches: it is held back like every other weight, because labels of a queue are no sample.
+    """
+    ahead = dense.shape[1] + 1
+    sign = 2 * target - 1
+
+    def loss(found: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logit = offset + dense @ found[: ahead - 1].astype(np.float32) + found[ahead - 1] * intercept
+        if words is not None:
+            logit = logit + words @ found[ahead:]
+        margin = sign * logit
+        value = 0.5 * found @ found + regularisation * weight @ np.logaddexp(0, -margin)
+        pull = -regularisation * weight * sign / (1 + np.exp(np.clip(margin, -500, 500)))
+        parts = [dense.T @ pull.astype(np.float32), [pull.sum() * intercept]]
+        if words is not None:
+            parts.append(words.T @ pull)
+        return float(value), found + np.concatenate(parts)
+
+    start = np.zeros(ahead + (words.shape[1] if words is not None else 0))
+    result: NDArray[np.float64] = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
+    return result

@@ -1,0 +1,149 @@
+"""``moderation releases``, ``publish`` and ``rollback``: which bundle serves, and which did."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from service.commands.places import HomeOption, JsonOption, bundle_path, make_console, open_releases
+
+if TYPE_CHECKING:  # what runs models would slow --help down
+    from moderation.releases import Release, Releases
+
+_WHO = "operator"
+
+ByOption = Annotated[str, typer.Option("--by", help="Who approves it; goes into the record.")]
+NoteOption = Annotated[str, typer.Option("--note", help="Why, in a few words; goes into the record.")]
+
+
+def releases(
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Clear away old bundles that nothing refers to, and their encoders.")
+    ] = False,
+    keep: Annotated[int, typer.Option("--keep", min=0, help="With --prune: how many of those stay, the latest.")] = 5,
+    pin: Annotated[str | None, typer.Option("--pin", help="Never clear away this bundle.", show_default=False)] = None,
+    unpin: Annotated[
+        str | None, typer.Option("--unpin", help="Let this bundle be cleared away again.", show_default=False)
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what was published and rolled back, who approved it, and which bundles are here.
+
+    A bundle stays while it serves, is tried, is scored beside, served before (so that there is a way back), came with
+    the software, or is pinned; --prune clears away the rest except for the latest.
+    """
+    found = open_releases(home)
+    if pin is not None:
+        found.pin(pin)
+    if unpin is not None:
+        found.pin(unpin, pinned=False)
+    gone = found.prune(keep) if prune else []
+    record = _describe(found) | ({"pruned": gone} if prune else {})
+    if as_json:
+        typer.echo(json.dumps(record))
+        return
+    console = make_console()
+    table = Table("bundle", "at", "by", "", "note", box=None, pad_edge=False)
+    for release in reversed(found.history()):
+        table.add_row(release.bundle, release.at[:16].replace("T", " "), release.by or "", _say(release), release.note)
+    console.print(table if table.row_count else "Nothing is on record here.")
+    here = Table("here", "why it stays", box=None, pad_edge=False)
+    for bundle in record["bundles"]:
+        here.add_row(bundle["bundle"], ", ".join(bundle["why"]))
+    console.print()
+    console.print(here)
+    for name in gone:
+        console.print(f"cleared away: {name}", highlight=False)
+
+
+def publish(
+    bundle: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A bundle of the home, or a folder elsewhere.")],
+    share: Annotated[
+        float | None,
+        typer.Option("--share", help="Only for this share of sites, such as 0.2; the others stay.", show_default=False),
+    ] = None,
+    by: ByOption = _WHO,
+    note: NoteOption = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a bundle serve. It is loaded and checked first; running services take it up by themselves within seconds.
+
+    With --share it serves a share of the sites, always the same ones: publish it again without --share to let it serve
+    all, or end it with 'moderation rollback'. NAME may be a few digits of the name, if they are enough; a bundle of
+    another folder is copied into the home. 'moderation rollback' goes back at once.
+    """
+    found = open_releases(home)
+    release = found.publish(bundle_path(found, bundle), note=note or "moderation publish", by=by, share=share)
+    _tell(found, release, as_json=as_json)
+
+
+def rollback(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="A bundle that served once. Default: the one that served before.", show_default=False
+        ),
+    ] = None,
+    by: ByOption = _WHO,
+    note: NoteOption = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go back to the bundle that served before, byte for byte and at once; a canary is ended.
+
+    Going back twice leads two releases back. Scores are exactly those of then: every file is checked against its hash.
+    """
+    found = open_releases(home)
+    release = found.roll_back(name, note=note or "moderation rollback", by=by)
+    _tell(found, release, as_json=as_json)
+
+
+def _describe(found: Releases) -> dict[str, Any]:
+    from moderation.errors import BundleError
+
+    try:
+        present: dict[str, Any] | None = asdict(found.in_force())
+    except BundleError:
+        present = None
+    challenger = None
+    try:
+        challenger = found.challenger()
+    except BundleError as error:
+        typer.echo(f"The bundle that is scored beside: {error}", err=True)
+    return {
+        "in_force": present,
+        "former": found.former() if present else None,
+        "shadow": challenger.name if challenger else None,
+        "releases": [asdict(release) for release in found.history()],
+        "bundles": [{"bundle": kept.path.name, "why": list(kept.why)} for kept in found.kept()],
+    }
+
+
+def _say(release: Release) -> str:
+    said = "rolled back" if release.is_rollback else "published"
+    if release.share is not None:
+        said = f"tried on {_percent(release.share)} of sites"
+    return said if release.took_effect else f"{said}, took no effect"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.3g}%"
+
+
+def _tell(found: Releases, release: Release, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(asdict(release) | {"in_force": asdict(found.in_force())}))
+        return
+    present = found.in_force()
+    said = f"{present.bundle} serves"
+    if present.canary is not None:
+        said += f", and {present.canary} serves {_percent(present.share)} of the sites in its place"
+    typer.echo(f"{said}. Running services take it up by themselves.")
+    if release.replaced and release.replaced != release.bundle:
+        typer.echo(f"Before: {release.replaced}", err=True)

@@ -1,0 +1,185 @@
+"""What people said about comments, as labels to learn from: lines of a file of labels, read from verdicts.
+
+Only what a person said is a label. What the model decided is none, however long nobody objected, and neither is a
+comment that nobody reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, exists, func, select
+
+from moderation.categories import CODES, MAY_ABSTAIN
+from service.statuses import VerdictAction
+from service.store import engine as connections
+from service.store.records import Site
+from service.store.review_tables import appeals, reports, verdicts
+from service.store.tables import comment_versions, comments, decisions, post_versions, posts, sites
+
+# Posts may be long, and so many are in memory at a time.
+_AT_ONCE = 200
+_HERE = "review"
+
+
+class Labels:
+    """Verdicts that stand, as labels with all that is known of where they come from."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def read(self, site: Site | None = None) -> Iterator[dict[str, Any]]:
+        """The last word of each moderator about each text, of a site or of all, in the order in which they were given.
+
+        What was taken back is none, nor is what was said about a text that is no longer kept. The words of several
+        moderators about one text are there all; the last one counts.
+        """
+        query = _select_words()
+        if site is not None:
+            query = query.where(verdicts.c.site_id == site.row)
+        after = 0
+        while True:
+            page = query.where(verdicts.c.id > after).order_by(verdicts.c.id).limit(_AT_ONCE)
+            with connections.reading(self._engine) as connection:
+                rows = connection.execute(page).all()
+                said = _find_posts(connection, {row.post_version_id for row in rows} - {None})
+                texts = _find_texts(connection, rows)
+            for row in rows:
+                yield _write_label(row, said, texts)
+            if len(rows) < _AT_ONCE:
+                return
+            after = rows[-1].verdict_row
+
+    def erased(self) -> set[tuple[str, str]]:
+        """Site and id of every comment that was erased, so that copies of what it said can be dropped elsewhere."""
+        query = select(sites.c.url, comments.c.external_id).join(sites, sites.c.id == comments.c.site_id)
+        query = query.where(comments.c.status == "erased", comments.c.external_id.is_not(None))
+        with connections.reading(self._engine) as connection:
+            return {(row.url, row.external_id) for row in connection.execute(query)}
+
+
+def labels_of(
+    action: VerdictAction, categories: Collection[str], scores: Mapping[str, float | None] | None
+) -> dict[str, int]:
+    """What a verdict says of each category, 0 or 1; one that is missing is unknown.
+
+    An approval says 0 of everything that the model did not abstain from, or only of the categories that it names. A
+    rejection says 1 of the categories that it names; without any it says nothing of which it was.
+    """
+    if action == "reject":
+        return {code: 1 for code in CODES if code in categories}
+    known = scores or dict.fromkeys(set(CODES) - MAY_ABSTAIN, 0.0)
+    return {code: 0 for code in CODES if known.get(code) is not None and (not categories or code in categories)}
+
+
+def _select_words() -> Select[Any]:
+    verdict, version, decision = verdicts.c, comment_versions.c, decisions.c
+    later, beside = verdicts.alias("later"), verdicts.alias("beside")
+    replaced = exists().where(
+        later.c.comment_version_id == verdict.comment_version_id,
+        later.c.moderator == verdict.moderator,
+        later.c.undone_at.is_(None),
+        later.c.id > verdict.id,
+    )
+    others = exists().where(beside.c.together == verdict.together, beside.c.id != verdict.id)
+    # By the comment as well, which has an index.
+    answered = (appeals.c.comment_id == verdict.comment_id) & (appeals.c.verdict_id == verdict.id)
+    outcome = select(appeals.c.outcome).where(answered).limit(1).scalar_subquery()
+    reported = exists().where(reports.c.comment_version_id == verdict.comment_version_id, reports.c.at <= verdict.at)
+    parent = comment_versions.alias("parent")
+    return (
+        select(verdict.id.label("verdict_row"), verdict.action.label("verdict"), verdict.categories, verdict.moderator)
+        .add_columns(verdict.source, verdict.at, verdict.score_shown, verdict.inclusion_probability)
+        .add_columns(version.digest, version.text, version.author_id, version.author_name, version.author_url)
+        .add_columns(version.kind, version.parent_id, version.parent_text, version.thread, version.lang, version.url)
+        .add_columns(version.written_at, version.hints, version.post_version_id, parent.c.text.label("known_parent"))
+        .add_columns(comments.c.external_id, sites.c.url.label("site"), posts.c.external_id.label("post"))
+        .add_columns(decision.action, decision.scores, decision.bundle, decision.tier)
+        .add_columns(others.label("is_one_of_many"), outcome.label("outcome"), reported.label("was_reported"))
+        .select_from(verdicts)
+        .join(comment_versions, version.id == verdict.comment_version_id)
+        .join(comments, comments.c.id == verdict.comment_id)
+        .join(sites, sites.c.id == verdict.site_id)
+        .outerjoin(decisions, decision.id == _decision_judged())
+        .outerjoin(posts, posts.c.id == version.post_id)
+        .outerjoin(parent, parent.c.id == version.parent_version_id)
+        .where(verdict.undone_at.is_(None), ~replaced, version.text.is_not(None), comments.c.status != "erased")
+    )
+
+
+def _find_posts(connection: Connection, rows: Collection[int]) -> dict[int, Row[Any]]:
+    query = select(post_versions).where(post_versions.c.id.in_(rows))
+    return {row.id: row for row in connection.execute(query)} if rows else {}
+
+
+def _find_texts(connection: Connection, rows: Sequence[Row[Any]]) -> dict[int, str | None]:
+    """The texts of neighbours that are kept as comments of their own."""
+    known = {item["version"] for row in rows for item in row.thread or () if "version" in item}
+    query = select(comment_versions.c.id, comment_versions.c.text).where(comment_versions.c.id.in_(known))
+    return {row.id: row.text for row in connection.execute(query)} if known else {}
+
+
+def _write_label(row: Row[Any], said: Mapping[int, Row[Any]], texts: Mapping[int, str | None]) -> dict[str, Any]:
+    label = {
+        **_write_comment(row, said, texts),
+        "labels": labels_of(row.verdict, row.categories, row.scores),
+        "verdict": row.verdict,
+        "moderator": row.moderator,
+        "source": _source(row),
+        "at": row.at.isoformat(),
+        "digest": row.digest,
+        "bundle": row.bundle,
+        "tier": row.tier,
+        "score_shown": row.score_shown,
+        "action": row.action,
+        "scores": row.scores,
+        "inclusion_probability": row.inclusion_probability,
+    }
+    return {name: value for name, value in label.items() if value is not None}
+
+
+def _write_comment(row: Row[Any], said: Mapping[int, Row[Any]], texts: Mapping[int, str | None]) -> dict[str, Any]:
+    """The fields of the comment as it was judged; of neighbours that were forgotten since, the ids."""
+    post = said.get(row.post_version_id) if row.post_version_id is not None else None
+    about = {"title": post.title, "text": post.text, "url": post.url, "tags": post.tags or None} if post else {}
+    thread = None
+    if row.thread is not None:
+        each = ((item["id"], item.get("text", texts.get(item.get("version")))) for item in row.thread)
+        thread = [_some({"id": identity, "text": text}) or {} for identity, text in each]
+    return {
+        "id": row.external_id,
+        "site": row.site,
+        "text": row.text,
+        "kind": row.kind,
+        "author": _some({"id": row.author_id, "name": row.author_name, "url": row.author_url}),
+        "post": _some({"id": row.post, **about}),
+        "parent": _some({"id": row.parent_id, "text": row.parent_text or row.known_parent}),
+        "thread": thread,
+        "lang": row.lang,
+        "url": row.url,
+        "created_at": row.written_at,
+        "hints": row.hints or None,
+    }
+
+
+def _some(values: Mapping[str, Any]) -> dict[str, Any] | None:
+    return {name: value for name, value in values.items() if value is not None} or None
+
+
+def _source(row: Row[Any]) -> str:
+    """Where a label comes from, the most telling first."""
+    if row.outcome is not None:
+        return f"appeal_{row.outcome}"
+    if row.was_reported and row.verdict == "reject":
+        return "report_confirmed"
+    if row.source != _HERE:
+        return "platform"
+    return "batch" if row.is_one_of_many else "verdict"
+
+
+def _decision_judged() -> ColumnElement[int]:
+    """The decision (its row) that stood when a verdict was given."""
+    other = decisions.alias("judged")
+    of_it = (other.c.comment_version_id == verdicts.c.comment_version_id) & (other.c.created_at <= verdicts.c.at)
+    return select(func.max(other.c.id)).where(of_it).correlate(verdicts).scalar_subquery()
