@@ -216,32 +216,46 @@ def test_a_crowd_is_drawn_and_fits(live, open_batch, check_access, shoot, colour
     shoot(page, f"batch-empty-{colours}-{width}")
 
 
-@pytest.mark.parametrize("order", [("GET", "POST"), ("POST", "GET")])
-def test_a_list_that_comes_late_leaves_the_focus_on_undo(open_batch, order):
-    page = open_batch(query="&low=50&high=100")
-    waiting = {}
-    page.route("**/review/batch?*", lambda route: waiting.setdefault(route.request.method, route))
+def test_a_list_that_comes_late_leaves_the_undo_where_it_is_and_in_focus(open_batch):
+    page = open_batch(crowd(120), query="&low=50&high=100")
+    late = {}
 
-    def wait_for(method):
+    def hold(route):
+        body = route.request.post_data or ""
+        # Listing more, and a range: each begun before the verdict.
+        name = "more" if "do=more" in body else "range" if route.request.method == "GET" else ""
+        if name and name not in late:
+            late[name] = route
+        else:
+            route.continue_()
+
+    def wait_for(name):
         for _ in range(100):
-            if method in waiting:
+            if name in late:
                 return
             page.wait_for_timeout(50)
-        raise AssertionError(f"no {method} is sent")
+        raise AssertionError(f"{name} is not asked for")
 
-    page.get_by_label("From which score").focus()
+    page.get_by_role("button", name="List 50 more").click()
+    page.locator(".batch-table tbody tr").nth(99).wait_for()
+    row = page.locator(".batch-table tbody tr").nth(50).get_by_role("checkbox")
+    assert row.evaluate("box => box === document.activeElement"), "one reads on where the new ones begin"
+    page.route("**/review/batch?*", hold)
+    page.get_by_role("button", name="List 20 more").click()
+    wait_for("more")
+    low = page.get_by_label("From which score")
+    low.focus()
     page.keyboard.press("ArrowRight")
-    wait_for("GET")
+    wait_for("range")
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("heading", name="52 to 100 %").wait_for()
     page.get_by_role("button", name="Approve all chosen").focus()
     page.keyboard.press("Enter")
-    wait_for("POST")
-    for method in order:
-        with page.expect_response(lambda answer, method=method: answer.request.method == method):
-            waiting[method].continue_()
-        page.wait_for_timeout(300)
-    page.unroute("**/review/batch?*")
     undo = page.get_by_role("button", name="Undo all")
     undo.wait_for()
+    with page.expect_response(lambda answer: "do=more" in (answer.request.post_data or "")):
+        late["more"].continue_()
+    page.wait_for_timeout(300)
     assert undo.evaluate("button => button === document.activeElement")
     assert page.locator("[data-batch-list]").count() == 0, "what was judged is not listed again"
     page.keyboard.press("Enter")

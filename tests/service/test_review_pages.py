@@ -330,7 +330,7 @@ class TestAnswers:
         addresses = re.findall(r'(?:src|href)="(/review/static/[^"]+)"', cleo.get("/review/").text)
         answers = [cleo.get(address) for address in addresses]
 
-        assert len(answers) == 8
+        assert len(answers) == 9
         assert all(answer.status_code == 200 for answer in answers)
         assert all("immutable" in answer.headers["cache-control"] for answer in answers)
         assert all(answer.headers["x-content-type-options"] == "nosniff" for answer in answers)
@@ -417,7 +417,7 @@ class TestRoles:
 
         def menu(path, **form):
             page = (ada.post(path, data=form) if form else ada.get(path)).text
-            found = re.findall(r'href="([^"]*)"', page[page.index("All sites<") :].partition("</details>")[0])
+            found = re.findall(r'href="([^"]*)"', page[page.index("All sites</a>") :].partition("</details>")[0])
             every = re.search(r'<a href="([^"]*)"[^>]*>All sites</a>', page)[1]
             return [html.unescape(link) for link in (every, *found) if "site=" in link or link == every]
 

@@ -112,10 +112,28 @@
     chosen.textContent = count.toLocaleString("en").replaceAll(",", "\u202f");
   });
 
+  // What was asked for before a verdict is no longer what there is: it would put the list back in the place of the undo.
+  const asked = new WeakMap();
+  let verdicts = 0;
+  const isListing = (config) => config.verb === "get" || config.parameters.do === "more";
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (!isListing(event.detail.requestConfig)) verdicts++;
+    asked.set(event.detail.xhr, verdicts);
+  });
+
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { requestConfig, xhr } = event.detail;
+    if (isListing(requestConfig) && asked.get(xhr) !== verdicts) event.detail.shouldSwap = false;
+  });
+
   document.addEventListener("htmx:afterSwap", (event) => {
     begin();
-    // After a verdict, undo is where the hands are.
-    if (event.detail.target.id === "batch") document.querySelector("[data-batch-focus]")?.focus();
+    if (event.detail.target.id !== "batch") return;
+    // After a verdict, undo is where the hands are; in a longer list, the first row that is new.
+    const { parameters } = event.detail.requestConfig;
+    const next = parameters.do === "more" ? document.querySelectorAll("[data-batch-list] [name=row]")[parameters.shown] : null;
+    (next ?? document.querySelector("[data-batch-focus]"))?.focus();
   });
 
   begin();
