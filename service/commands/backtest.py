@@ -74,7 +74,7 @@ def backtest(
                 toml=toml,
                 days=days,
                 most=most,
-                progress=lambda number, url=each.url: status.update(f"deciding again: {url}, comment {number:,}"),
+                progress=lambda number: status.update(f"deciding again: comment {number:,}"),
             )
             for each in sites
         ]
