@@ -29,6 +29,7 @@ from moderation.shipped import shipped_folder
 from moderation.training.fit import Lexical, fit_lexical
 from moderation.training.fuse import FULL_RECIPES, FullRecipe, fit_full_heads
 from moderation.training.measures import auc, recall_at_false_positives
+from moderation.training.quiet import lay_beside
 from moderation.training.table import Table, read_table
 from moderation.training.train import gather
 
@@ -66,16 +67,23 @@ def variants(given: Given) -> Iterator[tuple[str, NDArray[np.float64]]]:
     """Name and logits of the validation rows, line by line."""
     lexical, validation = given.lexical, given.lexical.validation
 
-    def logits(recipes: Mapping[str, FullRecipe] = FULL_RECIPES, columns: slice | None = None) -> NDArray[np.float64]:
+    def logits(
+        recipes: Mapping[str, FullRecipe] = FULL_RECIPES, columns: slice | None = None, *, twice: bool = True
+    ) -> NDArray[np.float64]:
         one, other = given.kept, given.validation
         if columns is not None:
             one, other = blank(one, columns), blank(other, columns)
         heads = fit_full_heads(given.rows, one, given.said, recipes)
-        return heads.logits(other, validation.features.dense, lexical.validation_logits)
+        loud = heads.loud(other, validation.features.dense, lexical.validation_logits)
+        if not twice:
+            return loud
+        beside = lay_beside(heads, other, loud[:, CODES.index("hostile")], validation)
+        return beside.logits(other, validation.features.dense, lexical.validation_logits)
 
     facts = (*signals.NAMES, "has_topic", *topic.NAMES)
     yield "lexical tier", lexical.validation_logits
     yield "full tier", logits()
+    yield "hostile read once", logits(twice=False)
     yield "encoder alone (no words, no facts)", logits(without(FULL_RECIPES, "lexical_", "foreign_", *facts))
     yield "without what words say", logits(without(FULL_RECIPES, "lexical_", "foreign_"))
     yield "without class vectors", logits(columns=slice(0, WIDTH))

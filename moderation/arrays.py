@@ -128,7 +128,7 @@ def _adaptation_shapes(sites: int, count: int) -> dict[str, tuple[int, ...]]:
 
 def _adaptation(arrays: Mapping[str, NDArray[Any]], sites: list[str]) -> Adaptation:
     def residual(prefix: str, words: FieldWeights | None) -> Residual:
-        return Residual(*(arrays[f"{prefix}.{name}"] for name in _RESIDUAL), words)
+        return Residual(**{name: arrays[f"{prefix}.{name}"] for name in _RESIDUAL}, words=words)
 
     idf = arrays["adapted.idf"].astype(np.float32) if sites else None
     return Adaptation(

@@ -8,7 +8,7 @@
       operating_points.json   thresholds with their measured recall and false positive rate
       evaluation.json         what the bundle scored on the frozen sets
       probes.jsonl            our own comments with the scores they must get when loaded, per tier
-      anchors.safetensors     rows as figures without text, which labels are learned beside (full tier only)
+      anchors.safetensors     rows as figures without text, which labels are learned beside
       MODEL_CARD.md
     encoder-0123456789ab/     shared by every bundle whose manifest names it
       encoder.onnx            the sentence encoder, 8-bit weights
@@ -126,12 +126,11 @@ def write_bundle(
     """Write a bundle into the folder ``models`` and return its path; an equal one that is there already is kept.
 
     ``encoder`` is the folder with the files that ``model`` read its encoder from; they are stored once, by hash.
-    ``anchors`` are those of :func:`moderation.training.anchors.pack`, or the bytes that another bundle has of them.
+    ``anchors`` are those of :func:`moderation.training.anchors.pack`, or the bytes that another bundle has of them;
+    without them labels cannot refit it.
     """
-    if not (model.full is None) == (encoder is None) == (anchors is None):
-        raise ValueError(
-            "a bundle with a full tier needs the folder of its encoder and anchors, and one without has none"
-        )
+    if (model.full is None) != (encoder is None):
+        raise ValueError("a bundle with a full tier needs the folder of its encoder, and one without has none")
     heads = model.heads
     probes = [Comment.from_dict(_comment_dict(comment)) for comment in probes]  # as they will be read again
     tiers = {"lexical": model.lexical_tier().score(probes)}
@@ -217,7 +216,7 @@ def read_anchors(bundle: Path) -> bytes:
     """The bytes of a bundle's anchors, checked. Raises as :func:`load_bundle`, ``BundleMissing`` where it has none."""
     manifest = _read_manifest(bundle)
     if ANCHORS not in manifest["files"]:
-        raise BundleMissing(f"{bundle.name} has no anchors: it has the lexical tier alone, which labels do not refit")
+        raise BundleMissing(f"{bundle.name} has no anchors, without which labels cannot refit it")
     return _read_file(bundle, ANCHORS, manifest["files"])
 
 
@@ -315,7 +314,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             raise BundleUnsupported(f"{path.name} was made for other {key} than this version has: train it again")
     if sorted(manifest["heads"]) != sorted(CODES) or set(manifest["fields"]) != set(FIELDS):
         raise BundleUnsupported(f"{path.name} has other heads or fields than this version knows: train it again")
-    if set(manifest["files"]) != {*FILES, *([ANCHORS] if manifest["encoder"] else [])}:
+    if set(manifest["files"]) - {ANCHORS} != set(FILES):
         raise BundleUnsupported(f"{path.name} lists other files than this version knows")
     stored = manifest["encoder"]
     if manifest["tiers"] != (["full", "lexical"] if stored else ["lexical"]) or (

@@ -171,7 +171,13 @@ class _Evidence:
 
     def facts(self, *, is_topic: bool) -> tuple[Cause, ...]:
         """The causes beside the words, those that mattered most first."""
-        causes = [*self._quiet_causes(), *self._signal_causes(), *self._field_causes(), *self._topic_causes()]
+        causes = [
+            *self._quiet_causes(),
+            *self._learned_causes(),
+            *self._signal_causes(),
+            *self._field_causes(),
+            *self._topic_causes(),
+        ]
         if is_topic and not self._has_topic():
             text = f"nothing to hold it against: no post is known, or the comment has under {topic.MIN_WORDS} words"
             return (Cause("abstained", 0.0, 0.0, text),)
@@ -192,6 +198,16 @@ class _Evidence:
             return []
         text = "read as a whole it sounds meant to hurt, whatever its single words are"
         return [Cause("calm_hostility", 1.0, round(lead, 4), text)]
+
+    def _learned_causes(self) -> list[Cause]:
+        """What labels have added to this score, on all sites and on this one."""
+        if self._full is None or self._full.adaptation is None or self._vectors is None:
+            return []
+        context = self._full.heads.context(self._vectors, self._features.dense, self._lexical)
+        texts = self._features.fields["text"]
+        added = float(self._full.adaptation.logits([self._comment.site], self._vectors, context, texts)[0, self._head])
+        text = "what moderators have said about comments like this one"
+        return [Cause("learned_from_verdicts", 1.0, round(added, 4), text)]
 
     def _gains(self, full: FullHeads) -> Array:
         """What a full head's logit gains for each unit of each lexical logit, shape (heads,)."""
@@ -215,6 +231,11 @@ class _Evidence:
         """What each character of the comment's own text adds through the n-grams it is part of."""
         field = self._heads.fields["text"]
         canonical = attribute(self._normalised.text, field.spec, field.idf, _blend(field.weights, gains))
+        adaptation = self._full.adaptation if self._full is not None else None
+        here = adaptation.sites.get(self._comment.site or "") if adaptation is not None else None
+        if here is not None and here.words is not None:
+            own = here.words.weights[:, self._head].astype(np.float64)
+            canonical += attribute(self._normalised.text, here.words.spec, here.words.idf, own)
         return _to_original(canonical, self._normalised, len(self._comment.text))
 
     def _by_link(self, words: Sequence[Word], gains: Array) -> Array:

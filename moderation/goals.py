@@ -18,6 +18,9 @@ goal                                   threshold
 ``at most X % of good comments``       the smallest whose ``false_positive_rate_upper`` is at most X %
 =====================================  ==================================================================
 
+A site's own labels, where there are enough of them, go before the measurements (:class:`OwnEvidence`, made by
+:mod:`moderation.guarantee`): they were drawn from the comments that arrive there, and need no guess at the live rate.
+
 A goal that the measurements do not support fails towards a person: a reject line disappears, a hold line falls back
 to the measured threshold that comes closest, and without any measurement everything is held.
 """
@@ -28,7 +31,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from moderation.categories import CODES
 from moderation.comment import Tier
@@ -109,13 +112,52 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Promise:
+    """What labels show about a goal with the ``confidence`` that is named.
+
+    ``line`` is the line whose promise holds: the lowest one, for recall the highest; ``None`` where none is shown.
+    ``closest`` is that line, or else the one that needs the fewest further labels. ``bound`` is what is shown there of
+    what the goal names: at least so much precision or recall, at most such a share of good comments (``None``: nothing
+    is judged).
+    ``labels`` is how many labels that rests on, and ``missing`` how many more, none of them wrong, would be needed at
+    least (0 where the promise holds, ``None`` where more labels alone cannot help). ``is_enough``: so many labels could
+    have shown it, whatever they say. ``sentence`` says all that to a person.
+    """
+
+    goal: Goal
+    confidence: float
+    line: float | None
+    closest: float | None
+    bound: float | None
+    labels: int
+    missing: int | None
+    is_enough: bool
+    sentence: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is a line whose promise is shown to hold."""
+        return self.line is not None
+
+
+class OwnEvidence(Protocol):
+    """What the labels of one site say about goals, for one tier and category."""
+
+    def promise(self, goal: Goal) -> Promise:
+        """The line that these labels allow for a goal, or how many are missing."""
+
+    def is_missed_at(self, goal: Goal, line: float) -> bool:
+        """Whether these labels show that a line does *not* keep a goal."""
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedLine:
     """One line as it is in force for a tier.
 
     ``stated`` is what the policy says: a number, a goal sentence, or ``None`` where it says nothing. ``threshold`` is
     ``None`` where no line is in force. ``supported`` is false where the measurements do not back the goal; ``note``
     then says so for a moderator, and ``missing_rows`` how many more rows without an error would be needed at least
-    (``None`` where more rows alone cannot help).
+    (``None`` where more rows alone cannot help). ``own`` is what the site's own labels say, where it has any.
     """
 
     tier: Tier
@@ -126,6 +168,7 @@ class ResolvedLine:
     supported: bool = True
     note: str = ""
     missing_rows: int | None = None
+    own: Promise | None = None
 
     @property
     def is_set(self) -> bool:
@@ -172,14 +215,48 @@ def resolve(
     action: LineAction,
     live_rate: float,
     evidence: Evidence | None,
+    own: OwnEvidence | None = None,
 ) -> ResolvedLine:
-    """The line in force for what the policy states, given what was measured (``None`` or no points: nothing)."""
+    """The line in force for what the policy states, given what was measured (``None`` or no points: nothing).
+
+    ``own`` is what the site's own labels say. They decide where there are enough of them, and where they show that the
+    measured line does not keep the goal; else the measurements do.
+    """
     line = ResolvedLine(tier, category, action)
     if stated is None:
         return line
     if isinstance(stated, float):
         return replace(line, stated=stated, threshold=stated)
     line = replace(line, stated=stated.stated)
+    measured = _resolve_measured(line, stated, live_rate, evidence)
+    return measured if own is None else _resolve_own(line, stated, own, measured)
+
+
+def _resolve_own(line: ResolvedLine, goal: Goal, own: OwnEvidence, measured: ResolvedLine) -> ResolvedLine:
+    promise = own.promise(goal)
+    line = replace(line, own=promise)
+    if promise.line is not None:
+        return replace(line, threshold=promise.line)
+    is_missed = measured.threshold is not None and own.is_missed_at(goal, measured.threshold)
+    if not promise.is_enough and not is_missed:
+        if measured.supported:
+            return replace(measured, own=promise)
+        return replace(
+            measured, own=promise, missing_rows=promise.missing, note=f"{measured.note} {promise.sentence}".strip()
+        )
+    note = promise.sentence
+    if is_missed:
+        note = f"The site's own labels show that the measured line, {measured.threshold:g}, does not keep it. {note}"
+    threshold = None
+    if line.action == "hold":
+        # The lower of the two, so that more is seen by a person.
+        known = [each for each in (promise.closest, measured.threshold) if each is not None]
+        threshold = min(known, default=None)
+    return replace(line, threshold=threshold, supported=False, note=note, missing_rows=promise.missing)
+
+
+def _resolve_measured(line: ResolvedLine, stated: Goal, live_rate: float, evidence: Evidence | None) -> ResolvedLine:
+    action = line.action
     if evidence is None or not evidence.points:
         outcome = "every comment is held for a person" if action == "hold" else "nothing is rejected by this score"
         return replace(
@@ -211,18 +288,25 @@ def resolve_pair(
     category: str,
     live_rate: float,
     evidence: Evidence | None,
+    own: OwnEvidence | None = None,
 ) -> LinePair:
     """Both lines of a category; where several are stated for one action, the lower counts.
 
     An unsupported reject goal without any hold line beside it becomes a hold line: its author wanted a person's
     attention at the very least.
     """
+
+    def _resolve(item: float | Goal | None, action: LineAction) -> ResolvedLine:
+        return resolve(
+            item, tier=tier, category=category, action=action, live_rate=live_rate, evidence=evidence, own=own
+        )
+
     chosen: dict[LineAction, ResolvedLine] = {}
     goals: list[Goal] = []
     for action in ACTIONS:
         lines = []
         for item in stated[action]:
-            line = resolve(item, tier=tier, category=category, action=action, live_rate=live_rate, evidence=evidence)
+            line = _resolve(item, action)
             lines.append(line)
             if isinstance(item, Goal) and action == "reject" and not line.supported:
                 goals.append(item)
@@ -230,13 +314,7 @@ def resolve_pair(
         chosen[action] = min(lines, key=lambda line: (line.strictness, not line.is_set))
     hold, reject = chosen["hold"], chosen["reject"]
     if not hold.is_set and goals and reject.threshold is None:
-        hold = min(
-            (
-                resolve(goal, tier=tier, category=category, action="hold", live_rate=live_rate, evidence=evidence)
-                for goal in goals
-            ),
-            key=lambda line: line.strictness,
-        )
+        hold = min((_resolve(goal, "hold") for goal in goals), key=lambda line: line.strictness)
         hold = replace(hold, note=f"{hold.note} It stands in for the reject line.")
     return _uncross(hold, reject)
 

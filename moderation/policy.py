@@ -17,7 +17,16 @@ from typing import Any
 from moderation.categories import CODES
 from moderation.comment import Action, Comment, Decision, Facts, Post, Scores, Tier
 from moderation.errors import InvalidPolicy
-from moderation.goals import TIERS, Evidence, LineAction, LinePair, ResolvedLine, read_operating_points, resolve_pair
+from moderation.goals import (
+    TIERS,
+    Evidence,
+    LineAction,
+    LinePair,
+    OwnEvidence,
+    ResolvedLine,
+    read_operating_points,
+    resolve_pair,
+)
 from moderation.policy_schema import PolicySettings, StatedLine, fold, read_settings
 from moderation.rules import Case, compile_words, judge
 
@@ -49,8 +58,16 @@ class Policy:
     blocked_words: re.Pattern[str] | None
 
     @classmethod
-    def parse(cls, toml: str, operating_points: Mapping[str, Any] | None = None) -> Policy:
+    def parse(
+        cls,
+        toml: str,
+        operating_points: Mapping[str, Any] | None = None,
+        own: Mapping[tuple[Tier, str], OwnEvidence] | None = None,
+    ) -> Policy:
         """Read a policy and resolve its goals against a bundle's ``operating_points.json`` (``None``: no bundle yet).
+
+        ``own`` is what the site's own labels say, by tier and category (:func:`moderation.guarantee.own_evidence`);
+        where there are enough of them they go before the bundle's measurements.
 
         Raises ``InvalidPolicy`` that names the line or the dotted key and what to do. A goal that the measurements do
         not support is no error: it fails towards a person, and :meth:`line` and the reasons say so.
@@ -65,9 +82,9 @@ class Policy:
             toml=toml,
             digest=digest,
             settings=settings,
-            lines=_resolve_lines(settings, evidence, {}),
+            lines=_resolve_lines(settings, evidence, own or {}, {}),
             stricter=tuple(
-                (entry.tags, _resolve_lines(settings, evidence, entry.lines)) for entry in settings.stricter
+                (entry.tags, _resolve_lines(settings, evidence, own or {}, entry.lines)) for entry in settings.stricter
             ),
             blocked_words=compile_words(settings.rules.blocked_words),
         )
@@ -119,6 +136,7 @@ def default_policy_toml() -> str:
 def _resolve_lines(
     settings: PolicySettings,
     evidence: Mapping[tuple[Tier, str], Evidence],
+    own: Mapping[tuple[Tier, str], OwnEvidence],
     stricter: Mapping[str, tuple[StatedLine, StatedLine]],
 ) -> _Lines:
     """Every category's lines in every tier; of a category's own line and a stricter one the lower counts."""
@@ -132,5 +150,6 @@ def _resolve_lines(
                 category=code,
                 live_rate=category.live_rate,
                 evidence=evidence.get((tier, code)),
+                own=own.get((tier, code)),
             )
     return lines

@@ -26,6 +26,7 @@ from service.errors import error_body as make_error_body
 from service.events import Events
 from service.live_model import LiveModel
 from service.metrics import CONTENT_TYPE, Metrics
+from service.queue_news import QueueNews
 from service.settings import Settings
 from service.store import Site, Store, Stored
 from service.verdicts import Moderation, is_judged, message_to_author
@@ -45,6 +46,7 @@ class Parts:
     workflow: Workflow
     moderation: Moderation
     events: Events
+    queue_news: QueueNews
 
 
 def parts_of(request: Request) -> Parts:

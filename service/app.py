@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import moderation
 from moderation.shipped import shipped_folder
@@ -28,11 +29,13 @@ from service.home import open_store, prepare_home
 from service.live_model import LiveModel
 from service.logs import describe_error
 from service.metrics import Metrics, known_method
+from service.queue_news import QueueNews
 from service.review.edge import is_review
 from service.review.pages import add_pages
 from service.review.shell import shell_of
 from service.settings import Settings
 from service.shadow import Shadow
+from service.tries import also_mapped
 from service.upkeep import Upkeep
 from service.verdicts import Moderation
 from service.webhooks import Courier
@@ -76,14 +79,15 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     workflow = Workflow(store, live_model, metrics, hashes=hashes, shadow=shadow)
 
     desk = Moderation(store, hashes, reports_to_reopen=settings.reports_to_reopen, now=store.now)
-    events = Events(store)
+    closing = asyncio.Event()
+    events, queue_news = Events(store, closing), QueueNews(store, closing)
 
     @asynccontextmanager
     async def working(_app: FastAPI) -> AsyncIterator[None]:
         """What goes on beside requests, from the first of them to the last."""
         courier = Courier(store, metrics, settings.webhook_allow)
         upkeep = Upkeep(store, desk, settings.retention_days)
-        delivering, looking = asyncio.create_task(courier.run()), asyncio.create_task(events.run())
+        tasks = [asyncio.create_task(part.run()) for part in (courier, events, queue_news)]
         for part in (live_model, shadow, upkeep):
             part.start()
         try:
@@ -91,7 +95,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         finally:
             events.close()
             courier.stop()
-            await asyncio.gather(looking, delivering, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             for part in (upkeep, shadow, live_model):
                 await asyncio.to_thread(part.stop)
             store.close()
@@ -106,17 +110,18 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         redirect_slashes=False,
         lifespan=working,
     )
-    app.state.parts = api.Parts(settings, store, live_model, metrics, workflow, desk, events)
+    app.state.parts = api.Parts(settings, store, live_model, metrics, workflow, desk, events, queue_news)
     app.include_router(api.router)
     app.include_router(review_api.router)
     app.include_router(events_api.router)
     app.include_router(docs_page.router)
     app.openapi = lambda: api.describe_api(app)  # type: ignore[method-assign]  # FastAPI's documented way
-    add_pages(app, settings, store)
+    add_pages(app, settings, store, hashes)
     app.add_exception_handler(ServiceError, _answer_service_error)
     app.add_exception_handler(HTTPException, _answer_framework_error)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_middleware(_Edge, metrics=metrics, allowed_hosts=settings.allowed_hosts)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=also_mapped(settings.trusted_proxies))
     return app
 
 

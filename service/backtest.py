@@ -27,11 +27,8 @@ class Backtest:
     site: str
     bundle: str | None
     trial: Trial
-
-    @property
-    def changed(self) -> tuple[Changed, ...]:
-        """The comments that would have been decided otherwise, newest first."""
-        return self.trial.changed
+    changed: tuple[Changed, ...]
+    """The comments that would have been decided otherwise, newest first."""
 
 
 def try_out(
@@ -51,13 +48,13 @@ def try_out(
     """
     text = (toml if toml is not None else policies.text(site)).replace("\r\n", "\n")
     if bundle is None:
-        return Backtest(site.url, None, policies.try_out(site, policies.check(text), days, most=most))
+        trial = policies.try_out(site, policies.check(text), days, most=most)
+        return Backtest(site.url, None, trial, policies.changed(site, trial))
     live = Live(bundle, Policy.parse(text, bundle.operating_points))
-    since = store.now() - timedelta(days=days)
-    decided = store.policies.decided(site, since, whole=True)
-    return Backtest(
-        site.url, bundle.name, make_trial(store, live.default, since, _score(live, decided, progress), most)
-    )
+    since, upto = store.now() - timedelta(days=days), policies.last_decision()
+    decided = store.policies.decided(site, since, upto, whole=True)
+    trial, changed = make_trial(store, live.default, (since, upto), _score(live, decided, progress), most)
+    return Backtest(site.url, bundle.name, trial, changed)
 
 
 def _score(

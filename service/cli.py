@@ -32,7 +32,7 @@ from service.commands import (
 from service.commands.places import HomeOption
 from service.demo import SEED
 from service.errors import InvalidSettings, ServiceError
-from service.settings import Settings
+from service.settings import Settings, shown_address
 
 FIRST_SITE = "http://localhost"
 
@@ -139,6 +139,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
 
     from service.app import create_app
     from service.auth import make_key
+    from service.home import noted_address
     from service.logs import configure_logs
     from service.server import Server
 
@@ -162,7 +163,12 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     )
     sys.stdout.flush()
     config = uvicorn.Config(
-        application, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10
+        application,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # the application knows which proxies it may believe
+        timeout_graceful_shutdown=10,
     )
     server = Server(config, parts.events)
 
@@ -172,7 +178,8 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
 
     signal.signal(signal.SIGTERM, leave)
     try:
-        server.run(sockets=[listener])
+        with noted_address(settings.home, address):
+            server.run(sockets=[listener])
     except KeyboardInterrupt:
         raise typer.Exit(128 + signal.SIGINT) from None
 
@@ -198,8 +205,12 @@ def add_site(
     try:
         site = store.add_site(url)
         key = make_key(store, site)
+        maintainers = [each.name for each in store.people.all() if each.roles.get(site.url) == "maintainer"]
     finally:
         store.close()
+    if maintainers:
+        # Maintainers of other sites can add one: who makes a key should know who can read what comes with it.
+        typer.echo(f"The site was there already; maintained by {', '.join(maintainers)}.", err=True)
     if as_json:
         typer.echo(json.dumps({"site": site.url, "key": key}))
         return
@@ -280,9 +291,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104  # only shown
-    return f"http://{shown}:{port}"
+    return shown_address(*listener.getsockname()[:2])
 
 
 def _plain(text: str) -> str:

@@ -190,7 +190,7 @@ class VerdictStands(ServiceError):
 
 
 class TooManyTries(ServiceError):
-    """Too many tries to sign in, with one name or with all."""
+    """Too many tries to sign in, or too many that are being looked at."""
 
     status = 429
     code = "too_many_tries"

@@ -45,6 +45,10 @@ class Hashes:
         """The hash (hex) of an author of one site; that of a reader of the same name is another."""
         return self._digest("author", f"{site}\n{author}".encode()).hex()
 
+    def browser(self, name: str, issued: str, password_hash: str) -> str:
+        """The hash (hex) by which a browser shows that somebody has signed in there, under that name and password."""
+        return self._digest("browser", f"{name}\n{issued}\n{password_hash}".encode("utf-8", "replace")).hex()
+
     def bands(self, text: str) -> tuple[int, ...]:
         """Numbers (64 bits, signed) of which near-duplicates share at least one; none for very short texts.
 

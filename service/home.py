@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from service.errors import InvalidSettings
 from service.settings import Settings
@@ -16,6 +19,8 @@ from service.store import Store
 _log = logging.getLogger(__name__)
 
 _MIN_SECRET_BYTES = 32
+_NOTE = "address"
+_ANSWERS_WITHIN_SECONDS = 1.0
 
 
 def prepare_home(settings: Settings) -> bytes:
@@ -34,6 +39,39 @@ def prepare_home(settings: Settings) -> bytes:
             f"the home folder {settings.home} cannot be used ({error.strerror}); "
             "make it writable or name another one with --home or MODERATION_HOME"
         ) from error
+
+
+@contextmanager
+def noted_address(home: Path, address: str) -> Iterator[None]:
+    """Leave a note in the home of where the service answers, as long as it does: commands print links that lead there.
+
+    What cannot be written is only a warning.
+    """
+    note = home / _NOTE
+    try:
+        note.write_text(f"{address}\n", encoding="utf-8")
+    except OSError as error:
+        _log.warning("cannot note the address; links of commands may lead elsewhere", extra={"error": error.strerror})
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            # Another one may have started meanwhile.
+            if note.read_text(encoding="utf-8").strip() == address:
+                note.unlink()
+
+
+def find_address(settings: Settings) -> str:
+    """Where the service of a home is reached: its public address, where it answers now, else where it would listen."""
+    if settings.public_url is not None:
+        return settings.public_url
+    with suppress(OSError, ValueError):
+        noted = (settings.home / _NOTE).read_text(encoding="utf-8").strip()
+        parts = urlsplit(noted)
+        # One that was killed has left its note.
+        socket.create_connection((parts.hostname or "", parts.port or 0), timeout=_ANSWERS_WITHIN_SECONDS).close()
+        return noted
+    return settings.address
 
 
 def _keep_secret(settings: Settings) -> bytes:

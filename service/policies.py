@@ -1,13 +1,16 @@
 """Policies of sites: which is in force, checking a new one, trying it on what was decided, and putting it in force.
 
 A trial takes the scores and facts of stored decisions and decides again under the new policy. No model runs, and
-nothing is written.
+nothing is written. It keeps which comments would be decided otherwise and nothing of what they say: that is read for
+those that are shown.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+import threading
+import time
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +26,9 @@ from service.store import Decided, PolicyChange, Site, Store
 
 MOST_DECISIONS = 20_000
 """How many decisions a trial goes back at most, however many days are asked for."""
+
+_TRIALS_KEPT = 8
+_TRIAL_SECONDS = 900.0
 
 _KEY = re.compile(r"([a-z_]+(?:\[\d+\])?(?:\.[a-z_]+)*)(?:: |$)")
 _LINE = re.compile(r"at line (\d+)")
@@ -64,20 +70,25 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a policy would have done with what was decided since a moment; ``is_cut`` where there was too much of it."""
+    """What a policy would have done with what was decided since a moment; ``is_cut`` where there was too much of it.
+
+    ``upto`` is the last decision that there was, ``versions`` are the rows of what would be decided otherwise, newest
+    first. :meth:`Policies.changed` reads them.
+    """
 
     policy: Policy
     since: datetime
+    upto: int
     compared: int
     is_cut: bool
     moves: tuple[Move, ...]
-    changed: tuple[Changed, ...]
+    versions: tuple[int, ...]
 
     def sentence(self) -> str:
         """The outcome in one sentence, as a moderator would say it."""
         if not self.compared:
             return "Nothing was decided in this time that it could be tried on."
-        if not self.changed:
+        if not self.versions:
             return "It would have decided everything as it was decided."
         said = [_say(action, self.moves) for action in ("hold", "reject", "publish")]
         return "It would have " + "; ".join(part for part in said if part) + "."
@@ -145,14 +156,39 @@ class Policies:
             found.append(CategoryLines(category, _measure(hold, points), _measure(reject, points)))
         return tuple(found)
 
-    def try_out(self, site: Site, policy: Policy, days: int, *, most: int = MOST_DECISIONS) -> Trial:
-        """What a policy would have done with the comments of the last days, by stored scores and facts."""
+    def try_out(
+        self, site: Site, policy: Policy, days: int, *, upto: int | None = None, most: int = MOST_DECISIONS
+    ) -> Trial:
+        """What a policy would have done with the comments of the last days, by stored scores and facts.
+
+        ``upto`` leaves out what was decided after that decision.
+        """
         since = self._now() - timedelta(days=days)
+        upto = self.last_decision() if upto is None else upto
         found = (
             (decided, policy.decide(decided.comment, decided.scores, decided.facts))
-            for decided in self._store.policies.decided(site, since)
+            for decided in self._store.policies.decided(site, since, upto)
         )
-        return make_trial(self._store, policy, since, found, most)
+        return make_trial(self._store, policy, (since, upto), found, most)[0]
+
+    def changed(self, site: Site, trial: Trial, start: int = 0, stop: int | None = None) -> tuple[Changed, ...]:
+        """What a trial would decide otherwise, as it is now; what was erased or edited since is left out."""
+        versions = trial.versions[start:stop]
+        found = self._store.policies.find_decided(site, versions)
+        said = self._store.policies.standing_verdicts(versions)
+        return tuple(
+            Changed(each, trial.policy.decide(each.comment, each.scores, each.facts), said.get(each.version))
+            for each in found
+        )
+
+    def bundle_in_use(self) -> str | None:
+        """By which goals come to lines: the same text may come to others under another."""
+        bundle = self._live_model.current().bundle
+        return bundle.name if bundle else None
+
+    def last_decision(self) -> int:
+        """The row of the last decision that there is."""
+        return self._store.policies.last_decision()
 
     def put(self, site: Site, policy: Policy | None, *, who: str, instead_of: str | None) -> bool:
         """Put a policy in force on a site at once; ``None`` lets it follow the policy of the home again.
@@ -168,21 +204,61 @@ class Policies:
 
 
 def make_trial(
-    store: Store, policy: Policy, since: datetime, found: Iterable[tuple[Decided, Decision]], most: int
-) -> Trial:
-    """What was decided beside what would be, up to ``most`` of it, with what moderators have said since."""
+    store: Store,
+    policy: Policy,
+    between: tuple[datetime, int],
+    found: Iterable[tuple[Decided, Decision]],
+    most: int,
+) -> tuple[Trial, tuple[Changed, ...]]:
+    """What was decided beside what would be, up to ``most`` of it, with what moderators have said since.
+
+    ``between`` are the moment and the decision at which ``found`` ends and begins.
+    """
     compared, is_cut = 0, False
-    others: list[tuple[Decided, Decision]] = []
+    others: dict[int, tuple[Decided, Decision]] = {}
     for decided, decision in found:
         if compared == most:
             is_cut = True
             break
         compared += 1
         if decision.action != decided.action:
-            others.append((decided, decision))
-    said = store.policies.standing_verdicts([decided.version for decided, _ in others])
-    changed = tuple(Changed(decided, decision, said.get(decided.version)) for decided, decision in others)
-    return Trial(policy, since, compared, is_cut, _count(changed), changed)
+            others[decided.version] = (decided, decision)
+    versions = tuple(others)
+    said = store.policies.standing_verdicts(versions)
+    moves = _count({row: (old.action, new.action) for row, (old, new) in others.items()}, said)
+    changed = tuple(Changed(old, new, said.get(row)) for row, (old, new) in others.items())
+    since, upto = between
+    return Trial(policy, since, upto, compared, is_cut, moves, versions), changed
+
+
+class Trials:
+    """The last trials in this process, so that whoever turns the pages of one's list does not make it anew.
+
+    Thread-safe. What is kept for a quarter of an hour is numbers; texts are read for the page that is shown.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[object, ...], tuple[float, Trial]] = OrderedDict()
+
+    def of(self, policies: Policies, site: Site, policy: Policy, days: int, upto: int | None = None) -> Trial:
+        """The trial of a draft on what was decided up to a decision, by default the last that there is."""
+        last = policies.last_decision()
+        upto = last if upto is None else min(upto, last)
+        key = (site.row, policy.digest, policies.bundle_in_use(), days, upto)
+        with self._lock:
+            made, trial = self._kept.get(key, (0.0, None))
+            if trial is not None and self._clock() - made < _TRIAL_SECONDS:
+                self._kept.move_to_end(key)
+                return trial
+        trial = policies.try_out(site, policy, days, upto=upto)
+        with self._lock:
+            now = self._clock()
+            kept = [(each, found) for each, found in self._kept.items() if now - found[0] < _TRIAL_SECONDS]
+            self._kept = OrderedDict(kept[-(_TRIALS_KEPT - 1) :])
+            self._kept[key] = (now, trial)
+        return trial
 
 
 def find_place(error: InvalidPolicy, toml: str) -> Place:
@@ -220,14 +296,13 @@ def _measure(line: ResolvedLine, points: Sequence[Point]) -> Measured:
     return Measured(line, below[-1] if below else None)
 
 
-def _count(changed: Sequence[Changed]) -> tuple[Move, ...]:
+def _count(others: Mapping[int, tuple[Action, Action]], said: Mapping[int, VerdictAction]) -> tuple[Move, ...]:
     """Moves by their size, largest first."""
-    counts: Mapping[tuple[Action, Action], Counter[str]]
-    counts = {}
-    for each in changed:
-        of_move = counts.setdefault((each.decided.action, each.decision.action), Counter())
+    counts: dict[tuple[Action, Action], Counter[str]] = {}
+    for version, pair in others.items():
+        of_move = counts.setdefault(pair, Counter())
         of_move["all"] += 1
-        of_move[each.verdict or ""] += 1
+        of_move[said.get(version, "")] += 1
     moves = [Move(*pair, found["all"], found["approve"], found["reject"]) for pair, found in counts.items()]
     return tuple(sorted(moves, key=lambda move: (-move.comments, move.old, move.new)))
 

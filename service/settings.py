@@ -57,6 +57,10 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Host names to answer to, separated by commas. Default: any."
     )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("127.0.0.1/32", "::1/128"),
+        description="Addresses and networks of your own proxies, separated by commas: what they forward is believed.",
+    )
     max_text_chars: int = Field(
         default=MAX_TEXT_CHARS, ge=1, le=MAX_TEXT_CHARS, description="Longest comment taken, in characters."
     )
@@ -66,7 +70,8 @@ class Settings(BaseSettings):
     secret: SecretStr | None = Field(
         default=None,
         min_length=32,
-        description="Keys the hash by which a text is found again. Default: the file secret in the home folder.",
+        description="Keys the hashes by which a text, or a browser in which somebody has signed in, is known again. "
+        "Default: the file secret in the home folder.",
     )
     reports_to_reopen: int = Field(
         default=3, ge=1, le=1000, description="How many new reports bring back a comment that a moderator has judged."
@@ -143,6 +148,17 @@ class Settings(BaseSettings):
             raise ValueError("must be host names only, as in blog.example.org,localhost,[::1]")
         return hosts
 
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, list | tuple):
+            return value
+        proxies = tuple(_network(str(name).strip().lower()) for name in names if str(name).strip())
+        if any(proxy is None or "/" not in proxy for proxy in proxies):
+            raise ValueError("must be addresses and networks, as in 127.0.0.1,172.16.0.0/12,::1")
+        return proxies
+
     @field_validator("webhook_allow", mode="before")
     @classmethod
     def _hosts_and_networks(cls, value: object) -> object:
@@ -172,9 +188,20 @@ class Settings(BaseSettings):
         return f"{scheme}://{plain[1]}" if plain else f"{scheme}://..."
 
     @property
+    def address(self) -> str:
+        """Where the service is reached on this machine, or by the name it listens on; port 0 is not known here."""
+        return shown_address(self.host, self.port)
+
+    @property
     def data(self) -> Path:
         """The folder of the public data sets."""
         return self.data_dir or self.home / "data"
+
+
+def shown_address(host: str, port: int) -> str:
+    """An address to listen on as one that can be opened: for all addresses, this machine's own."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104  # only shown
+    return f"http://{shown}:{port}"
 
 
 def _host(name: str) -> str | None:

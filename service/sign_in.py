@@ -1,19 +1,18 @@
 """Signing in to the pages: passwords, sessions, and a limit on how often it is tried.
 
 Passwords are kept as argon2id hashes, with the parameters that argon2-cffi recommends. A session is a random token in
-a cookie, of which the store has the SHA-256. How often somebody has tried is kept in memory: it is forgotten with a
-restart, and several processes count each for itself.
+a cookie, of which the store has the SHA-256. A second cookie says that somebody has signed in in this browser before;
+it lets nobody in, and only spares them the limits for strangers (see ``tries``).
 """
 
 from __future__ import annotations
 
-import math
+import hmac
+import re
 import secrets
-import threading
 import time
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
@@ -22,22 +21,28 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from service.auth import hash_token
 from service.errors import Forbidden, InvalidRequest, NotFound, TooManyTries, Unauthorized
+from service.hashes import Hashes
 from service.settings import Settings
 from service.statuses import RIGHTS, Right
 from service.store import Moderator, Session, Site, Store
+from service.tries import Lane, Taken, Tries
 
 MIN_PASSWORD_CHARS = 12
 MAX_PASSWORD_CHARS = 200
+# Some keyboards write one letter as several signs, which are counted as one once they are put together.
+_LONGEST_TYPED = 10 * MAX_PASSWORD_CHARS
 
-# Tries that may come at once, and seconds until one more is granted: for one name, and for all names together.
-_TRIES_PER_NAME = (5, 30.0)
-_TRIES_IN_ALL = (40, 1.0)
-_MAX_NAMES = 10_000
-# Each takes 64 MiB while it runs.
-_HASHES_AT_ONCE = 4
+KNOWN_FOR = timedelta(days=180)
+"""How long a browser is known after somebody has signed in there."""
+
+# How many passwords are checked at once, and how many may wait for it: each check takes 64 MiB. Who is known waits only
+# for others who are.
+_STRANGERS, _KNOWN = (3, 6), (1, 6)
+
+_BROWSER = re.compile(r"(([0-9]{1,12})\.[A-Za-z0-9_-]{22})\.([0-9a-f]{64})")
 
 _WRONG = "the name or the password is not right"
-_USED = "this link has been used or is too old; ask whoever runs the service for a new one"
+_USED = "this link has been used, is too old, or its maker may no longer make it; ask for a new one"
 
 
 def may(moderator: Moderator, right: Right, site: Site) -> bool:
@@ -58,27 +63,47 @@ def require(moderator: Moderator, right: Right, site: Site) -> None:
 class SignIn:
     """Lets moderators in and out. Thread-safe. All methods may raise ``StoreBusy`` or ``StoreUnavailable``."""
 
-    def __init__(self, store: Store, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, hashes: Hashes, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """``clock`` (seconds) times tries."""
         self._store = store
+        self._hashes = hashes
         self._idle = timedelta(hours=settings.session_hours)
         self._lasts = timedelta(days=settings.session_days)
         self._hasher = PasswordHasher()
-        self._hashing = threading.BoundedSemaphore(_HASHES_AT_ONCE)
-        self._tries = _Tries(clock)
+        self._strangers, self._known = Lane(*_STRANGERS), Lane(*_KNOWN)
+        self._tries = Tries(clock)
 
-    def enter(self, name: str, password: str) -> str:
+    def enter(self, name: str, password: str, *, address: str | None = None, browser: str = "") -> str:
         """The token of a new session. Unknown names take as long as wrong passwords.
 
+        ``address`` stands for who asks, as far as that is known; ``browser`` is what :meth:`know` gave this browser.
+
         Raises:
-            TooManyTries: it was tried too often, with this name or with all names together.
+            TooManyTries: it was tried too often, or too many are being checked.
             Unauthorized: the name or the password is not right; which of them is never said.
         """
         name = name.strip()
-        self._tries.take(name)
-        self._check(name, password)
-        self._tries.give_back(name)
-        return self._open(self._store.people.find(name))
+        kept = self._store.people.password_hash(name) if _may_be_name(name) else None
+        known = self._find_browser(name, browser, kept)
+        if known is None:
+            taken, lane = self._tries.take(name, address), self._strangers
+        else:
+            taken, lane = self._tries.take_known(known), self._known
+        self._check(kept, password, lane, taken)
+        token = self._open(self._store.people.find(name))
+        if self._store.people.password_hash(name) != kept:
+            # Meanwhile another one was set, or the account disabled, which ended all sessions that there were by then.
+            self.leave(token)
+            raise Unauthorized(_WRONG)
+        return token
+
+    def know(self, name: str) -> str:
+        """What a browser is given in which somebody has just signed in; another password makes it worthless."""
+        kept = self._store.people.password_hash(name) or ""
+        issued = f"{int(self._store.now().timestamp())}.{secrets.token_urlsafe(16)}"
+        return f"{issued}.{self._hashes.browser(name, issued, kept)}"
 
     def find(self, token: str) -> Session | None:
         """The session of a token; ``None`` where it is unknown or has ended."""
@@ -117,13 +142,13 @@ class SignIn:
         """Set another password, which ends every session; the token of a new one.
 
         Raises:
-            TooManyTries: the present password was tried too often.
+            TooManyTries: the present password was tried too often, or too many are being checked.
             Unauthorized: the present password is not right.
             InvalidRequest: the new one cannot be taken.
         """
-        self._tries.take(moderator.name)
-        self._check(moderator.name, present)
-        self._tries.give_back(moderator.name)
+        kept = self._store.people.password_hash(moderator.name)
+        # Who is signed in is no stranger, and nobody else can use up these tries.
+        self._check(kept, present, self._known, self._tries.take_known(f"signed in {moderator.row}"))
         self._store.people.set_password(moderator, self._hash(_usable(new, moderator)))
         return self._open(moderator)
 
@@ -133,75 +158,39 @@ class SignIn:
         return token
 
     def _hash(self, password: str) -> str:
-        with self._hashing:
+        with self._known.enter():
             return self._hasher.hash(password)
 
-    def _check(self, name: str, password: str) -> None:
+    def _check(self, kept: str | None, password: str, lane: Lane, taken: Taken) -> None:
+        """Raise ``Unauthorized`` unless it is the password of that hash. A right one gives its try back."""
         # Where there is none, a hash that nobody knows is checked, so that the time taken does not tell.
         nobodys = self._nobodys
-        kept = self._store.people.password_hash(name) if _may_be_name(name) else None
+        password = _same_form(password[:_LONGEST_TYPED])[: MAX_PASSWORD_CHARS + 1]
+        is_right = False
         try:
-            with self._hashing:
-                self._hasher.verify(kept or nobodys, _same_form(password[: MAX_PASSWORD_CHARS + 1]))
+            with lane.enter():
+                is_right = self._hasher.verify(kept or nobodys, password) and kept is not None
+        except TooManyTries:
+            self._tries.give_back(taken)
+            raise
         except (VerificationError, InvalidHashError):
-            kept = None
-        if kept is None:
+            pass
+        if not is_right:
             raise Unauthorized(_WRONG)
+        self._tries.give_back(taken)
+
+    def _find_browser(self, name: str, browser: str, kept: str | None) -> str | None:
+        """By what tries of a browser are counted; ``None`` where it is not known under that name."""
+        match = _BROWSER.fullmatch(browser)
+        issued = match[1] if match else ""
+        is_ours = hmac.compare_digest(self._hashes.browser(name, issued, kept or ""), match[3] if match else "")
+        if match is None or kept is None or not is_ours:
+            return None
+        return issued if self._store.now().timestamp() - int(match[2]) < KNOWN_FOR.total_seconds() else None
 
     @cached_property
     def _nobodys(self) -> str:
-        return self._hash(secrets.token_urlsafe(32))
-
-
-@dataclass(slots=True)
-class _Bucket:
-    """Tries that are left, as of a moment."""
-
-    left: float
-    at: float
-
-
-class _Tries:
-    """Token buckets, one per name and one for all. A try is given back when it was right."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._in_all = _Bucket(_TRIES_IN_ALL[0], clock())
-        self._names: dict[str, _Bucket] = {}
-
-    def take(self, name: str) -> None:
-        """Use up a try. Raises ``TooManyTries`` where there is none left."""
-        now = self._clock()
-        with self._lock:
-            if len(self._names) > _MAX_NAMES:
-                self._clear(now)
-            mine = self._names.setdefault(hash_token(name), _Bucket(_TRIES_PER_NAME[0], now))
-            _fill(mine, now, _TRIES_PER_NAME)
-            _fill(self._in_all, now, _TRIES_IN_ALL)
-            for bucket, (_, seconds) in ((mine, _TRIES_PER_NAME), (self._in_all, _TRIES_IN_ALL)):
-                if bucket.left < 1:
-                    raise TooManyTries(max(1, math.ceil((1 - bucket.left) * seconds)))
-            mine.left -= 1
-            self._in_all.left -= 1
-
-    def give_back(self, name: str) -> None:
-        """That try was right: it does not count."""
-        with self._lock:
-            self._names.pop(hash_token(name), None)
-            self._in_all.left = min(self._in_all.left + 1, _TRIES_IN_ALL[0])
-
-    def _clear(self, now: float) -> None:
-        """Forget names that have all their tries again."""
-        for bucket in self._names.values():
-            _fill(bucket, now, _TRIES_PER_NAME)
-        self._names = {name: bucket for name, bucket in self._names.items() if bucket.left < _TRIES_PER_NAME[0]}
-
-
-def _fill(bucket: _Bucket, now: float, rate: tuple[int, float]) -> None:
-    most, seconds = rate
-    bucket.left = min(most, bucket.left + (now - bucket.at) / seconds)
-    bucket.at = now
+        return self._hasher.hash(secrets.token_urlsafe(32))
 
 
 def _usable(password: str, moderator: Moderator) -> str:

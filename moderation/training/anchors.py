@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from moderation.categories import CODES, MAY_ABSTAIN
 from moderation.encoder import WIDTH, tell_english
 from moderation.errors import DataError
-from moderation.heads import Vectors
+from moderation.heads import Vectors, telling_windows
 from moderation.model import DENSE, MARKS, Model
 from moderation.topic import VECTOR_NAMES
 from moderation.training.adapters.reading import spread
@@ -34,7 +34,7 @@ PARTS = ("kept", "validation", "frozen")
 # How many rows of each are shipped: under 15 MB together.
 KEPT = 9_000
 VALIDATION = 6_000
-FROZEN_OF_A_SET = 500
+FROZEN_OF_A_SET = 300
 SHORT_WORDS = 8
 LONG_WORDS = 120
 _UNKNOWN = -1
@@ -77,7 +77,11 @@ class Figures:
         """The rows at ``index``."""
         return Figures(
             take_vectors(self.vectors, index),
-            *(getattr(self, name)[index] for name in ("dense", "lexical", "labels", "weights", "sources")),
+            self.dense[index],
+            self.lexical[index],
+            self.labels[index],
+            self.weights[index],
+            self.sources[index],
             [self.slices[row] for row in index.tolist()],
             self.prints[index],
         )
@@ -124,10 +128,17 @@ def gather_anchors(
     rows = list(_frozen_rows(frozen))
     table = build_table(rows, model.topic, memory, jobs)
     return Anchors(
-        kept.take(_draw(kept.prints, np.arange(len(kept)), KEPT)),
+        _telling_alone(kept.take(_draw(kept.prints, np.arange(len(kept)), KEPT))),
         validation.take(_draw(validation.prints, np.flatnonzero(blogs), VALIDATION)),
         read_figures(table, read_table(table, model.full.encoder, memory), model.heads.logits(table.features)),
     )
+
+
+def _telling_alone(figures: Figures) -> Figures:
+    """The rows with the one window that heads are fitted on; the others would be as large again."""
+    vectors = figures.vectors
+    telling = telling_windows(vectors)
+    return replace(figures, vectors=replace(vectors, windows=vectors.windows[telling], owners=vectors.owners[telling]))
 
 
 def _draw(prints: NDArray[np.str_], index: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -5,8 +5,8 @@ and plain contempt are no louder than a friendly comment, and no weight of such 
 head hear both. So a second one learns from the seed rows alone, held against good comments of blogs, and the louder of
 the two decides (:class:`moderation.heads.FullHeads`).
 
-How far to trust it is measured, not learned: it is laid beside the first so that both reach the line at which the
-default policy holds good comments (:func:`held_share` of them) where :data:`SHARE` would be by the second alone.
+How far to trust it is measured, not learned: it is laid beside the first so that both reach the line at which
+:func:`held_share` of good comments are held where :data:`SHARE` of them would be by the second alone.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from moderation.training.points import line_at
 from moderation.training.table import PLACES, Table, tells_good
 
 SOURCE = "seed"
-SHARE = 0.01
+SHARE = 0.0075
 # How much steeper it rises than the first once both are laid on the same line.
 STEEPNESS = 2.0
 REGULARISATION = 1e-3
+# What looks like calm hostility and is none is what it must not hear: people who tell of their own trouble, above all.
+HARMLESS_WEIGHT = 3.0
 _BLOGS = frozenset(source for source, place in PLACES.items() if place == "blogs")
 _HOSTILE = CODES.index("hostile")
 
@@ -46,7 +48,9 @@ def fit_quiet(table: Table, windows: NDArray[np.float64]) -> tuple[NDArray[np.fl
     weights = np.zeros(windows.shape[1])
     if len(np.unique(labels[index])) < 2:
         return weights, -np.inf
-    head = LogisticRegression(C=REGULARISATION, max_iter=2000).fit(windows[index, :WIDTH], labels[index])
+    told = np.where((sources[index] == SOURCE) & (labels[index] == 0), HARMLESS_WEIGHT, 1.0)
+    head = LogisticRegression(C=REGULARISATION, max_iter=2000)
+    head.fit(windows[index, :WIDTH], labels[index], sample_weight=told)
     weights[:WIDTH] = head.coef_[0]
     return weights, float(head.intercept_[0])
 

@@ -72,7 +72,7 @@ def fill_home(settings: Settings, *, seed: int, address: str | None) -> None:
         for site in replay.sites:
             typer.echo(f"Site: {content.sites[site.url]}")
             typer.echo(f"      {site.url} | {replay.waiting(site)} wait | key {replay.keys[site.url]}")
-        where = address or f"http://{settings.host}:{settings.port}"
+        where = address or settings.address
         token, until = replay.invite(MODERATORS[0])
         waiting = sum(replay.waiting(site) for site in replay.sites)
     typer.echo(f"Review: {where}/review/ | {waiting} comments wait for you")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +16,7 @@ from service.settings import Settings
 
 if TYPE_CHECKING:  # SQLAlchemy would slow --help down
     from moderation.policy import Policy
-    from service.policies import Policies, Trial
+    from service.policies import Changed, Policies, Trial
     from service.store import Store
 
 policy = typer.Typer(help="Policies of sites: which is in force, and trying a new one.", no_args_is_help=True)
@@ -79,8 +79,9 @@ def backtest(
     with _open(home) as (store, policies):
         found = find_site(store, site)
         trial = policies.try_out(found, policies.check(read_policy(file)), days)
+        changed = policies.changed(found, trial) if as_json else ()
     if as_json:
-        typer.echo(json.dumps(_describe(trial)))
+        typer.echo(json.dumps(_describe(trial, changed)))
         return
     typer.echo(trial.sentence())
     for move in trial.moves:
@@ -119,7 +120,7 @@ def _open(home: Path | None) -> Iterator[tuple[Store, Policies]]:
         yield store, Policies(store, LiveModel(settings.home, shipped_folder("models")))
 
 
-def _describe(trial: Trial) -> dict[str, Any]:
+def _describe(trial: Trial, found: Sequence[Changed]) -> dict[str, Any]:
     moves = [
         {
             "old": move.old,
@@ -138,7 +139,7 @@ def _describe(trial: Trial) -> dict[str, Any]:
             "verdict": each.verdict,
             "reasons": [reason.name for reason in each.decision.reasons if reason.fired],
         }
-        for each in trial.changed
+        for each in found
     ]
     about = {"policy": trial.policy.digest, "since": trial.since.isoformat(), "compared": trial.compared}
     return about | {"is_cut": trial.is_cut, "moves": moves, "changed": changed}

@@ -44,6 +44,7 @@ def add_moderator(
     helps who has forgotten the password.
     """
     from service.auth import make_sign_in_token, sign_in_link
+    from service.home import find_address
 
     name = name.strip()
     if not name or len(name) > 200 or not name.isprintable():
@@ -53,7 +54,7 @@ def add_moderator(
         found = find_site(store, site)
         moderator = store.people.add(name, found, role.value, who="operator")
         token, until = make_sign_in_token(store, moderator)
-    link = sign_in_link(settings.public_url or f"http://{settings.host}:{settings.port}", token)
+    link = sign_in_link(find_address(settings), token)
     if as_json:
         given = {"moderator": name, "site": found.url, "role": role.value, "token": token, "link": link}
         typer.echo(json.dumps(given | {"until": until.isoformat()}))

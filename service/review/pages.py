@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from service.hashes import Hashes
+from service.policies import Trials
 from service.review import (
     assets,
     batch,
     comment,
     insight,
     judging,
+    live,
     model,
     policy,
     posts,
@@ -27,12 +30,13 @@ from service.store import Store
 PAGES = (queue, batch, posts, insight, policy, model, settings)
 
 
-def add_pages(app: FastAPI, settings: Settings, store: Store) -> Shell:
+def add_pages(app: FastAPI, settings: Settings, store: Store, hashes: Hashes) -> Shell:
     """Add the pages under ``/review``."""
-    shell = Shell(settings, store, [page.SECTION for page in PAGES])
+    shell = Shell(settings, store, hashes, [page.SECTION for page in PAGES])
     app.state.shell = shell
     app.state.explanations = Explanations()
-    for part in (assets, sign_in, judging, comment, *PAGES):
+    app.state.trials = Trials()
+    for part in (assets, sign_in, judging, comment, live, *PAGES):
         app.include_router(part.router)
     app.add_middleware(ReviewEdge, shell=shell)
     return shell

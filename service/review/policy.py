@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from starlette.datastructures import FormData
 
@@ -15,10 +15,10 @@ from moderation.categories import CATEGORIES
 from moderation.errors import InvalidPolicy
 from moderation.policy import Policy
 from service.api import PartsOf
-from service.errors import Forbidden, InvalidRequest, NotFound
-from service.policies import Policies, find_place
+from service.errors import InvalidRequest, NotFound
+from service.policies import Policies, Trials, find_place
 from service.review import policy_form
-from service.review.shell import Form, Section, Shell, ShellOf, SignedIn, Viewer, field
+from service.review.shell import Form, ListedOf, Section, Shell, ShellOf, SignedIn, Viewer, field
 from service.store import PolicyChange, Site
 
 SECTION = Section("policy", "Policy", "/review/policy", "configure")
@@ -42,13 +42,7 @@ PoliciesOf = Annotated[Policies, Depends(_policies)]
 
 @router.get("/review/policy")
 def show_policy(
-    request: Request,
-    shell: ShellOf,
-    viewer: SignedIn,
-    policies: PoliciesOf,
-    view: View = "form",
-    before: Annotated[int | None, Query(ge=1, lt=2**62)] = None,
-    done: Annotated[str, Query(max_length=20)] = "",
+    request: Request, shell: ShellOf, viewer: SignedIn, policies: PoliciesOf, listed: ListedOf, view: View = "form"
 ) -> Response:
     """The policy of the site that was chosen; with several and none chosen, which of them follows which."""
     sites = _configurable(viewer)
@@ -57,8 +51,8 @@ def show_policy(
         return shell.render(request, "policy_sites.html", viewer, sites=rows)
     (site,) = sites
     if view == "history":
-        return _show_history(request, shell, viewer, policies, site, before)
-    return _show_editor(request, shell, viewer, policies, site, policies.text(site), view=view, done=done)
+        return _show_history(request, shell, viewer, policies, site, listed.before)
+    return _show_editor(request, shell, viewer, policies, site, policies.text(site), view=view, done=listed.done)
 
 
 @router.post("/review/policy/edit")
@@ -128,12 +122,7 @@ def follow(request: Request, shell: ShellOf, viewer: SignedIn, policies: Policie
 
 def _configurable(viewer: Viewer) -> tuple[Site, ...]:
     """The sites shown whose settings are theirs to change. Raises ``Forbidden`` where there is none."""
-    if viewer.site is not None:
-        viewer.require("configure", viewer.site)
-    sites = tuple(site for site in viewer.shown if viewer.may("configure", site))
-    if not sites:
-        raise Forbidden("this needs the role of a maintainer on at least one site")
-    return sites
+    return tuple(site for site in viewer.configurable() if site in viewer.shown)
 
 
 def _site(viewer: Viewer) -> Site:
@@ -239,9 +228,13 @@ def _show_check(
 ) -> Response:
     days = next((each for each in DAYS if field(form, "days") == str(each)), 30)
     present = policies.in_force(site)
-    trial = policies.try_out(site, policy, days)
+    trials: Trials = request.app.state.trials
+    # Turning the pages of a trial's list asks for that trial.
+    upto = field(form, "upto")
+    of_trial = int(upto) if field(form, "page") and upto.isascii() and upto.isdecimal() and len(upto) < 19 else None
+    trial = trials.of(policies, site, policy, days, of_trial)
     before, after = policies.lines(present) if present is not None else (), policies.lines(policy)
-    pages = max(1, -(-len(trial.changed) // _COMMENTS))
+    pages = max(1, -(-len(trial.versions) // _COMMENTS))
     asked = field(form, "page")
     page = min(max(int(asked), 1), pages) if asked.isascii() and asked.isdecimal() and len(asked) < 7 else 1
     return shell.render(
@@ -261,7 +254,7 @@ def _show_check(
         choices=DAYS,
         page=page,
         pages=pages,
-        changed=trial.changed[(page - 1) * _COMMENTS : page * _COMMENTS],
+        changed=policies.changed(site, trial, (page - 1) * _COMMENTS, page * _COMMENTS),
         # Under a policy that cannot be read every comment is held, so there are no lines before.
         lines=[(old, new) for old, new in zip(before or [None] * len(after), after, strict=True)],
     )

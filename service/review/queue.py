@@ -10,20 +10,24 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
+from pydantic import AwareDatetime
 
 from service.api import Parts, PartsOf
 from service.errors import EntryTaken, InvalidRequest, NotFound
+from service.queue_news import MOST_FRESH, write_cursors
 from service.review.evidence import Explanations, bars, compare, list_links, mark
 from service.review.judging import Row, last_verdict, read_digest, site_of
-from service.review.shell import Section, ShellOf, SignedIn, Viewer
+from service.review.shell import Section, Shell, ShellOf, SignedIn, Viewer
 from service.statuses import Sort
-from service.store import QueueEntry, QueueFilter
+from service.store import QueueEntry, QueueFilter, QueuePage
 
 SECTION = Section("queue", "Queue", "/review/")
 
 _PAGE = 25
 _MOST_MEMBERS = 50
 _EXCERPT = 400
+# An entry is dated a moment before it can be seen.
+_COMMITTED = timedelta(seconds=2)
 
 WHYS: Mapping[str, str] = {
     "held": "Held",
@@ -34,6 +38,9 @@ WHYS: Mapping[str, str] = {
 }
 
 router = APIRouter(include_in_schema=False)
+
+# When a page was made.
+Shown = Annotated[AwareDatetime, Query(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(2200, 1, 1, tzinfo=UTC))]
 
 _Text = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 
@@ -104,6 +111,8 @@ def show_queue(
 ) -> Response:
     """A page of what waits on the sites shown, with one entry of it in full: the one asked for, or the first."""
     wanted = asked.to_filter()
+    # Before anything is read: what happens while it is comes as news.
+    shown, cursors = parts.store.now() - _COMMITTED, parts.store.news.cursors(viewer.shown)
     page = parts.moderation.queue(viewer.shown, wanted, sort=sort, limit=_PAGE, after=after or None)
     focus, gone = _find_focus(parts, viewer, entry, page.entries)
     # What the page asks for, so that every link on it keeps it.
@@ -128,7 +137,8 @@ def show_queue(
         whys=WHYS,
         gone=gone,
         did=last_verdict(request),
-        rows_only=False,
+        is_fresh=False,
+        news={"shown": shown.isoformat(), "after": write_cursors(cursors)},
         **(_describe(request, parts, viewer, focus, read) if focus else {"focus": None}),
     )
 
@@ -145,6 +155,35 @@ def show_rows(
 ) -> Response:
     """More rows of the list, for the script."""
     page = parts.moderation.queue(viewer.shown, asked.to_filter(), sort=sort, limit=_PAGE, after=after)
+    return _show_rows(request, shell, viewer, asked, sort, page)
+
+
+@router.get("/review/queue/fresh")
+def show_fresh(
+    request: Request,
+    shell: ShellOf,
+    viewer: SignedIn,
+    parts: PartsOf,
+    asked: AskedOf,
+    shown: Shown,
+    sort: Sort = "urgency",
+) -> Response:
+    """The rows of what has come in since a page of the queue was made, for the script, the newest first."""
+    rows = parts.store.news.fresh(viewer.shown, asked.to_filter(), shown, limit=MOST_FRESH)
+    entries = parts.store.queue.entries(rows[::-1])
+    return _show_rows(request, shell, viewer, asked, sort, QueuePage(tuple(entries), None), is_fresh=True)
+
+
+def _show_rows(
+    request: Request,
+    shell: Shell,
+    viewer: Viewer,
+    asked: Asked,
+    sort: Sort,
+    page: QueuePage,
+    *,
+    is_fresh: bool = False,
+) -> Response:
     query = asked.given | ({"sort": sort} if sort != "urgency" else {})
     return shell.render(
         request,
@@ -155,6 +194,7 @@ def show_rows(
         cursor=page.cursor,
         query=query,
         focus=None,
+        is_fresh=is_fresh,
     )
 
 

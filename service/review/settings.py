@@ -11,15 +11,15 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from service.api import Parts, PartsOf
 from service.auth import make_key, make_sign_in_token, sign_in_link, site_url
 from service.errors import Forbidden, InvalidRequest, InvalidSettings, NotFound
-from service.review.shell import Form, Section, Shell, ShellOf, SignedIn, Viewer, field
+from service.review.shell import Form, ListedOf, Section, Shell, ShellOf, SignedIn, Viewer, field
 from service.statuses import Role, Status
 from service.store import Moderator, Site, Webhook
 from service.webhooks import OLD_SECRET_STAYS, check_url, make_secret, ping
@@ -57,16 +57,10 @@ class Secret:
 
 @router.get("/review/settings")
 def show_settings(
-    request: Request,
-    shell: ShellOf,
-    viewer: SignedIn,
-    parts: PartsOf,
-    view: View = "sites",
-    before: Annotated[int | None, Query(ge=1, lt=2**62)] = None,
-    done: Annotated[str, Query(max_length=20)] = "",
+    request: Request, shell: ShellOf, viewer: SignedIn, parts: PartsOf, listed: ListedOf, view: View = "sites"
 ) -> Response:
     """One of the four lists of settings."""
-    return _show(request, shell, viewer, parts, view, before=before, done=_DONE.get(done))
+    return _show(request, shell, viewer, parts, view, before=listed.before, done=_DONE.get(listed.done))
 
 
 # Sites and keys
@@ -75,7 +69,7 @@ def show_settings(
 @router.post("/review/settings/sites")
 def add_site(request: Request, shell: ShellOf, viewer: SignedIn, parts: PartsOf, form: Form) -> Response:
     """Add a site; who adds it becomes its maintainer."""
-    _configurable(viewer)
+    viewer.configurable()
     given = field(form, "url")
     try:
         url = site_url(given)
@@ -220,16 +214,6 @@ def send_test(request: Request, shell: ShellOf, viewer: SignedIn, parts: PartsOf
     return _show(request, shell, viewer, parts, "webhooks", failed=f"{said}.")
 
 
-def _configurable(viewer: Viewer) -> tuple[Site, ...]:
-    """All sites whose settings are theirs to change. Raises ``Forbidden`` where there is none."""
-    if viewer.site is not None:
-        viewer.require("configure", viewer.site)
-    sites = tuple(site for site in viewer.sites if viewer.may("configure", site))
-    if not sites:
-        raise Forbidden("this needs the role of a maintainer on at least one site")
-    return sites
-
-
 def _site(viewer: Viewer, form: Form) -> Site:
     """The site that a form is about. Raises ``NotFound`` or ``Forbidden``."""
     row = field(form, "of_site")
@@ -247,7 +231,7 @@ def _role(form: Form) -> Role:
 
 def _people(viewer: Viewer, parts: Parts) -> list[Moderator]:
     """Who has a role on a site of theirs."""
-    urls = {site.url for site in _configurable(viewer)}
+    urls = {site.url for site in viewer.configurable()}
     return [person for person in parts.store.people.all() if urls & person.roles.keys()]
 
 
@@ -264,7 +248,7 @@ def _person(viewer: Viewer, parts: Parts, form: Form) -> Moderator:
 
 def _governs(viewer: Viewer, person: Moderator) -> bool:
     """Whether the whole account is theirs to change: every role of it is on a site that they maintain."""
-    return person.roles.keys() <= {site.url for site in _configurable(viewer)}
+    return person.roles.keys() <= {site.url for site in viewer.configurable()}
 
 
 def _account(viewer: Viewer, parts: Parts, form: Form) -> Moderator:
@@ -277,7 +261,7 @@ def _account(viewer: Viewer, parts: Parts, form: Form) -> Moderator:
 
 def _webhook(viewer: Viewer, parts: Parts, form: Form) -> Webhook:
     webhook = parts.store.webhooks.find(field(form, "webhook")) if field(form, "webhook").isprintable() else None
-    if webhook is None or webhook.site not in {site.url for site in _configurable(viewer)}:
+    if webhook is None or webhook.site not in {site.url for site in viewer.configurable()}:
         raise NotFound("there is no such webhook on a site of yours")
     return webhook
 
@@ -315,7 +299,7 @@ def _show(
     wrong: dict[str, str] | None = None,
     given: Form | None = None,
 ) -> Response:
-    sites = _configurable(viewer)
+    sites = viewer.configurable()
     shown: Sequence[Site] = [site for site in sites if site in viewer.shown]
     urls = {site.url for site in shown}
     values: dict[str, Any] = {}

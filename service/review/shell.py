@@ -4,26 +4,39 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, cast
 from urllib.parse import urlencode, urlsplit
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.datastructures import FormData
-from starlette.formparsers import FormParser
+from starlette.formparsers import FormParser, MultiPartException
 
 from moderation.categories import CATEGORIES
-from service.errors import NotFound, NotSignedIn, ServiceError, TooLarge
+from service.auth import hash_token
+from service.errors import Forbidden, NotFound, NotSignedIn, ServiceError, TooLarge
+from service.hashes import Hashes
 from service.review.assets import Assets
 from service.settings import Settings
-from service.sign_in import SignIn, may, require
+from service.sign_in import KNOWN_FOR, SignIn, may, require
 from service.statuses import Right
 from service.store import Moderator, Session, Site, Store
+from service.tries import client_network
 
 MAX_FORM_BYTES = 1024 * 1024
+MAX_OPEN_FORM_BYTES = 16 * 1024
+MAX_FORM_FIELDS = 2000
+"""More than a batch of all that may be judged together has: a tick for each, and what else the form holds."""
+
+# What an address may ask for that says the same on every site; and what does on the site where the id is known.
+_EVERYWHERE = frozenset(
+    {"sort", "category", "reason", "lang", "since", "until", "text", "low", "high", "days", "view", "status"}
+)
+_IDS = frozenset({"post", "author"})
+_FAULTS_FROM = 400
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -89,6 +102,15 @@ class Viewer:
         """Raise ``Forbidden``, or ``NotFound`` where the site is not one of theirs."""
         require(self.moderator, right, site)
 
+    def configurable(self) -> tuple[Site, ...]:
+        """All sites whose settings are theirs to change. Raises ``Forbidden`` without any, or for the chosen."""
+        if self.site is not None:
+            self.require("configure", self.site)
+        sites = tuple(site for site in self.sites if self.may("configure", site))
+        if not sites:
+            raise Forbidden("this needs the role of a maintainer on at least one site")
+        return sites
+
     def find_site(self, row: int) -> Site:
         """One of their sites by its number. Raises ``NotFound``, also for sites of others."""
         found = next((site for site in self.sites if site.row == row), None)
@@ -97,13 +119,33 @@ class Viewer:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What the address of a page with lists says: before which line its list begins, and what a form has just done."""
+
+    before: int | None
+    done: str
+
+
+def read_listed(
+    before: Annotated[int | None, Query(ge=1, lt=2**62)] = None, done: Annotated[str, Query(max_length=20)] = ""
+) -> Listed:
+    """That part of an address."""
+    return Listed(before, done)
+
+
+ListedOf = Annotated[Listed, Depends(read_listed)]
+
+
 class Shell:
     """Renders pages. ``create_app`` puts one into ``app.state.shell``."""
 
-    def __init__(self, settings: Settings, store: Store, sections: Sequence[Section]) -> None:
-        self.sign_in = SignIn(store, settings)
+    def __init__(self, settings: Settings, store: Store, hashes: Hashes, sections: Sequence[Section]) -> None:
+        self.sign_in = SignIn(store, settings, hashes)
+        self._proxies = settings.trusted_proxies
         self.assets = Assets()
         self._store = store
+        self._idle = timedelta(hours=settings.session_hours)
         self._sections = tuple(sections)
         self._public = urlsplit(settings.public_url) if settings.public_url else None
         self._environment = Environment(
@@ -144,7 +186,7 @@ class Shell:
             "sections": [] if viewer is None else [each for each in self._sections if viewer.may(each.right)],
             "link": link,
             "asset": lambda name: self.address(request, self.assets.path(name)),
-            "other_site": self._other_site(request),
+            "same_on": lambda site: self._same_on(request, site, is_fault=status >= _FAULTS_FROM),
             "now": self._store.now(),
             **values,
         }
@@ -154,12 +196,21 @@ class Shell:
         blocks = page.blocks[fragment](page.new_context(context)) if fragment is not None else [page.render(context)]
         return HTMLResponse("".join(blocks), status, dict(headers or {}))
 
-    def _other_site(self, request: Request) -> str:
-        """Where the same is shown for another site: here, or where this form came from, which cannot be asked for."""
-        if request.method == "GET":
-            return ""
-        paths = [each.path for each in self._sections if request.url.path.startswith(each.path.rstrip("/"))]
-        return self.address(request, max(paths, key=len, default="/review/"))
+    def _same_on(self, request: Request, site: Site | None, *, is_fault: bool) -> str:
+        """Where the same is shown for one site, or for all: here, with what was asked for where that makes sense.
+
+        For a page that answers a form, which cannot be asked for, it is where the form came from.
+        """
+        chosen = {} if site is None else {"site": str(site.row)}
+        if request.method != "GET":
+            paths = [each.path for each in self._sections if request.url.path.startswith(each.path.rstrip("/"))]
+            return self.address(request, max(paths, key=len, default="/review/"), **chosen)
+        kept = _EVERYWHERE | (_IDS if site is None else set())
+        asked = (
+            {} if is_fault else {name: value for name, value in request.query_params.items() if name in kept and value}
+        )
+        # The path as the browser has it stays as it is.
+        return f"?{urlencode(asked | chosen)}"
 
     def address(self, request: Request, path: str, **query: Any) -> str:
         """A path of ours as the browser names it, below the prefix of a proxy. What is ``None`` is left out."""
@@ -199,6 +250,29 @@ class Shell:
             samesite="lax",
         )
 
+    def set_browser(self, request: Request, response: Response, name: str) -> None:
+        """Keep in the browser that somebody has signed in here: it is no stranger's then."""
+        response.set_cookie(
+            self._browser_cookie(request),
+            self.sign_in.know(name),
+            max_age=int(KNOWN_FOR.total_seconds()),
+            path="/",
+            httponly=True,
+            secure=self.is_secure(request),
+            samesite="lax",
+        )
+
+    def browser(self, request: Request) -> str:
+        """What :meth:`set_browser` has kept; empty where there is nothing."""
+        return request.cookies.get(self._browser_cookie(request), "")
+
+    def client(self, request: Request) -> str | None:
+        """What counts as one client when tries are limited; ``None`` where it is not known."""
+        return client_network(request.client.host if request.client is not None else None, self._proxies)
+
+    def _browser_cookie(self, request: Request) -> str:
+        return f"{self.cookie_name(request)}-browser"
+
     def end_session(self, request: Request, response: Response) -> None:
         """Take the session out of the browser."""
         response.delete_cookie(
@@ -215,7 +289,15 @@ class Shell:
         Raises ``NotFound`` for a site that is not theirs, unless the site does not matter (``any_site``).
         """
         token = self.token(request)
-        session = self.sign_in.find(token) if token else None
+        return self._view(request, self.sign_in.find(token) if token else None, any_site=any_site)
+
+    def find_listener(self, request: Request) -> Viewer | None:
+        """The same for what goes on by itself while nobody clicks: the session ends as if it had not asked."""
+        token = self.token(request)
+        session = self._store.sessions.find(hash_token(token), self._idle, is_use=False) if token else None
+        return self._view(request, session)
+
+    def _view(self, request: Request, session: Session | None, *, any_site: bool = False) -> Viewer | None:
         if session is None:
             return None
         mine = [site for site in self._store.sites() if may(session.moderator, "read", site)]
@@ -286,23 +368,33 @@ def require_viewer(request: Request, shell: ShellOf) -> Viewer:
 SignedIn = Annotated[Viewer, Depends(require_viewer)]
 
 
-async def read_form(request: Request) -> FormData:
-    """The fields of a form (``application/x-www-form-urlencoded``), up to the limit. Raises ``TooLarge``."""
+async def _read_form(request: Request, most_bytes: int) -> FormData:
+    """The fields of a form (``application/x-www-form-urlencoded``). Raises ``TooLarge``."""
 
     async def limited() -> AsyncGenerator[bytes, None]:
         size = 0
         async for chunk in request.stream():
             size += len(chunk)
-            if size > MAX_FORM_BYTES:
-                raise TooLarge(f"the form is longer than {MAX_FORM_BYTES:,} bytes")
+            if size > most_bytes:
+                raise TooLarge(f"the form is longer than {most_bytes:,} bytes")
             yield chunk
 
-    return await FormParser(request.headers, limited()).parse()
+    parser = FormParser(request.headers, limited())
+    parser.max_fields = MAX_FORM_FIELDS  # which not every version takes as an argument
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        raise TooLarge(f"the form has more than {MAX_FORM_FIELDS:,} fields") from error
+
+
+async def read_form(request: Request) -> FormData:
+    """A form that anybody may send: it is short, because all requests wait while it is read."""
+    return await _read_form(request, MAX_OPEN_FORM_BYTES)
 
 
 async def read_form_signed_in(request: Request, _viewer: SignedIn) -> FormData:
-    """The same, and nothing is read from who is not signed in."""
-    return await read_form(request)
+    """Any other form; nothing is read from who is not signed in."""
+    return await _read_form(request, MAX_FORM_BYTES)
 
 
 OpenForm = Annotated[FormData, Depends(read_form)]

@@ -27,10 +27,12 @@ def enter(request: Request, shell: ShellOf, form: OpenForm) -> Response:
     """Sign in with name and password, and go on to the page that was wanted."""
     name, wanted = field(form, "name"), _own_path(field(form, "next"))
     try:
-        token = shell.sign_in.enter(name, field(form, "password"))
+        token = shell.sign_in.enter(
+            name, field(form, "password"), address=shell.client(request), browser=shell.browser(request)
+        )
     except (Unauthorized, TooManyTries) as error:
         return _again(request, shell, "sign_in.html", error, name=name[:200], next=wanted)
-    return _go_in(request, shell, token, wanted or HOME)
+    return _go_in(request, shell, name.strip(), token, wanted or HOME)
 
 
 @router.get("/review/first-sign-in")
@@ -49,7 +51,7 @@ def choose_password(request: Request, shell: ShellOf, form: OpenForm) -> Respons
         session = shell.sign_in.choose_password(token, _read_new(form))
     except InvalidRequest as error:
         return _show_choice(request, shell, name=moderator.name, token=token, error=error.message, status=422)
-    return _go_in(request, shell, session, HOME)
+    return _go_in(request, shell, moderator.name, session, HOME)
 
 
 @router.post("/review/sign-out")
@@ -84,15 +86,16 @@ def change_password(request: Request, shell: ShellOf, viewer: SignedIn, form: Fo
     except TooManyTries as error:
         headers = {"Retry-After": str(error.retry_after_seconds)}
         return _show_account(request, shell, viewer, error=error.message, status=429, headers=headers)
-    return _go_in(request, shell, token, "/review/account")
+    return _go_in(request, shell, viewer.moderator.name, token, "/review/account")
 
 
-def _go_in(request: Request, shell: Shell, token: str, path: str) -> Response:
+def _go_in(request: Request, shell: Shell, name: str, token: str, path: str) -> Response:
     path, _, query = path.partition("?")
     answer = shell.redirect(request, path)
     if query:
         answer.headers["Location"] += f"?{query}"
     shell.set_session(request, answer, token)
+    shell.set_browser(request, answer, name)
     return answer
 
 

@@ -11,6 +11,7 @@ from service.store.campaigns import CAMPAIGN_HOURS
 from service.store.copies import plain
 from service.store.entries import CLAIM_SECONDS, Holder
 from service.store.insight import Arrivals, AuditCount, Given, Rating, ReasonCount, Waits
+from service.store.news import Cursor, Sight, Touched
 from service.store.queries import Store
 from service.store.queue import MAX_PAGE
 from service.store.reading import Brief, History, Place, PostRead, Surroundings, VersionRead
@@ -63,6 +64,7 @@ __all__ = [
     "Brief",
     "Change",
     "Context",
+    "Cursor",
     "Decided",
     "Deliveries",
     "Given",
@@ -88,6 +90,7 @@ __all__ = [
     "Session",
     "ShadowRow",
     "ShadowRun",
+    "Sight",
     "Site",
     "StatusChange",
     "Store",
@@ -95,6 +98,7 @@ __all__ = [
     "StoredKey",
     "Surroundings",
     "Target",
+    "Touched",
     "Verdict",
     "VersionRead",
     "Waiting",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Text, and_, cast, delete, exists, or_, select, update
+from sqlalchemy import Connection, Engine, Row, and_, delete, exists, select, update
 
 from service.errors import NotFound
 from service.store import engine as connections
@@ -16,7 +15,7 @@ from service.store.entries import close_entries
 from service.store.records import Site
 from service.store.review_tables import appeals, queue_entries, reports, verdicts
 from service.store.rows import ERASED, NO_DIGESTS
-from service.store.tables import comment_versions, comments, decisions, near_hashes
+from service.store.tables import comment_versions, comments, decisions, near_hashes, sent_along
 from service.store.writing import log, set_status, take_turn
 
 _AT_ONCE = 200
@@ -56,8 +55,11 @@ class Erasure:
         is_theirs = comment_versions.c.author_id == author_id
         if author_hash is not None:
             is_theirs |= comment_versions.c.author_hash == author_hash
+        of_site = comments.c.site_id == site.row
+        # Each of the two is a look into an index; as one condition it would be asked of every comment of the site.
         wrote = select(comment_versions.c.comment_id).where(is_theirs)
-        by_author = (comments.c.site_id == site.row) & (comments.c.id.in_(wrote) | (comments.c.author_id == author_id))
+        writes = select(comments.c.id).where(of_site, comments.c.author_id == author_id)
+        by_author = of_site & comments.c.id.in_(wrote.union(writes))
         with connections.writing(self._engine) as connection:
             take_turn(connection, site)
             rows = connection.execute(select(comments).where(by_author).order_by(comments.c.id).with_for_update()).all()
@@ -151,6 +153,7 @@ def empty_versions(connection: Connection, comment_rows: Sequence[int], *, keep_
     connection.execute(update(verdicts).where(verdicts.c.comment_id.in_(comment_rows)).values(note=None, digest=""))
     connection.execute(update(appeals).where(appeals.c.comment_id.in_(comment_rows)).values(text=None))
     connection.execute(delete(near_hashes).where(near_hashes.c.comment_id.in_(comment_rows)))
+    connection.execute(delete(sent_along).where(sent_along.c.comment_version_id.in_(versions)))
     emptied = {"folded_text": None, "author_id": None, "post_id": None, "lang": None, "campaign": None}
     connection.execute(update(queue_entries).where(queue_entries.c.comment_id.in_(comment_rows)).values(emptied))
 
@@ -171,12 +174,15 @@ def erase_copies(connection: Connection, site: Site, comment_ids: Sequence[str])
     """Remove comments' texts from where the site sent them along as neighbours of others."""
     if not comment_ids:
         return
-    of_site = comment_versions.c.comment_id.in_(select(comments.c.id).where(comments.c.site_id == site.row))
-    as_parent = update(comment_versions).where(of_site, comment_versions.c.parent_id.in_(comment_ids))
-    connection.execute(as_parent.values(parent_text=None))
-    threads = cast(comment_versions.c.thread, Text)
-    mentions = or_(*(threads.contains(json.dumps(comment_id), autoescape=True) for comment_id in comment_ids))
-    found = select(comment_versions.c.id, comment_versions.c.thread).where(of_site, mentions)
+    copies = (sent_along.c.site_id == site.row) & sent_along.c.external_id.in_(comment_ids)
+    version = comment_versions.c
+    found = select(version.id, version.parent_id, version.parent_text, version.thread)
+    found = found.where(version.id.in_(select(sent_along.c.comment_version_id).where(copies)))
     for row in connection.execute(found).all():
-        thread = [{"id": item["id"], "text": None} if item["id"] in comment_ids else item for item in row.thread]
-        connection.execute(update(comment_versions).where(comment_versions.c.id == row.id).values(thread=thread))
+        emptied = {
+            "parent_text": None if row.parent_id in comment_ids else row.parent_text,
+            "thread": row.thread
+            and [{"id": item["id"], "text": None} if item["id"] in comment_ids else item for item in row.thread],
+        }
+        connection.execute(update(comment_versions).where(version.id == row.id).values(emptied))
+    connection.execute(delete(sent_along).where(copies))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
+    Date,
     Engine,
     Float,
+    FromClause,
     Select,
+    String,
     and_,
     case,
     cast,
+    column,
     distinct,
     exists,
     extract,
@@ -22,17 +27,21 @@ from sqlalchemy import (
     literal,
     select,
     true,
+    values,
 )
 
 from moderation.comment import Action
 from service.statuses import Status, VerdictAction
 from service.store import engine as connections
+from service.store.columns import Utc
 from service.store.records import Site
 from service.store.review_tables import audit_draws, queue_entries, verdicts
 from service.store.tables import comment_versions, comments, decisions, status_log
 
 MOST_SHARED = 2000
 """Of so many texts at most, the last ones, verdicts are compared."""
+
+_FIRST: tuple[Status, ...] = ("published", "held", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +108,26 @@ class Given:
 class Insight:
     """Counting. All methods take the sites and the moment since when."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, now: Callable[[], datetime]) -> None:
         self._engine = engine
+        self._now = now
 
     def arrivals(self, sites: Sequence[Site], since: datetime) -> list[Arrivals]:
         """Comments by the day on which they came in and the status that they got then."""
         row = status_log.c
-        day = self._day(row.at)
-        query = (
-            select(day.label("day"), row.new, func.count().label("size"))
-            .where(_of(row.site_id, sites), row.old.is_(None), row.at >= since)
-            .where(row.new.in_(("published", "held", "rejected")))
-            .group_by(row.new, day)
-            .order_by(day)
+        days = _days(since, self._now())
+        first = values(column("status", String), name="first").data([(name,) for name in _FIRST]).cte()
+        # Each day and status is one stretch of an index, which is only counted: no moment is made into a day.
+        count = (
+            select(func.count())
+            .where(_of(row.site_id, sites), row.new == first.c.status, row.old.is_(None))
+            .where(row.at >= days.c.since, row.at < days.c.until)
+            .scalar_subquery()
         )
+        query = select(days.c.day, first.c.status, count.label("size")).select_from(days.join(first, true()))
+        query = query.order_by(days.c.day)
         with connections.reading(self._engine) as connection:
-            return [Arrivals(found.day, found.new, found.size) for found in connection.execute(query)]
+            return [Arrivals(each.day, each.status, each.size) for each in connection.execute(query) if each.size]
 
     def waits(self, sites: Sequence[Site], since: datetime) -> tuple[Waits | None, list[Waits]]:
         """How long comments waited that were decided: altogether (``None``: none was), and by the day of the verdict.
@@ -135,7 +148,9 @@ class Insight:
 
     def reasons(self, sites: Sequence[Site], since: datetime) -> list[ReasonCount]:
         """What each reason held and rejected, by the last verdict on it: the reasons that fired when it was given."""
-        verdict, decision = verdicts.c, decisions.c
+        verdict = verdicts.c
+        judged_on, is_it = self._decision_judged()
+        decision = judged_on.c
         if self._engine.dialect.name == "sqlite":
             each = func.json_each(decision.reasons).table_valued("value", name="each")
             name: ColumnElement[Any] = func.json_extract(each.c.value, "$.name")
@@ -147,7 +162,7 @@ class Insight:
         judged = (
             select(name.label("name"), decision.action, verdict.action.label("verdict"))
             .select_from(verdicts)
-            .join(decisions, decision.id == decision_judged())
+            .join(judged_on, is_it)
             .join(each, true())
             .where(*_standing(sites, since), decision.action.in_(("hold", "reject")), is_fired)
             .subquery()
@@ -166,8 +181,9 @@ class Insight:
         That is so for what chance picked, and for what lay so near a line that everybody looks. What counts is the
         last word about the text, with the likelihood of the look that was by chance or rule.
         """
-        verdict, decision = verdicts.c, decisions.c
-        other = verdicts.alias("look")
+        verdict, other = verdicts.c, verdicts.alias("look")
+        judged_on, is_it = self._decision_judged()
+        decision = judged_on.c
         looked = and_(
             other.c.comment_version_id == verdict.comment_version_id,
             other.c.undone_at.is_(None),
@@ -177,7 +193,7 @@ class Insight:
         base = (
             select(decision.action, verdict.action.label("verdict"), inclusion.scalar_subquery().label("inclusion"))
             .select_from(verdicts)
-            .join(decisions, decision.id == decision_judged())
+            .join(judged_on, is_it)
             .where(*_standing(sites, since), decision.action.in_(("publish", "reject")), decision.created_at >= since)
             .subquery()
         )
@@ -261,10 +277,22 @@ class Insight:
             row = connection.execute(query.where(_of(entry.site_id, sites), entry.closed_at.is_(None))).one()
         return row.size, row.oldest
 
-    def _day(self, moment: ColumnElement[datetime]) -> ColumnElement[str]:
+    def _decision_judged(self) -> tuple[FromClause, ColumnElement[bool]]:
+        """The decision that stood when a verdict was given, and how ``verdicts`` is joined to it."""
+        other = decisions.alias("judged_on")
+        of_it = (other.c.comment_version_id == verdicts.c.comment_version_id) & (other.c.created_at <= verdicts.c.at)
+        if self._engine.dialect.name == "sqlite":
+            last = select(func.max(other.c.id)).where(of_it).correlate(verdicts).scalar_subquery()
+            return decisions, decisions.c.id == last
+        # Looked up verdict by verdict: to find the number first and join by it would read every decision there is.
+        newest = select(other).where(of_it).order_by(other.c.id.desc()).limit(1).correlate(verdicts)
+        return newest.lateral("judged_on"), true()
+
+    def _day(self, moment: ColumnElement[datetime]) -> ColumnElement[Any]:
+        """The day of a moment, which ``str`` makes into ``2026-01-31``."""
         if self._engine.dialect.name == "sqlite":
             return func.substr(moment, 1, 10)
-        return func.to_char(func.timezone("UTC", moment), "YYYY-MM-DD")
+        return cast(func.timezone("UTC", moment), Date)
 
     def _seconds(self, start: ColumnElement[datetime], end: ColumnElement[datetime]) -> ColumnElement[float]:
         if self._engine.dialect.name == "sqlite":
@@ -272,9 +300,18 @@ class Insight:
         return cast(extract("epoch", end - start), Float)
 
 
-def _of(column: ColumnElement[int], sites: Sequence[Site]) -> ColumnElement[bool]:
-    rows = [site.row for site in sites]
-    return column == rows[0] if len(rows) == 1 else column.in_(rows)
+def _of(site: ColumnElement[int], sites: Sequence[Site]) -> ColumnElement[bool]:
+    rows = [each.row for each in sites]
+    return site == rows[0] if len(rows) == 1 else site.in_(rows)
+
+
+def _days(since: datetime, until: datetime) -> CTE:
+    """The days in between, with the moment at which each begins and the one at which it has ended."""
+    first = since.astimezone(UTC).date()
+    starts = [datetime.combine(first + timedelta(days=n), time(), UTC) for n in range((until - since).days + 2)]
+    rows = [(f"{start:%Y-%m-%d}", max(start, since), start + timedelta(days=1)) for start in starts]
+    columns = (column("day", String), column("since", Utc), column("until", Utc))
+    return values(*columns, name="days").data(rows).cte()
 
 
 def _standing(sites: Sequence[Site], since: datetime) -> list[ColumnElement[bool]]:
@@ -284,13 +321,6 @@ def _standing(sites: Sequence[Site], since: datetime) -> list[ColumnElement[bool
         later.c.comment_version_id == verdict.comment_version_id, later.c.undone_at.is_(None), later.c.id > verdict.id
     )
     return [_of(verdict.site_id, sites), verdict.at >= since, verdict.undone_at.is_(None), ~replaced]
-
-
-def decision_judged() -> ColumnElement[int]:
-    """The decision (its row) that stood when a verdict was given."""
-    other = decisions.alias("judged")
-    of_it = (other.c.comment_version_id == verdicts.c.comment_version_id) & (other.c.created_at <= verdicts.c.at)
-    return select(func.max(other.c.id)).where(of_it).correlate(verdicts).scalar_subquery()
 
 
 def _rank(base: Any, part: ColumnElement[str]) -> Select[Any]:
@@ -311,4 +341,4 @@ def _rank(base: Any, part: ColumnElement[str]) -> Select[Any]:
 
 
 def _read_waits(row: Any) -> Waits:
-    return Waits(row.day, row.size, max(0.0, float(row.median)), max(0.0, float(row.ninth)))
+    return Waits(str(row.day), row.size, max(0.0, float(row.median)), max(0.0, float(row.ninth)))

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, exists, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, exists, func, select
 
 from moderation.categories import CODES, MAY_ABSTAIN
 from service.statuses import VerdictAction
 from service.store import engine as connections
-from service.store.insight import decision_judged
 from service.store.records import Site
 from service.store.review_tables import appeals, reports, verdicts
 from service.store.tables import comment_versions, comments, decisions, post_versions, posts, sites
@@ -102,7 +101,7 @@ def _select_words() -> Select[Any]:
         .join(comment_versions, version.id == verdict.comment_version_id)
         .join(comments, comments.c.id == verdict.comment_id)
         .join(sites, sites.c.id == verdict.site_id)
-        .outerjoin(decisions, decision.id == decision_judged())
+        .outerjoin(decisions, decision.id == _decision_judged())
         .outerjoin(posts, posts.c.id == version.post_id)
         .outerjoin(parent, parent.c.id == version.parent_version_id)
         .where(verdict.undone_at.is_(None), ~replaced, version.text.is_not(None), comments.c.status != "erased")
@@ -177,3 +176,10 @@ def _source(row: Row[Any]) -> str:
     if row.source != _HERE:
         return "platform"
     return "batch" if row.is_one_of_many else "verdict"
+
+
+def _decision_judged() -> ColumnElement[int]:
+    """The decision (its row) that stood when a verdict was given."""
+    other = decisions.alias("judged")
+    of_it = (other.c.comment_version_id == verdicts.c.comment_version_id) & (other.c.created_at <= verdicts.c.at)
+    return select(func.max(other.c.id)).where(of_it).correlate(verdicts).scalar_subquery()

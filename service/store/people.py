@@ -7,16 +7,32 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    Select,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from service.errors import InvalidSettings, NotFound, StoreError
-from service.statuses import ELSEWHERE, RESERVED_NAMES, Role
+from service.statuses import ELSEWHERE, RESERVED_NAMES, RIGHTS, Role
 from service.store import engine as connections
 from service.store.entries import UNCLAIMED
 from service.store.records import Change, LogEntry, Moderator, Session, Site, StatusChange
 from service.store.review_tables import audit_log, moderators, queue_entries, roles, sessions, verdicts
 from service.store.tables import comments, decisions, sites, status_log
 from service.store.writing import insert_new, log
+
+_OPERATOR = "operator"
+_NO_SIGN_IN = {"sign_in_hash": None, "sign_in_until": None, "sign_in_by": None}
 
 _AT_ONCE = 1000
 _SEEN_EVERY = timedelta(minutes=1)
@@ -88,14 +104,17 @@ class People:
             log(connection, None, who, "moderator_enabled", {"moderator": name}, self._now())
 
     def give_sign_in(self, moderator: Moderator, token_hash: str, until: datetime, *, who: str = "operator") -> None:
-        """Keep the SHA-256 (hex) of a token that lets somebody in once, until then; an earlier one ends."""
+        """Keep the SHA-256 (hex) of a token that lets somebody in once, until then; an earlier one ends.
+
+        ``who`` is a moderator or ``operator``. A moderator's works only as long as they might make it again.
+        """
         with connections.writing(self._engine) as connection:
-            given = {"sign_in_hash": token_hash, "sign_in_until": until}
+            given = {"sign_in_hash": token_hash, "sign_in_until": until, "sign_in_by": who}
             connection.execute(update(moderators).where(moderators.c.id == moderator.row).values(given))
             log(connection, None, who, "sign_in_link_made", {"moderator": moderator.name}, self._now())
 
     def find_sign_in(self, token_hash: str) -> Moderator | None:
-        """The moderator whose token that is, unused. ``None`` where it is unknown, used, too old or disabled."""
+        """The moderator whose token that is, unused; ``None`` as in :meth:`take_sign_in`."""
         with connections.reading(self._engine) as connection:
             name = connection.execute(select(moderators.c.name).where(self._has_token(token_hash))).scalar()
             return None if name is None else _find(connection, name)
@@ -103,10 +122,11 @@ class People:
     def take_sign_in(self, token_hash: str, password_hash: str) -> Moderator | None:
         """Set the password of the moderator whose token that is; it works once, and every session of theirs ends.
 
-        ``None`` where the token is unknown, used, too old or its owner disabled.
+        ``None`` where the token is unknown, used, too old or its owner disabled, or where a moderator made it who is
+        gone or does not maintain every site on which its owner has a role by now.
         """
         taken = update(moderators).where(self._has_token(token_hash)).returning(moderators.c.name)
-        change = {"password_hash": password_hash, "sign_in_hash": None, "sign_in_until": None}
+        change = {"password_hash": password_hash} | _NO_SIGN_IN
         with connections.writing(self._engine) as connection:
             name = connection.execute(taken.values(change)).scalar()
             if name is None:
@@ -126,7 +146,7 @@ class People:
         """Keep a new password, and end every session of theirs and a link that was not used."""
         with connections.writing(self._engine) as connection:
             mine = moderators.c.id == moderator.row
-            change = {"password_hash": password_hash, "sign_in_hash": None, "sign_in_until": None}
+            change = {"password_hash": password_hash} | _NO_SIGN_IN
             connection.execute(update(moderators).where(mine).values(change))
             self._after_password(connection, moderator)
 
@@ -135,7 +155,7 @@ class People:
         with connections.writing(self._engine) as connection:
             moderator = _find(connection, name)
             _free(connection, moderator)
-            change = {"disabled_at": self._now(), "sign_in_hash": None, "sign_in_until": None}
+            change = {"disabled_at": self._now()} | _NO_SIGN_IN
             connection.execute(update(moderators).where(moderators.c.id == moderator.row).values(change))
             connection.execute(delete(sessions).where(sessions.c.moderator_id == moderator.row))
             log(connection, None, who, "moderator_disabled", {"moderator": name}, self._now())
@@ -145,12 +165,16 @@ class People:
         with connections.writing(self._engine) as connection:
             moderator = _find(connection, name)
             _free(connection, moderator)
+            # Somebody else may get that name.
+            made = update(moderators).where(moderators.c.sign_in_by == moderator.name)
+            connection.execute(made.values(_NO_SIGN_IN))
             connection.execute(delete(moderators).where(moderators.c.id == moderator.row))
             log(connection, None, who, "moderator_deleted", {"moderator": name}, self._now())
 
     def _has_token(self, token_hash: str) -> ColumnElement[bool]:
         mine = moderators.c
-        return and_(mine.sign_in_hash == token_hash, mine.sign_in_until > self._now(), mine.disabled_at.is_(None))
+        is_usable = and_(mine.sign_in_hash == token_hash, mine.sign_in_until > self._now(), mine.disabled_at.is_(None))
+        return is_usable & ((mine.sign_in_by == _OPERATOR) | _is_of_who_governs())
 
     def _after_password(self, connection: Connection, moderator: Moderator) -> None:
         connection.execute(delete(sessions).where(sessions.c.moderator_id == moderator.row))
@@ -172,10 +196,11 @@ class Sessions:
             row = {"moderator_id": moderator.row, "token_hash": token_hash, "created_at": now, "seen_at": now}
             connection.execute(insert(sessions).values(row | {"expires_at": now + lasts}))
 
-    def find(self, token_hash: str, idle: timedelta) -> Session | None:
+    def find(self, token_hash: str, idle: timedelta, *, is_use: bool = True) -> Session | None:
         """The session of that token; ``None`` where it has ended, was not used for ``idle``, or its owner is disabled.
 
-        That it was used is noted once a minute, so that reading a page is rarely a write.
+        That it was used is noted once a minute, so that reading a page is rarely a write. What goes on by itself, with
+        nobody there, is no use.
         """
         now = self._now()
         query = (
@@ -189,7 +214,7 @@ class Sessions:
             if row is None:
                 return None
             moderator = _find(connection, row.name)
-        if now - row.seen_at >= _SEEN_EVERY:
+        if is_use and now - row.seen_at >= _SEEN_EVERY:
             # Who only reads is not kept out because nothing can be written for now.
             with suppress(StoreError), connections.writing(self._engine) as connection:
                 connection.execute(update(sessions).where(sessions.c.id == row.id).values(seen_at=now))
@@ -272,6 +297,18 @@ class Logs:
             if len(rows) < _AT_ONCE:
                 return
             after = rows[-1].id
+
+
+def _is_of_who_governs() -> ColumnElement[bool]:
+    """Whether who made an account's token is there and maintains every site on which the account has a role."""
+    maker, given, held = moderators.alias("maker"), roles.alias("given"), roles.alias("held")
+    maintains = [role for role, rights in RIGHTS.items() if "configure" in rights]
+    is_theirs = exists().where(
+        held.c.moderator_id == maker.c.id, held.c.site_id == given.c.site_id, held.c.role.in_(maintains)
+    )
+    is_beyond = exists().where(given.c.moderator_id == moderators.c.id, ~is_theirs.correlate(maker, given))
+    is_maker = and_(maker.c.name == moderators.c.sign_in_by, maker.c.disabled_at.is_(None))
+    return exists().where(is_maker, ~is_beyond.correlate(maker, moderators)).correlate(moderators)
 
 
 def _free(connection: Connection, moderator: Moderator) -> None:

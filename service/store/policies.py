@@ -77,14 +77,19 @@ class Policies:
             for row in rows
         ]
 
-    def decided(self, site: Site, since: datetime, *, whole: bool = False) -> Iterator[Decided]:
+    def last_decision(self) -> int:
+        """The row of the last decision about any comment; 0 where there is none."""
+        with connections.reading(self._engine) as connection:
+            return connection.execute(select(func.max(decisions.c.id))).scalar() or 0
+
+    def decided(self, site: Site, since: datetime, upto: int, *, whole: bool = False) -> Iterator[Decided]:
         """The latest decision about each comment of a site whose text is kept, newest first, back to ``since``.
 
-        With ``whole`` comments are exactly what was judged, to be scored again; those are left out whose neighbours
-        have been erased. Read in pieces, so that there may be many and nobody waits for them.
+        It begins with the decision of the row ``upto``. With ``whole`` comments are exactly what was judged, to be
+        scored again; those are left out whose neighbours have been erased. Read in pieces, so that there may be many
+        and nobody waits for them.
         """
-        with connections.reading(self._engine) as connection:
-            upper = connection.execute(select(func.max(decisions.c.id))).scalar() or 0
+        upper = upto
         while upper > 0:
             with connections.reading(self._engine) as connection:
                 # Rows are numbered in the order in which they came, so the key serves as an index over time.
@@ -97,6 +102,16 @@ class Policies:
             if oldest is not None and oldest < since:
                 return
             upper -= _AT_ONCE
+
+    def find_decided(self, site: Site, versions: Sequence[int]) -> list[Decided]:
+        """The same for these versions, in this order; those that are no longer current or kept are left out."""
+        found: dict[int, Decided] = {}
+        with connections.reading(self._engine) as connection:
+            for start in range(0, len(versions), _IDS_AT_ONCE):
+                of_them = comment_versions.c.id.in_(versions[start : start + _IDS_AT_ONCE])
+                rows = connection.execute(_select_decided(site, whole=False).where(of_them))
+                found |= {decided.version: decided for decided in map(_read_decided, rows)}
+        return [found[version] for version in versions if version in found]
 
     def standing_verdicts(self, versions: Sequence[int]) -> dict[int, VerdictAction]:
         """What moderators said last about these versions of comments, undone verdicts left out."""

@@ -23,6 +23,7 @@ from service.store.erasure import Erasure, empty_versions, erase_copies
 from service.store.insight import Insight
 from service.store.labels import Labels
 from service.store.leases import Leases
+from service.store.news import News
 from service.store.people import Logs, People, Sessions
 from service.store.policies import Policies
 from service.store.queue import Queue
@@ -31,6 +32,7 @@ from service.store.reading import Reading
 from service.store.records import Context, Judged, KeyDates, Site, StatusChange, Stored, StoredKey
 from service.store.review_tables import audit_draws
 from service.store.rows import (
+    copied_ids,
     has_content,
     is_current,
     read_comment,
@@ -49,6 +51,7 @@ from service.store.tables import (
     policies,
     post_versions,
     posts,
+    sent_along,
     sites,
     status_log,
 )
@@ -73,9 +76,10 @@ class Store:
         self._engine = connections.make_engine(url, timeout_seconds)
         self._now = now or (lambda: datetime.now(UTC))
         self.queue = Queue(self._engine, self._now)
+        self.news = News(self._engine, self._now)
         self.batches = Batches(self._engine)
         self.verdicts = Verdicts(self._engine, self._now)
-        self.insight = Insight(self._engine)
+        self.insight = Insight(self._engine, self.now)
         self.labels = Labels(self._engine)
         self.readers = Readers(self._engine, self._now)
         self.reading = Reading(self._engine, self.verdicts)
@@ -271,6 +275,9 @@ class Store:
         version_row = insert_row(
             connection, comment_versions, row | {"post_id": post_row, "post_version_id": post_version}
         )
+        if copied := copied_ids(row):
+            copy = {"site_id": site.row, "comment_version_id": version_row}
+            connection.execute(insert(sent_along), [copy | {"external_id": each} for each in sorted(copied)])
         # The first answer shows what later ones read from the row: scores of six digits.
         scores = Scores.from_dict(judged.decision.scores.to_dict()) if judged.decision.scores else None
         decision = replace(judged.decision, scores=scores, decision_id=f"d_{secrets.token_urlsafe(16)}")

@@ -63,7 +63,7 @@ class Queue:
         that is not one of this sort.
         """
         limit = min(limit, MAX_PAGE)
-        query = _select_page(self._engine.dialect.name, sites, wanted or QueueFilter(), sort, after).limit(limit + 1)
+        query = select_page(self._engine.dialect.name, sites, wanted or QueueFilter(), sort, after).limit(limit + 1)
         with connections.reading(self._engine) as connection:
             rows = connection.execute(query).all()
             entries = _read_entries(connection, [row.id for row in rows[:limit]])
@@ -154,7 +154,7 @@ class Queue:
     ) -> QueueEntry | None:
         """Hold the first entry that nobody else holds; ``None`` where there is none."""
         while True:
-            query = _select_page(self._engine.dialect.name, sites, wanted or QueueFilter(), sort, None)
+            query = select_page(self._engine.dialect.name, sites, wanted or QueueFilter(), sort, None)
             query = query.where(is_free(holder, self._now())).limit(_TRIES)
             with connections.reading(self._engine) as connection:
                 candidates = connection.execute(query).all()
@@ -183,10 +183,8 @@ _SORTS: Mapping[Sort, tuple[str, bool]] = {
 }
 
 
-def _select_page(
-    dialect: str, sites: Sequence[Site], wanted: QueueFilter, sort: Sort, after: str | None
-) -> Select[Any]:
-    """Rows (id, place) of entries in order, one of each campaign."""
+def select_page(dialect: str, sites: Sequence[Site], wanted: QueueFilter, sort: Sort, after: str | None) -> Select[Any]:
+    """Rows (id, place) of entries in order, one of each campaign: what a list of the queue shows."""
     name, falls = _SORTS[sort]
     entry = queue_entries.c
     other = queue_entries.alias("earlier")

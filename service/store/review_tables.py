@@ -23,6 +23,12 @@ from sqlalchemy import (
 from service.store.columns import DIGEST, JSON_VALUE, ROW_ID, metadata, moment, row_id, to
 
 
+def _held_only(*columns: str) -> Index:
+    """An index over what somebody holds, or held until it was too late: a few rows."""
+    where = text("closed_at IS NULL AND claimed_until IS NOT NULL")
+    return Index(None, *columns, sqlite_where=where, postgresql_where=where)
+
+
 def _open_only(*columns: str) -> Index:
     """An index over what waits, which stays small however much has been decided."""
     where = text("closed_at IS NULL")
@@ -38,6 +44,7 @@ moderators = Table(
     Column("password_hash", Text),  # (moves)
     Column("sign_in_hash", DIGEST),  # SHA-256 of a token that works once, to set a first password (moves)
     moment("sign_in_until", nullable=True),  # (moves)
+    Column("sign_in_by", Text),  # who made it, a moderator or "operator" (moves)
     moment("created_at"),
     moment("disabled_at", nullable=True),  # (moves)
 )
@@ -99,6 +106,7 @@ queue_entries = Table(
     _open_only("campaign", "id"),
     _open_only("post_id", "id"),
     _open_only("author_id", "id"),
+    _held_only("site_id", "claimed_until"),
 )
 
 # Why an entry was opened, as many rows as there are reasons; replaced when it is opened again.

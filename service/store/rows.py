@@ -136,6 +136,12 @@ def write_comment(judged: Judged, erased: Collection[str]) -> dict[str, Any]:
     }
 
 
+def copied_ids(row: Mapping[str, Any]) -> set[str]:
+    """The ids of comments that a row of :func:`write_comment` repeats, because the site sent them along."""
+    sent = {item["id"] for item in row.get("thread") or () if item.get("text") is not None}
+    return (sent | {row["parent_id"]} if row.get("parent_text") is not None else sent) - {None}
+
+
 def _write_neighbour(neighbour: Neighbour, versions: Mapping[Neighbour, int]) -> dict[str, Any]:
     if neighbour in versions:
         return {"id": neighbour.id, "version": versions[neighbour]}

@@ -142,6 +142,19 @@ comment_versions = Table(
     Index(None, "author_hash"),
 )
 
+# Which comments a version repeats because the site sent them along: by it an erasure finds those copies. Rows go with
+# the copies.
+sent_along = Table(
+    "sent_along",
+    metadata,
+    row_id(),
+    to("sites.id", "site_id"),
+    to("comment_versions.id", "comment_version_id"),
+    Column("external_id", Text, nullable=False),
+    Index(None, "site_id", "external_id"),
+    Index(None, "comment_version_id"),
+)
+
 decisions = Table(
     "decisions",
     metadata,

@@ -214,3 +214,35 @@ def test_a_crowd_is_drawn_and_fits(live, open_batch, check_access, shoot, colour
     page.goto(f"/review/batch?site={live.other_site.row}&category=spam")
     check_access(page)
     shoot(page, f"batch-empty-{colours}-{width}")
+
+
+@pytest.mark.parametrize("order", [("GET", "POST"), ("POST", "GET")])
+def test_a_list_that_comes_late_leaves_the_focus_on_undo(open_batch, order):
+    page = open_batch(query="&low=50&high=100")
+    waiting = {}
+    page.route("**/review/batch?*", lambda route: waiting.setdefault(route.request.method, route))
+
+    def wait_for(method):
+        for _ in range(100):
+            if method in waiting:
+                return
+            page.wait_for_timeout(50)
+        raise AssertionError(f"no {method} is sent")
+
+    page.get_by_label("From which score").focus()
+    page.keyboard.press("ArrowRight")
+    wait_for("GET")
+    page.get_by_role("button", name="Approve all chosen").focus()
+    page.keyboard.press("Enter")
+    wait_for("POST")
+    for method in order:
+        with page.expect_response(lambda answer, method=method: answer.request.method == method):
+            waiting[method].continue_()
+        page.wait_for_timeout(300)
+    page.unroute("**/review/batch?*")
+    undo = page.get_by_role("button", name="Undo all")
+    undo.wait_for()
+    assert undo.evaluate("button => button === document.activeElement")
+    assert page.locator("[data-batch-list]").count() == 0, "what was judged is not listed again"
+    page.keyboard.press("Enter")
+    page.get_by_text("Undone.").wait_for()

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from nltk.metrics.agreement import AnnotationTask
 
-from moderation.bundle import current_bundle, load_bundle
+from moderation.bundle import load_bundle
 from moderation.comment import Comment
+from moderation.releases import current_bundle
 from moderation.shipped import shipped_folder
 from moderation.training.agreement import (
     FLOOD_DAY,

@@ -1,22 +1,24 @@
 """The gate lets refits pass that are no worse, and refuses each kind of worse one by the check that is there for it.
 
 Contests are made of linear heads on made-up rows, so that a refit is what a refit is: both contestants have the right
-weights and errors of their own, as large as those of heads fitted on some thousands of rows. Lines are goals resolved on
-validation rows that both share.
+weights and errors of their own, as large as those of heads fitted on some thousands of rows. Lines are goals resolved
+on validation rows that both share.
 """
 
 import json
+import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moderation.categories import CODES
 from moderation.training import data_checks, score_checks
 from moderation.training.contest import Case, Contest, Contestant, Rows, Sides, Training
 from moderation.training.gate import CHECKS, Check, judge
+from moderation.training.trials import DISTRESS
 
 WIDTH = 20
 SETS = tuple(f"set:{name}" for name in "abcdefghijkl")
@@ -64,7 +66,9 @@ def make_world(random, rows=2_000, site_rows=(120, 60, 250)):
     labels = {name: (random.random(p.shape) < p).astype(float) for name, p in chance.items()}
     sides = np.repeat([side for _, _, side in CASES], [count for _, count, _ in CASES])
     direction = truth[:, 0] / np.linalg.norm(truth[:, 0]) ** 2
-    wanted = np.where(sides == "high", 6.0, -4.0) + random.normal(size=len(sides)) * 1.5
+    # People in trouble are far from the line, as in every bundle that was published; the others less so.
+    middle = np.select([sides == "high", np.isin(parts_of_cases(), DISTRESS)], [5.0, -4.0], -2.0)
+    wanted = middle + random.normal(size=len(sides)) * 1.5
     cases = random.normal(size=(len(sides), WIDTH))
     cases += ((wanted - offsets[0]) - cases @ truth[:, 0])[:, None] * direction
     return World(**parts, cases=cases, truth=truth, offsets=offsets, labels=labels)
@@ -102,6 +106,10 @@ def all_cases():
     return [
         Case(f"{part}-{number}", part, f"case-{part}-{number}") for part, count, _ in CASES for number in range(count)
     ]
+
+
+def parts_of_cases():
+    return [part for part, count, _ in CASES for _ in range(count)]
 
 
 def wanted_sides():
@@ -152,7 +160,7 @@ def with_training(contest, **changes):
 @pytest.fixture(scope="module")
 def even():
     """A challenger that is as good as the champion, from more labels."""
-    return make_contest(2)
+    return make_contest(2, site_rows=(120, 60, 900))
 
 
 def blocking(report):
@@ -189,9 +197,9 @@ def forget_profanity(contest):
 
 
 def lower_the_line(contest):
-    """The same scores, under a hold line that 5 % of good anchors reach."""
+    """The same scores, under a hold line that 6 % of good anchors reach."""
     good = contest.challenger.frozen[contest.frozen.labels[:, 0] == 0, 0]
-    lines = dict(contest.challenger.lines) | {("hostile", "hold"): float(np.quantile(good, 0.945))}
+    lines = dict(contest.challenger.lines) | {("hostile", "hold"): float(np.quantile(good, 0.94))}
     return with_challenger(contest, lines=lines)
 
 
@@ -295,8 +303,15 @@ def test_refits_that_change_nothing_pass(first_seed):
     assert verdicts.count("PROMOTE") >= 19
 
 
+def test_eight_thousand_rows_take_less_than_five_seconds_of_one_core():
+    contest = make_contest(1, rows=8_000, site_rows=(500,) * 8)
+    start = time.process_time()
+    judge(contest)
+    assert time.process_time() - start < 5
+
+
 def test_a_better_challenger_says_where(even):
-    better = make_contest(3, error=0.15, challenger_error=0.02)
+    better = make_contest(3, error=0.25, challenger_error=0.02)
     assert "Better for sure" in found(better, "gain").sentence
     assert found(with_training(better, labels=1_000), "gain").state == "pass"
     assert (
@@ -389,6 +404,7 @@ def test_the_table_has_a_line_for_every_check_and_ends_with_the_verdict(even):
 
 
 @given(st.lists(st.sampled_from(["pass", "hold", "reject", "skipped"]), max_size=6))
+@settings(deadline=None)
 def test_the_worst_check_decides(states):
     contest = SMALLEST
     verdict = judge(contest, [lambda _, state=state: Check("one", state, "So.") for state in states]).verdict
@@ -397,6 +413,7 @@ def test_the_worst_check_decides(states):
 
 
 @given(st.floats(-1, 1), st.floats(0, 0.5), st.floats(0, 1))
+@settings(deadline=None)
 def test_a_loss_is_weighed_by_its_interval(loss, half, alone):
     """Never refused where nothing is lost beyond the margin, always rejected where all of the interval is beyond it."""
     margin = score_checks.MARGINS["AUC"]

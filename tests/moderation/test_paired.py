@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from moderation.training import measures, paired
 
 TRIPLES = st.lists(st.tuples(st.booleans(), st.integers(0, 20), st.integers(0, 20)), min_size=4, max_size=60)
-SIDES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 200)), min_size=1, max_size=40)
+SIDES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(1, 200)), min_size=1, max_size=40)
 LEVEL = 0.05
 
 
@@ -30,6 +30,7 @@ def move(*sides):
 
 
 @given(TRIPLES)
+@settings(deadline=None)
 def test_an_auc_loss_is_the_difference_of_two_aucs(triples):
     labels, before, after = arrays(triples)
     found = lose(triples)
@@ -39,6 +40,7 @@ def test_an_auc_loss_is_the_difference_of_two_aucs(triples):
 
 
 @given(TRIPLES)
+@settings(deadline=None)
 def test_the_terms_of_an_auc_loss_have_the_variance_of_delong(triples):
     """Against the formula of DeLong et al. written out over all pairs."""
     labels, before, after = arrays(triples)
@@ -112,10 +114,11 @@ def test_comparisons_that_say_the_same_widen_nothing():
 
 
 @given(SIDES)
+@settings(deadline=None)
 def test_shares_have_exact_intervals(sides):
     for one, (worse, better, more) in zip(paired.compare_moved(move(*sides), LEVEL), sides, strict=True):
         assert one.low - 1e-12 <= one.loss <= one.high + 1e-12
-        assert one.loss == pytest.approx((worse - better) / max(worse + better + more, 1))
+        assert one.loss == pytest.approx((worse - better) / (worse + better + more))
         if worse + better:
             assert one.alone == pytest.approx(binomtest(worse, worse + better, alternative="greater").pvalue)
 
@@ -127,6 +130,7 @@ def test_a_share_alone_has_the_interval_of_clopper_and_pearson():
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=60))
+@settings(deadline=None)
 def test_a_level_is_divided_among_no_more_than_could_come_out(sides):
     counts = np.array(sides, float)
     share = paired.tarone(counts, LEVEL)

@@ -19,8 +19,8 @@ DATA_DIR = os.environ.get("MODERATION_DATA_DIR")
 # What the published bundle reaches or exceeds: (set, slice, category) -> ROC AUC. Raise it with a better bundle.
 FLOORS = {
     ("kaggle-insults", "", "hostile"): 0.915,
-    ("jigsaw", "", "hostile"): 0.94,
-    ("hatemoji-check", "", "hostile"): 0.83,
+    ("jigsaw", "", "hostile"): 0.943,
+    ("hatemoji-check", "", "hostile"): 0.85,
     ("spam-blogs", "", "spam"): 0.975,
     ("topic-blogs", "moved-random", "off_topic"): 0.93,
 }

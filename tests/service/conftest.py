@@ -151,7 +151,8 @@ class Service:
         self.site = self.parts.store.add_site("https://blog.example")
         self.key = make_key(self.parts.store, self.site)
         listener = socket.create_server(("127.0.0.1", 0))
-        self._server = Server(uvicorn.Config(self.app, log_config=None, access_log=False), self.parts.events)
+        config = uvicorn.Config(self.app, log_config=None, access_log=False, proxy_headers=False)
+        self._server = Server(config, self.parts.events)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -15,7 +15,7 @@ from service.backtest import try_out
 from service.hashes import Hashes
 from service.live_model import LiveModel
 from service.metrics import Metrics
-from service.policies import Place, Policies, find_place
+from service.policies import Place, Policies, Trials, find_place
 from service.store import Judge, Judgement, Target
 from service.workflow import Workflow
 
@@ -109,7 +109,7 @@ class TestTrial:
             workflow.submit(site, Comment(text, id=f"c{n}", author=Author("a"), post=Post("p", "Title", tags=("x",))))
         trial = policies.try_out(site, policies.in_force(site), 30)
 
-        assert (trial.compared, trial.changed, trial.is_cut) == (4, (), False)
+        assert (trial.compared, trial.versions, trial.is_cut) == (4, (), False)
         assert trial.sentence() == "It would have decided everything as it was decided."
 
     def test_what_would_change_is_counted_beside_what_moderators_said(self, store, site, policies, put):
@@ -142,7 +142,7 @@ class TestTrial:
             "It would have held 3 more, 1 of which were later approved; "
             "published 6 more, 1 of which a moderator has rejected."
         )
-        assert {each.decided.comment.id for each in trial.changed} == {f"held{n}" for n in range(6)} | {
+        assert {each.decided.comment.id for each in policies.changed(site, trial)} == {f"held{n}" for n in range(6)} | {
             "out0",
             "out1",
             "out2",
@@ -161,13 +161,13 @@ class TestTrial:
         ).replace('["forbidden"]', '["quiet"]')
         trial = policies.try_out(site, policies.check(toml), 30)
 
-        assert {each.decided.comment.id: each.decision.action for each in trial.changed} == {
+        assert {each.decided.comment.id: each.decision.action for each in policies.changed(site, trial)} == {
             "word": "reject",
             "author": "reject",
             "tag": "hold",
             "pot": "reject",
         }
-        assert all(each.why for each in trial.changed)
+        assert all(each.why for each in policies.changed(site, trial))
 
     def test_only_the_current_version_within_the_time_and_with_its_text_counts(self, store, site, live_model, put):
         put(site, "edited", "first", action="hold", score=0.55)
@@ -179,7 +179,7 @@ class TestTrial:
         lax = policies.check("[spam]\nhold = 0.6\n")
 
         trial = policies.try_out(site, lax, 30)
-        assert (trial.compared, [each.decided.comment.id for each in trial.changed]) == (2, ["kept"])
+        assert (trial.compared, [each.decided.comment.id for each in policies.changed(site, trial)]) == (2, ["kept"])
         later = Policies(store, live_model, now=lambda: datetime.now(UTC) + timedelta(days=40))
         assert later.try_out(site, lax, 30).compared == 0
         assert later.try_out(site, lax, 30).sentence() == "Nothing was decided in this time that it could be tried on."
@@ -246,6 +246,62 @@ def test_comments_of_a_site_whose_policy_cannot_be_read_are_held_for_that_reason
     assert workflow.judge_again(site, stored.decision.decision_id).action == "hold"
     assert policies.in_force(site) is None
     assert policies.text(site) == toml
+
+
+class TestTrials:
+    @pytest.fixture
+    def made(self, monkeypatch):
+        """How often a trial was made."""
+        days = []
+        really = Policies.try_out
+
+        def try_out(self, site, policy, asked, **more):
+            days.append(asked)
+            return really(self, site, policy, asked, **more)
+
+        monkeypatch.setattr(Policies, "try_out", try_out)
+        return days
+
+    def test_one_draft_is_tried_once_until_something_is_decided(self, site, policies, put, made):
+        put(site, "c1", action="hold", score=0.55)
+        lax, trials = policies.check(LAX), Trials()
+        first = trials.of(policies, site, lax, 30)
+        assert trials.of(policies, site, policies.check(LAX), 30) is first
+        assert made == [30]
+        put(site, "c2", action="hold", score=0.55)
+        second = trials.of(policies, site, lax, 30)
+        assert (len(first.versions), len(second.versions)) == (1, 2)
+        assert trials.of(policies, site, lax, 30, first.upto) is first
+        trials.of(policies, site, policies.check(LAX + "# a word"), 30)
+        trials.of(policies, site, lax, 7)
+        assert made == [30, 30, 30, 7]
+
+    def test_one_that_was_forgotten_is_made_again_of_the_same_decisions(self, site, policies, put, made):
+        put(site, "c1", action="hold", score=0.55)
+        now, lax = [0.0], policies.check(LAX)
+        trials = Trials(clock=lambda: now[0])
+        first = trials.of(policies, site, lax, 30)
+        put(site, "c2", action="hold", score=0.55)
+        now[0] = 901.0
+        again = trials.of(policies, site, lax, 30, first.upto)
+        assert again is not first
+        assert again.versions == first.versions
+        for days in range(1, 12):
+            trials.of(policies, site, lax, days)
+        trials.of(policies, site, lax, 30, first.upto)
+        assert made == [30, 30, *range(1, 12), 30]
+        assert len(trials.of(policies, site, lax, 30, 2**60).versions) == 2
+
+    def test_no_text_is_kept_and_what_was_erased_since_is_not_shown(self, store, site, policies, put):
+        for n in range(3):
+            put(site, f"c{n}", f"secret words {n}", action="hold", score=0.55)
+        trial = Trials().of(policies, site, policies.check(LAX), 30)
+        assert "secret" not in repr(trial)
+        assert [each.decided.comment.id for each in policies.changed(site, trial)] == ["c2", "c1", "c0"]
+        assert [each.decided.comment.id for each in policies.changed(site, trial, 1, 2)] == ["c1"]
+        store.erasure.erase_comment(site, "c1", who="site")
+        put(site, "c2", "other words", action="hold", score=0.55)
+        assert [each.decided.comment.id for each in policies.changed(site, trial)] == ["c0"]
 
 
 class TestBundle:

@@ -108,6 +108,23 @@ class TestServe:
         for file in home.iterdir():
             assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file
 
+    def test_links_of_commands_lead_to_where_it_answers(self, serve, home):
+        served = serve()
+        arguments = ("add-moderator", "Ada", "--site", FIRST_SITE, "--json", "--home", home)
+
+        def link(**environment) -> str:
+            return json.loads(run(*arguments, **environment).stdout)["link"].partition("/review/")[0]
+
+        assert link() == served.url
+        assert link(MODERATION_PUBLIC_URL="https://desk.example") == "https://desk.example"
+        served.stop(signal.SIGKILL)
+        assert (home / "address").read_text().strip() == served.url
+        assert link(MODERATION_PORT="9001", MODERATION_HOST="::") == "http://[::1]:9001", "it answers no longer"
+        served = serve()
+        CLIENT.get(f"{served.url}/healthz")
+        served.stop()
+        assert not (home / "address").exists()
+
     def test_a_second_start_keeps_everything_and_prints_no_key(self, serve):
         first = serve()
         key = re.search(r"mod_\S+", first.lines[0])[0]
@@ -171,8 +188,9 @@ class TestServe:
     def test_logs_are_one_json_object_per_line_if_asked(self, serve, monkeypatch):
         monkeypatch.setenv("MODERATION_LOG_FORMAT", "json")
         served = serve()
-        CLIENT.get(f"{served.url}/healthz?q=private")
+        CLIENT.get(f"{served.url}/healthz?q=private", headers={"X-Forwarded-For": "198.51.100.7"})
         lines = served.stop().splitlines()
+        assert "198.51.100.7" not in "".join(lines)
         events = [json.loads(line) for line in lines]
 
         assert [event["route"] for event in events if event["event"] == "answered"] == ["/healthz"], lines
@@ -250,6 +268,17 @@ class TestAddSite:
         assert made["site"] == "https://blog.example"
         assert re.fullmatch(r"mod_[a-z0-9]{8}_[A-Za-z0-9_-]{43}", made["key"])
         assert (home / "moderation.db").exists()
+
+    def test_who_maintains_a_site_that_is_there_already_is_said(self, home):
+        """Maintainers of other sites can add any site, and would read what comes in with the new key."""
+        home.mkdir()
+        store = open_store(Settings.load(home=home))
+        store.people.add("Mallory", store.add_site("https://blog.example"), "maintainer", who="Mallory")
+        store.close()
+        done = CliRunner().invoke(app, ["add-site", "https://blog.example", "--home", str(home), "--json"])
+        assert done.exit_code == 0
+        assert "maintained by Mallory" in done.stderr
+        assert set(json.loads(done.stdout)) == {"site", "key"}
 
     def test_a_site_may_have_several_keys_and_then_serve_prints_none(self, home, serve):
         keys = [json.loads(run("add-site", "https://b.example", "--home", home, "--json").stdout)["key"] for _ in "12"]

@@ -6,10 +6,12 @@ import json
 import logging
 
 import pytest
+from sqlalchemy import create_engine, select
 
 from moderation.comment import Author, Comment, Post
 from service.auth import make_key
 from service.store import QueueFilter
+from service.store.tables import comment_versions, sent_along
 from service.webhooks import make_secret
 
 WORDS = ("Qzvtext", "Qzvedit", "Qzvnote", "Qzvappeal", "qzvlink", "Qzv-id", "Qzvname", "qzvurl", "Qzvhint")
@@ -81,3 +83,39 @@ def test_an_author_of_the_same_name_elsewhere_stays(start, database_url, dump):
     assert service.client.delete("/v1/authors/ann").json() == {"erased": 1}
     assert "Words on another site" in dump()
     assert "Words on this site" not in dump()
+
+
+@pytest.mark.usefixtures("plain_home")
+def test_copies_are_found_without_a_look_at_every_version(start, database_url):
+    """Of a comment that the site has sent along before it came itself, under ids that are like each other."""
+    service = start(database_url=database_url)
+    words = {"c1": "Words of c1", "c10": "Words of c10", "c%": "Percent"}
+    quoted = [{"id": each, "text": text} for each, text in words.items()]
+    service.submit(id="r1", text="An answer", parent=quoted[0], thread=quoted)
+    service.submit(id="r2", text="Another answer", parent=quoted[1], thread=quoted[:1])
+    for each in quoted:
+        service.submit(**each)
+
+    def kept() -> list[list[str | None]]:
+        engine = create_engine(database_url)
+        with engine.connect() as connection:
+            query = select(comment_versions.c.parent_text, comment_versions.c.thread).order_by(comment_versions.c.id)
+            rows = connection.execute(query.limit(2)).all()
+        engine.dispose()
+        return [[row.parent_text, *(item["text"] for item in row.thread or ())] for row in rows]
+
+    assert kept() == [
+        ["Words of c1", "Words of c1", "Words of c10", "Percent"],
+        ["Words of c10", "Words of c1"],
+    ]
+    assert service.client.delete("/v1/comments/c1").status_code < 300
+    assert service.client.delete("/v1/comments/c%25").status_code < 300
+    assert kept() == [[None, None, "Words of c10", None], ["Words of c10", None]]
+    # What is erased takes along its notes of what it repeated; what repeats others keeps them.
+    assert service.client.delete("/v1/comments/r2").status_code < 300
+    assert service.client.delete("/v1/comments/c10").status_code < 300
+    assert kept()[0] == [None] * 4
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        assert connection.execute(select(sent_along)).all() == []
+    engine.dispose()

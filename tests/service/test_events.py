@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from service import events as events_module
+from service import watch
 from service.auth import make_key
 
 LINKS = "See https://shop.example and https://shop.example/2"
@@ -123,7 +123,7 @@ def test_a_stream_tells_of_its_own_site_only(service):
 
 
 def test_heartbeats_come_while_nothing_happens_and_a_revoked_key_ends_the_stream(service, monkeypatch):
-    monkeypatch.setattr(service.parts.events, "_heartbeat_seconds", 0.1)
+    monkeypatch.setattr(service.parts.events._watch, "_heartbeat_seconds", 0.1)
     monkeypatch.setattr("service.events_api.HEARTBEAT_SECONDS", 1.0)
     with listening(service) as (_, stream):
         assert len(take(stream, 2, "beat")) == 2
@@ -132,24 +132,24 @@ def test_heartbeats_come_while_nothing_happens_and_a_revoked_key_ends_the_stream
 
 
 def test_places_are_limited_and_given_back(service, monkeypatch):
-    monkeypatch.setattr(service.parts.events, "_most_per_site", 1)
+    monkeypatch.setattr(service.parts.events._places, "most_each", 1)
     with listening(service) as (_, stream):
         next(stream)
         refused = service.client.get("/v1/events")
-    monkeypatch.setattr(service.parts.events, "_heartbeat_seconds", 0.1)
+    monkeypatch.setattr(service.parts.events._watch, "_heartbeat_seconds", 0.1)
     ends = time.monotonic() + 10
-    while service.parts.events._open.total() and time.monotonic() < ends:
+    while service.parts.events._places.open.total() and time.monotonic() < ends:
         time.sleep(0.05)
     with listening(service) as (_, stream):
         next(stream)
-    monkeypatch.setattr(service.parts.events, "_most_streams", 0)
-    monkeypatch.setattr(service.parts.events, "_most_per_site", 5)
+    monkeypatch.setattr(service.parts.events._places, "most", 0)
+    monkeypatch.setattr(service.parts.events._places, "most_each", 5)
     busy = service.client.get("/v1/events")
 
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_streams")
     assert int(refused.headers["retry-after"]) > 0
     assert (busy.status_code, busy.json()["error"]["code"]) == (503, "busy")
-    assert not service.parts.events._listeners
+    assert not service.parts.events._watch.listeners
 
 
 @pytest.mark.parametrize("query", ["after=-1", "after=x", "after=9223372036854775808"])
@@ -174,4 +174,4 @@ def test_a_service_that_stops_ends_its_streams(start, plain_home):  # noqa: ARG0
         stopping.join()
 
     assert "status" not in [event[0] for event in rest]
-    assert time.monotonic() - began < events_module.HEARTBEAT_SECONDS
+    assert time.monotonic() - began < watch.HEARTBEAT_SECONDS

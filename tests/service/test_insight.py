@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from statistics import NormalDist
 
 import pytest
@@ -250,6 +250,10 @@ class TestCounts:
             put(site, f"c{n}")
 
         assert [row.day for row in store.insight.arrivals([site], SINCE)] == ["2026-05-01", "2026-05-02"]
+        # A period begins in the middle of a day where it is asked to, and at the same moment in every time zone.
+        late = datetime(2026, 5, 2, 2, tzinfo=timezone(timedelta(hours=2)))
+        assert [row.day for row in store.insight.arrivals([site], late)] == ["2026-05-02"]
+        assert store.insight.arrivals([site], clock.now + timedelta(seconds=1)) == []
 
     def test_time_to_decision_by_nearest_rank(self, store, site, put, clock, judge):
         waiting = [put(site, f"c{n}") for n in range(11)]

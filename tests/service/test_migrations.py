@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Connection, MetaData, create_engine, func, insert, inspect, select, text
+from sqlalchemy import Connection, MetaData, create_engine, func, insert, inspect, select, text, update
 
 from moderation.categories import CODES
 from moderation.comment import Author, Comment, Decision, Neighbour, Post
@@ -31,6 +31,7 @@ def fill(store: Store) -> None:
     store.leases.take("upkeep", "h", 60)
     for n in range(3):
         comment = Comment(f"text {n}", id=f"c{n}", author=Author("a"), post=Post("p", "Title"), parent=Neighbour("c0"))
+        comment = replace(comment, thread=(Neighbour("elsewhere", "Words that were sent along"),))
         decision = Decision("hold", None, (), comment.digest(), None, "d" * 64, None)
         held = Why("held", "spam", 0.5, "Held.")
         draw = AuditDraw("publish", 0.01, "seed", 0.01)
@@ -210,6 +211,38 @@ def test_a_filled_database_of_the_second_version_is_brought_up_to_date(database_
     assert store.erasure.erase_author(site, "ann", "r", who="site") == 1
     assert store.webhooks.waiting()[0] == 1
     store.close()
+
+
+def test_what_sites_have_sent_along_before_is_found_by_an_erasure(database_url, monkeypatch):
+    """In versions that were written before it was noted which comments they repeat."""
+    store = Store(database_url)
+    engine = create_engine(database_url)
+    with monkeypatch.context() as patched:
+        patched.setattr(connections, "_upgrade", partial(upgrade_to, "0001"))
+        store.migrate()
+    with engine.begin() as connection:
+        fill_first_tables(connection)
+        versions = MetaData()
+        versions.reflect(connection, only=["comment_versions"])
+        version = versions.tables["comment_versions"]
+        thread = [{"id": "c1", "text": "Words of c1"}, {"id": "c3", "version": 3}, {"id": None, "text": "of nobody"}]
+        first = update(version).where(version.c.id == 2)
+        connection.execute(first.values(parent_id="c1", parent_text="Words of c1", thread=thread))
+        connection.execute(update(version).where(version.c.id == 3).values(parent_id="c1", thread=[]))
+    store.migrate()
+    site = store.sites()[0]
+    with engine.connect() as connection:
+        assert [row.external_id for row in connection.execute(select(metadata.tables["sent_along"]))] == ["c1"]
+    store.erasure.erase_comment(site, "c1", "site")
+    with engine.connect() as connection:
+        version = metadata.tables["comment_versions"]
+        row = connection.execute(select(version).where(version.c.id == 2)).one()
+        assert connection.execute(select(metadata.tables["sent_along"])).all() == []
+    engine.dispose()
+    store.close()
+
+    assert row.parent_text is None
+    assert row.thread == [{"id": "c1", "text": None}, *thread[1:]]
 
 
 def upgrade_to(revision: str, connection: Connection, config: Config) -> None:

@@ -45,6 +45,19 @@ def test_allowed_hosts_may_be_ipv6(given, kept):
     assert Settings.load(allowed_hosts=given).allowed_hosts == (kept,)
 
 
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:9000"),
+        ("::", "http://[::1]:9000"),
+        ("2001:db8::1", "http://[2001:db8::1]:9000"),
+        ("desk.internal", "http://desk.internal:9000"),
+    ],
+)
+def test_where_it_listens_as_an_address_to_open(host, address):
+    assert Settings.load(host=host, port=9000).address == address
+
+
 def test_an_empty_variable_is_not_set(monkeypatch):
     for name in Settings.model_fields:
         monkeypatch.setenv(PREFIX + name.upper(), "")

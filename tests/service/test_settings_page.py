@@ -166,6 +166,57 @@ class TestPeople:
         assert "Also on sites that you do not maintain" in page
         assert "other.example" not in page
 
+    def make_link(self, service, ada):
+        """Ada, who maintains the only site of Ben's, makes a link for him."""
+        return secret(self.add(service, ada)).partition("token=")[2]
+
+    def use(self, service, token) -> int:
+        form = {"token": token, "password": PASSWORD, "again": PASSWORD}
+        ours = {"Sec-Fetch-Site": "same-origin"}
+        return httpx.post(f"{service.url}/review/first-sign-in", data=form, headers=ours, timeout=20).status_code
+
+    def test_a_link_ends_where_its_maker_might_not_make_it_any_more(self, service, ada):
+        """Whoever has made a link may have kept it: used later, it must give no more than its maker could give then."""
+        people = service.parts.store.people
+        token = self.make_link(service, ada)
+        people.add("Ben", service.site, "maintainer", who="operator")
+        assert httpx.get(f"{service.url}/review/first-sign-in?token={token}").status_code == 200, "a role of her site"
+        people.add("Ben", service.other, "viewer", who="operator")
+        assert httpx.get(f"{service.url}/review/first-sign-in?token={token}").status_code == 404
+        assert self.use(service, token) == 404, "Ben has a role that is not hers to give"
+        assert people.password_hash("Ben") is None
+        people.add("Ada", service.other, "moderator", who="operator")
+        assert self.use(service, token) == 404, "she does not maintain that site"
+        people.take_role("Ben", service.other, who="operator")
+        assert self.use(service, token) == 303
+
+    @pytest.mark.parametrize("end", ["take_role", "disable", "delete"])
+    def test_a_link_ends_with_the_rights_of_its_maker(self, service, ada, end):
+        people = service.parts.store.people
+        token = self.make_link(service, ada)
+        if end == "take_role":
+            people.take_role("Ada", service.site, who="operator")
+        else:
+            getattr(people, end)("Ada", who="operator")
+        assert self.use(service, token) == 404
+        if end == "delete":
+            people.add("Ada", service.site, "maintainer", who="operator")
+            assert self.use(service, token) == 404, "somebody else of that name"
+        assert people.password_hash("Ben") is None
+
+    def test_a_link_of_the_operator_gives_the_roles_of_the_day_on_which_it_is_used(self, service):
+        people = service.parts.store.people
+        other = service.parts.store.add_site("https://other.example")
+        ben = people.add("Ben", service.site, "maintainer", who="operator")
+        token, _ = make_sign_in_token(service.parts.store, ben)
+        people.add("Ben", service.site, "viewer", who="operator")
+        people.add("Ben", other, "moderator", who="operator")
+        with httpx.Client(base_url=service.url, headers={"Sec-Fetch-Site": "same-origin"}, timeout=20) as browser:
+            form = {"token": token, "password": PASSWORD, "again": PASSWORD}
+            assert browser.post("/review/first-sign-in", data=form).status_code == 303
+            assert browser.get("/review/settings").status_code == 403
+            assert people.find("Ben").roles == {service.site.url: "viewer", other.url: "moderator"}
+
 
 class TestWebhooks:
     def test_one_is_added_rotated_and_removed(self, service, ada):

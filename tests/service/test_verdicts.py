@@ -481,6 +481,26 @@ class TestLogs:
         assert store.people.take_sign_in("4" * 64, "hash") is None
         assert store.people.password_hash("Ada") is None
 
+    def test_a_token_of_a_maintainer_works_as_long_as_they_may_make_it(self, store, site):
+        """On both databases; what it is good for is told where links are made."""
+        people, other = store.people, store.add_site("https://other.example")
+        soon = datetime.now(UTC) + timedelta(hours=1)
+        people.add("Ada", site, "maintainer", who="operator")
+        ben = people.add("Ben", site, "viewer", who="operator")
+        people.give_sign_in(ben, "1" * 64, soon, who="Ada")
+        seen = [people.find_sign_in("1" * 64) is not None]
+        people.add("Ben", other, "viewer", who="operator")
+        seen.append(people.find_sign_in("1" * 64) is not None)
+        for role in ("viewer", "moderator", "maintainer"):
+            people.add("Ada", other, role, who="operator")
+            seen.append(people.find_sign_in("1" * 64) is not None)
+        people.take_role("Ada", site, who="operator")
+        seen.append(people.find_sign_in("1" * 64) is not None)
+        people.give_sign_in(ben, "2" * 64, soon, who="Nobody")
+        seen.append(people.take_sign_in("2" * 64, "hash") is not None)
+
+        assert seen == [True, False, False, False, True, False, False]
+
     def test_a_role_is_per_site_and_the_last_one_counts(self, store, site):
         other = store.add_site("https://other.example")
         store.people.add("Ada", site, "viewer", who="operator")

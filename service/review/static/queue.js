@@ -1,5 +1,5 @@
 // The queue with a keyboard: the next comment shows at once, verdicts are sent behind, and a conflict brings it back.
-// Without this script the page works by its links and forms.
+// What others do shows where it is, and nothing moves by it. Without this script the page works by its links and forms.
 "use strict";
 
 (() => {
@@ -8,9 +8,11 @@
   if (!desk || !pane) return;
   const list = document.getElementById("entries");
   const help = document.getElementById("keys-help");
-  const counter = document.querySelector("[data-waiting]");
+  const news = document.getElementById("news");
   const RENEW_MS = 240_000; // a claim lasts ten minutes
+  const SETTLED_MS = 2_500; // so long after a verdict the service may still tell what it saw before
   const MORE_AT = 8;
+  const FRESH_AT_ONCE = 25; // more than that is no addition to a list but another list
 
   let current = pane.querySelector(".focused[data-entry]")?.dataset.entry ?? null;
   let held = null; // the entry that is claimed for us
@@ -18,6 +20,12 @@
   let isLoadingMore = false;
   const panes = new Map(); // entry -> promise of its HTML
   const undoable = []; // what was decided here, the last last
+  const fresh = new Set(); // entries that have come in and are not shown yet
+  let holders = {}; // entry -> who else holds it
+  let told = null; // how many wait, as the service has said it last
+  let sending = 0; // verdicts on their way
+  let settledAt = 0;
+  let settling = 0;
 
   // Asking the server -------------------------------------------------------------------------------------------------
 
@@ -71,19 +79,55 @@
 
   // The list ----------------------------------------------------------------------------------------------------------
 
-  const rows = () => (list ? [...list.querySelectorAll("li[data-entry]:not([hidden])")] : []);
+  const rows = () => (list ? [...list.querySelectorAll("li[data-entry]:not([hidden], [data-over])")] : []);
   const rowOf = (entry) => list?.querySelector(`li[data-entry="${CSS.escape(entry)}"]`) ?? null;
 
+  // The next one in that direction that nobody else has decided or is at.
   function beside(entry, step) {
-    const all = rows();
-    const at = all.findIndex((row) => row.dataset.entry === entry);
-    return at < 0 ? all[0] : all[at + step];
+    const all = list ? [...list.querySelectorAll("li[data-entry]:not([hidden])")] : [];
+    let at = all.findIndex((row) => row.dataset.entry === entry);
+    if (at < 0) return rows()[0];
+    do at += step;
+    while (all[at] && ("over" in all[at].dataset || all[at].querySelector(".entry-holder")));
+    return all[at];
+  }
+
+  function say(name, count) {
+    for (const place of document.querySelectorAll(`[data-${name}]`)) {
+      place.dataset[name] = count;
+      place.textContent = count.toLocaleString("en").replaceAll(",", "\u202f");
+    }
   }
 
   function countDown(by) {
-    if (!counter) return;
-    counter.dataset.waiting = Math.max(0, Number(counter.dataset.waiting) - by);
-    counter.textContent = Number(counter.dataset.waiting).toLocaleString("en").replaceAll(",", "\u202f");
+    for (const name of ["waiting", "found"]) {
+      const place = document.querySelector(`[data-${name}]`);
+      if (place) say(name, Math.max(0, Number(place.dataset[name]) - by));
+    }
+  }
+
+  // What the service says counts, once it knows of everything that was decided here.
+  function settle() {
+    clearTimeout(settling);
+    const left = settledAt + SETTLED_MS - Date.now();
+    if (!told || sending) return;
+    if (left > 0) {
+      settling = setTimeout(settle, left);
+      return;
+    }
+    say("waiting", told.waiting);
+    say("found", told.found);
+  }
+
+  async function send(url, fields) {
+    sending++;
+    try {
+      return await post(url, fields);
+    } finally {
+      sending--;
+      settledAt = Date.now();
+      settle();
+    }
   }
 
   async function loadMore() {
@@ -98,7 +142,10 @@
       const box = document.createElement("template");
       box.innerHTML = html;
       for (const row of box.content.querySelectorAll("li[data-entry]")) if (known.has(row.dataset.entry)) row.remove();
+      for (const row of box.content.querySelectorAll("li[data-entry]")) fresh.delete(row.dataset.entry);
       more.replaceWith(box.content);
+      showHolders();
+      tellNews();
       if (current === null) next();
     } catch {
       // The link to the next page is still there.
@@ -187,7 +234,7 @@
 
   function next() {
     const row = beside(current, 1) ?? beside(current, -1) ?? rows()[0];
-    if (row && row.dataset.entry !== current) return show(row.dataset.entry);
+    if (row && !row.hidden && row.dataset.entry !== current) return show(row.dataset.entry);
     if (!rows().length) {
       turn++;
       current = null;
@@ -216,7 +263,7 @@
     } catch {
       return; // the verdict will tell
     }
-    if (entry !== current) {
+    if (entry !== current || "over" in article.dataset) {
       if (answer.ok && held !== entry) release(entry);
       return;
     }
@@ -271,6 +318,10 @@
   async function judge(form, name) {
     const article = form.closest(".focused");
     const entry = article.dataset.entry;
+    if ("over" in article.dataset) {
+      window.toast(`${article.dataset.over}. Its history is where it can be decided otherwise.`, { kind: "error" });
+      return;
+    }
     if ("held" in article.dataset) {
       window.toast("Somebody else is looking at this comment. Go on with the next one.", { kind: "error" });
       return;
@@ -285,7 +336,7 @@
     panes.delete(entry);
     countDown(1);
     undoable.push(done);
-    done.sent = post(form.action, fields).catch(() => ({ ok: false, said: { error: { code: "unreachable" } } }));
+    done.sent = send(form.action, fields).catch(() => ({ ok: false, said: { error: { code: "unreachable" } } }));
     if (following && following !== row) show(following.dataset.entry);
     else next();
     const { ok, said } = await done.sent;
@@ -332,7 +383,7 @@
     await done.sent; // it may still be on its way
     if (!done.verdict) return;
     done.toast?.remove();
-    const { ok, said } = await post(address(`verdicts/${encodeURIComponent(done.verdict)}/undo`), { of: done.of }).catch(() => ({
+    const { ok, said } = await send(address(`verdicts/${encodeURIComponent(done.verdict)}/undo`), { of: done.of }).catch(() => ({
       ok: false,
       said: { error: { message: "the service cannot be reached" } },
     }));
@@ -345,6 +396,171 @@
     window.toast("Taken back");
     show(done.entry);
   }
+
+  // What others do ----------------------------------------------------------------------------------------------------
+
+  const outcome = (moved) => {
+    if (moved.is === "erased") return "Erased";
+    if (moved.is !== "decided") return "No longer waits";
+    return `Decided by ${moved.by === desk.dataset.me ? "you" : moved.by}: ${moved.said}`;
+  };
+
+  function mark(row, moved) {
+    unmark(row);
+    row.style.minHeight = `${row.offsetHeight}px`; // whatever it says now, nothing below it moves
+    row.dataset.over = "";
+    row.querySelector(".entry-holder")?.remove();
+    const badge = document.createElement("span");
+    badge.className = "badge entry-over";
+    badge.dir = "auto";
+    badge.textContent = outcome(moved);
+    row.querySelector(".entry-why").prepend(badge);
+    if (moved.is === "erased") forget(row, ".said, .entry-from, .entry-link");
+  }
+
+  function forget(element, parts) {
+    for (const part of element.querySelectorAll(parts)) part.replaceChildren();
+  }
+
+  function unmark(row) {
+    row.querySelector(".entry-over")?.remove();
+    row.style.minHeight = "";
+    delete row.dataset.over;
+  }
+
+  function markFocused(moved) {
+    const article = focused();
+    if (!article || article.dataset.over === outcome(moved)) return;
+    held = null; // whoever decided it has ended the claim
+    article.dataset.over = outcome(moved);
+    const badge = document.createElement("span");
+    badge.className = "badge entry-over";
+    badge.dir = "auto";
+    badge.textContent = outcome(moved);
+    article.querySelector(".entry-over")?.remove();
+    article.querySelector(".entry-why").prepend(badge);
+    if (moved.is === "erased") forget(article, ".words, .focused-who, .focused-parts");
+    window.toast(`${outcome(moved)}. Go on with the next one.`, { seconds: 12 });
+  }
+
+  function showHolders() {
+    for (const row of list?.querySelectorAll("li[data-entry]") ?? []) {
+      const name = "over" in row.dataset ? undefined : holders[row.dataset.entry];
+      let holder = row.querySelector(".entry-holder");
+      if (!name) holder?.remove();
+      else if (!holder) {
+        holder = document.createElement("span");
+        holder.className = "entry-holder";
+        const who = document.createElement("b");
+        who.dir = "auto";
+        holder.append(who, " is looking at it");
+        row.querySelector(".entry-foot").prepend(holder);
+      }
+      if (name) holder.firstElementChild.textContent = name;
+    }
+    const article = focused();
+    if (!article || "over" in article.dataset) return;
+    const name = holders[article.dataset.entry];
+    if (name) tellHolder(article, name);
+    else if ("held" in article.dataset) {
+      if ("decides" in article.dataset) claim(article);
+      else {
+        article.querySelector(".holder")?.remove();
+        delete article.dataset.held;
+      }
+    }
+  }
+
+  function tellNews() {
+    const button = news.querySelector("button");
+    if (!button) return;
+    const count = fresh.size < 100 ? fresh.size : "100 or more";
+    button.hidden = fresh.size === 0;
+    button.textContent = fresh.size ? `${count} new ${fresh.size === 1 ? "comment" : "comments"}, show` : "";
+  }
+
+  async function showFresh() {
+    if (!fresh.size) return;
+    if (!list || fresh.size > FRESH_AT_ONCE) {
+      const url = new URL(location.href);
+      for (const name of ["after", "did", "verdict", "of", "many"]) url.searchParams.delete(name);
+      location.assign(url);
+      return;
+    }
+    let html;
+    try {
+      html = await fetchHtml(desk.dataset.fresh);
+    } catch {
+      window.toast("They cannot be loaded. Try again in a moment.", { kind: "error", seconds: 12 });
+      return;
+    }
+    const box = document.createElement("template");
+    box.innerHTML = html;
+    for (const row of box.content.querySelectorAll("li[data-entry]")) if (rowOf(row.dataset.entry)) row.remove();
+    const first = box.content.querySelector("li[data-entry]");
+    fresh.clear();
+    list.prepend(box.content);
+    tellNews();
+    showHolders();
+    if (!first) {
+      window.toast("They were decided meanwhile.");
+      return;
+    }
+    list.parentElement.scrollTop = 0;
+    first.querySelector(".entry-link").focus();
+    if (current === null) next();
+  }
+
+  function tellEnd(words) {
+    const link = document.createElement("a");
+    link.className = "button small";
+    link.href = location.pathname + location.search;
+    link.textContent = words;
+    news.replaceChildren(link);
+  }
+
+  const hear = {
+    waiting: (data) => {
+      told = data;
+      settle();
+    },
+    fresh: ({ entries }) => {
+      fresh.clear();
+      for (const entry of entries.map(String)) if (!rowOf(entry) && entry !== current) fresh.add(entry);
+      tellNews();
+    },
+    held: ({ entries }) => {
+      holders = entries;
+      showHolders();
+    },
+    moved: ({ entries }) => {
+      for (const moved of entries) {
+        const entry = String(moved.entry);
+        const row = rowOf(entry);
+        panes.delete(entry);
+        if (moved.is !== "waits") {
+          fresh.delete(entry);
+          if (row && !row.hidden) mark(row, moved);
+          if (entry === current) markFocused(moved);
+          continue;
+        }
+        if (row) {
+          unmark(row);
+          if (!undoable.some((done) => done.entry === entry && !done.verdict)) row.hidden = false;
+        }
+        if (entry === current && "over" in (focused()?.dataset ?? {})) show(entry, { isMoved: false });
+      }
+      tellNews();
+    },
+    end: ({ why }) => {
+      const words = {
+        session: "You are signed out: sign in again",
+        role: "Your roles have changed: load the page again",
+        missed: "Much has changed: load the page again",
+      };
+      tellEnd(words[why] ?? "Load the page again");
+    },
+  };
 
   // What people press and click ---------------------------------------------------------------------------------------
 
@@ -374,6 +590,7 @@
     j: () => step(1),
     k: () => step(-1),
     u: () => undo(undoable.at(-1)),
+    n: showFresh,
     z: () => document.documentElement.toggleAttribute("data-zen"),
     v: () => pane.querySelector(".words")?.classList.toggle("shown"),
     "?": () => help.showModal(),
@@ -403,5 +620,10 @@
     }
   });
 
+  news.addEventListener("click", (event) => {
+    if (event.target.closest("button")) showFresh();
+  });
+
   arrive();
+  window.follow(desk.dataset.events, hear);
 })();
