@@ -229,7 +229,7 @@ def encoder_folder(bundle: Path) -> Path | None:
 def check_files(path: Path) -> None:
     """Check that a bundle and its encoder are byte for byte what they were when they were made. Runs no model.
 
-    That is enough for a bundle that was loaded here before, and takes a tenth of the time. Raises as
+    That is enough for a bundle that was loaded here before, and takes a fraction of the time. Raises as
     :func:`load_bundle`, ``BundleCorrupt`` for its encoder too.
     """
     manifest = _read_manifest(path)

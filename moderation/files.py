@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -16,10 +17,8 @@ from pathlib import Path
 
 from moderation.errors import BundleBusy
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows: nobody else is kept from writing there
-    fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
 
@@ -79,8 +78,8 @@ def turn(folder: Path) -> Iterator[None]:
     Raises ``BundleBusy`` after a minute.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if fcntl is None:
-        yield  # type: ignore[unreachable]  # where there is no such module
+    if sys.platform == "win32":  # nobody else is kept from writing there
+        yield
         return
     with (folder / LOCK).open("ab") as lock:
         ends = time.monotonic() + _WAIT_SECONDS
@@ -97,7 +96,7 @@ def turn(folder: Path) -> Iterator[None]:
 
 def sync(folder: Path) -> None:
     """Flush what is in a folder (names, not contents) to the disk."""
-    if os.name == "nt":  # folders cannot be opened there
+    if sys.platform == "win32":  # folders cannot be opened there
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:

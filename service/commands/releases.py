@@ -51,12 +51,14 @@ def releases(
     table = Table("bundle", "at", "by", "", "note", box=None, pad_edge=False)
     for release in reversed(found.history()):
         table.add_row(release.bundle, release.at[:16].replace("T", " "), release.by or "", _say(release), release.note)
+    console.print(f"In force: {_in_force(found)}", highlight=False)
     console.print(table if table.row_count else "Nothing is on record here.")
     here = Table("here", "why it stays", box=None, pad_edge=False)
     for bundle in record["bundles"]:
         here.add_row(bundle["bundle"], ", ".join(bundle["why"]))
-    console.print()
-    console.print(here)
+    if here.row_count:
+        console.print()
+        console.print(here)
     for name in gone:
         console.print(f"cleared away: {name}", highlight=False)
 
@@ -132,6 +134,20 @@ def _say(release: Release) -> str:
     return said if release.took_effect else f"{said}, took no effect"
 
 
+def _in_force(found: Releases) -> str:
+    from moderation.errors import BundleError
+
+    try:
+        present = found.in_force()
+    except BundleError as error:
+        return str(error)
+    where = "" if found.folder == found.models else ", which came with the software"
+    said = f"{present.bundle} serves{where}"
+    if present.canary is not None:
+        said += f", and {present.canary} serves {_percent(present.share)} of the sites in its place"
+    return said
+
+
 def _percent(share: float) -> str:
     return f"{share * 100:.3g}%"
 
@@ -140,10 +156,6 @@ def _tell(found: Releases, release: Release, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(release) | {"in_force": asdict(found.in_force())}))
         return
-    present = found.in_force()
-    said = f"{present.bundle} serves"
-    if present.canary is not None:
-        said += f", and {present.canary} serves {_percent(present.share)} of the sites in its place"
-    typer.echo(f"{said}. Running services take it up by themselves.")
+    typer.echo(f"{_in_force(found)}. Running services take it up by themselves.")
     if release.replaced and release.replaced != release.bundle:
         typer.echo(f"Before: {release.replaced}", err=True)
