@@ -103,7 +103,7 @@ def _describe_backtest(found: Backtest) -> dict[str, Any]:
                 "verdict": each.verdict,
                 "reasons": [reason.name for reason in each.decision.reasons if reason.fired],
             }
-            for each in trial.changed
+            for each in found.changed
         ],
     }
 
@@ -114,10 +114,10 @@ def _show_backtest(found: Backtest) -> None:
     for move in trial.moves:
         said = f"later approved {move.approved}, later rejected {move.rejected}"
         typer.echo(f"    {move.old} -> {move.new}: {move.comments} ({said})")
-    for each in trial.changed[:_SHOWN]:
+    for each in found.changed[:_SHOWN]:
         reasons = ", ".join(reason.name for reason in each.decision.reasons if reason.fired)
         typer.echo(f"    {each.decided.comment.id}: {each.decided.action} -> {each.decision.action} ({reasons})")
-    if len(trial.changed) > _SHOWN:
-        typer.echo(f"    and {len(trial.changed) - _SHOWN:,} more; --json lists all")
+    if len(found.changed) > _SHOWN:
+        typer.echo(f"    and {len(found.changed) - _SHOWN:,} more; --json lists all")
     newest = ", the newest of more" if trial.is_cut else ""
     typer.echo(f"Compared: {trial.compared} comments decided since {trial.since:%Y-%m-%d}{newest}.")
