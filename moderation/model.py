@@ -100,6 +100,8 @@ class Model:
         self, comments: Sequence[Comment], features: Features, vectors: Vectors | None
     ) -> list[tuple[Scores, Facts]]:
         """:meth:`assess` for comments that were read already, by the lexical tier where ``vectors`` is ``None``."""
+        if not comments:
+            return []
         logits = self.heads.logits(features)
         related = tell_related(features.dense, vectors)
         tier: Tier = "lexical"
