@@ -16,6 +16,7 @@ from moderation.heads import Vectors
 from moderation.model import DENSE, MARKS
 from moderation.topic import VECTOR_NAMES
 from moderation.training.anchors import PARTS, Anchors, Figures, pack, unpack
+from moderation.training.rows import fingerprint
 
 MIB = 1_000_000
 # Every array that may be shipped: figures, and names of sources and slices. A new one is a decision to take.
@@ -175,6 +176,7 @@ class TestShipped:
                 assert min((labels == 0).sum(), (labels == 1).sum()) >= least
 
     def test_samples_have_no_text_in_common(self, anchors):
-        frozen = set(anchors.frozen.prints.tolist())
+        # What has neither letters nor digits, such as a row of hearts, has one fingerprint, whatever it is.
+        frozen = set(anchors.frozen.prints.tolist()) - {fingerprint("")}
         assert not frozen & set(anchors.kept.prints.tolist())
         assert not frozen & set(anchors.validation.prints.tolist())
