@@ -1,4 +1,4 @@
-"""Labels in, a challenger and a verdict out: the whole way on the shipped bundle, and challengers that must not pass."""
+"""Labels in, a challenger and a verdict out: the shipped bundle all the way, and challengers that must not pass."""
 
 import json
 from dataclasses import replace
@@ -13,11 +13,13 @@ from moderation.model import FullTier
 from moderation.releases import Releases
 from moderation.shipped import shipped_folder
 from moderation.training.adapt import EVERYWHERE, Labelled, fit_adaptation
+from moderation.training.anchors import read_figures
 from moderation.training.gate import CHECKS, judge
 from moderation.training.labels import Trust
 from moderation.training.lessons import Lessons
 from moderation.training.retrain import calibrate, hold_contest, is_learned, retrain
-from moderation.training.rows import read_behaviour, read_seed
+from moderation.training.rows import Row, read_behaviour, read_seed
+from moderation.training.table import build_table, read_table
 from moderation.training.trials import DISTRESS
 
 SPAM, HOSTILE = CODES.index("spam"), CODES.index("hostile")
@@ -147,7 +149,8 @@ class TestRefused:
     """Challengers that are worse, made by the code that makes good ones, and the check that is there for each."""
 
     @pytest.fixture(scope="class")
-    def contest(self, shipped_bundle, anchors):
+    @classmethod
+    def contest(cls, shipped_bundle, anchors):
         """The contest of a challenger that has learned from some rows, without :func:`prepare` looking at them."""
         full = shipped_bundle.model.full
         kept = anchors.kept.take(np.arange(3_000))
@@ -170,7 +173,8 @@ class TestRefused:
         return held
 
     @pytest.fixture(scope="class")
-    def spam(self, anchors):
+    @classmethod
+    def spam(cls, anchors):
         """Rows with a label of spam, and those labels alone."""
         figures = anchors.validation.take(np.flatnonzero(~np.isnan(anchors.validation.labels[:, SPAM])))
         labels = np.full_like(figures.labels, np.nan)
@@ -187,7 +191,7 @@ class TestRefused:
         assert refused_by(held) == ("REJECT", "lines")
         assert verdict_without(held, "lines") != "REJECT"
 
-    def test_a_challenger_that_loses_on_distress_alone(self, contest, school, anchors, shipped_bundle):
+    def test_a_challenger_that_loses_on_distress_alone(self, contest, school, shipped_bundle):
         behaviour = (shipped_folder("training_data") / "behaviour").glob("*.jsonl")
         cases = [case for path in sorted(behaviour) for case in read_behaviour(path) if case.slice in DISTRESS]
         comments = [case.comment for case in cases]
@@ -209,10 +213,6 @@ class TestRefused:
 
 def read(bundle, comments):
     """Figures of comments, without a cache."""
-    from moderation.training.anchors import read_figures
-    from moderation.training.rows import Row
-    from moderation.training.table import build_table, read_table
-
     rows = [Row("labels", str(number), comment, {}, "") for number, comment in enumerate(comments)]
     table = build_table(rows, bundle.model.topic, None, 1)
     vectors = read_table(table, bundle.model.full.encoder, None)
