@@ -38,6 +38,7 @@ CONTEXT: tuple[str, ...] = (
 """The context features, in the order of the columns that :meth:`FullHeads.logits` puts together."""
 
 _CHUNK = 256
+_FOREIGN = 0.5
 _HAS_PASSAGES = topic.VECTOR_NAMES.index("has_passages")
 
 
@@ -50,14 +51,20 @@ class FullTier:
     adaptation: Adaptation | None = None
 
     def logits(
-        self, comments: Sequence[Comment], vectors: Vectors, features: Features, lexical: NDArray[np.float64]
+        self,
+        vectors: Vectors,
+        dense: NDArray[np.float32],
+        lexical: NDArray[np.float64],
+        sites: Sequence[str | None],
+        texts: Sequence[str],
     ) -> NDArray[np.float64]:
-        """Raw scores, shape (comments, heads), before calibration."""
-        total = self.heads.logits(vectors, features.dense, lexical)
+        """Raw scores, shape (comments, heads), before calibration; ``sites`` and ``texts`` are those of the comments.
+
+        Texts are canonical, as :func:`extract` has them; only comments of sites with words of their own need theirs.
+        """
+        total = self.heads.logits(vectors, dense, lexical)
         if self.adaptation is not None:
-            context = self.heads.context(vectors, features.dense, lexical)
-            sites = [comment.site for comment in comments]
-            total += self.adaptation.logits(sites, vectors, context, features.fields["text"])
+            total += self.adaptation.logits(sites, vectors, self.heads.context(vectors, dense, lexical), texts)
         return total
 
 
@@ -89,27 +96,23 @@ class Model:
         """The same model without the encoder, as it answers when that fails."""
         return Model(self.heads, self.topic)
 
-    def _assess(self, comments: Sequence[Comment]) -> list[tuple[Scores, Facts]]:
-        features = extract(comments, self.topic)
+    def assess_read(
+        self, comments: Sequence[Comment], features: Features, vectors: Vectors | None
+    ) -> list[tuple[Scores, Facts]]:
+        """:meth:`assess` for comments that were read already, by the lexical tier where ``vectors`` is ``None``."""
+        if not comments:
+            return []
         logits = self.heads.logits(features)
-        related = features.dense[:, DENSE.index("has_topic")] > 0
+        related = tell_related(features.dense, vectors)
         tier: Tier = "lexical"
-        available = not self.encoder_missing
-        probabilities = None
-        if self.full is not None:
-            try:
-                vectors = read_vectors(comments, self.full.encoder)
-                probabilities = self.full.heads.calibrate(self.full.logits(comments, vectors, features, logits))
-                # A post of markup or blanks alone has words to neither the eye nor the encoder.
-                related &= vectors.related[:, _HAS_PASSAGES] > 0
-                related &= ~(topic.parent_left_post(vectors.related) & (vectors.foreign < 0.5))
-                tier = "full"
-            except EncoderUnavailable:
-                if len(comments) > 1:  # one text that it cannot read takes no others with it
-                    return [result for comment in comments for result in self._assess([comment])]
-                available = False
-        if probabilities is None:
+        if self.full is not None and vectors is not None:
+            tier = "full"
+            sites = [comment.site for comment in comments]
+            logits = self.full.logits(vectors, features.dense, logits, sites, features.fields["text"])
+            probabilities = self.full.heads.calibrate(logits)
+        else:
             probabilities = self.heads.calibrate(logits)
+        available = tier == "full" or (self.full is None and not self.encoder_missing)
         results = []
         for comment, row, is_related in zip(comments, probabilities.tolist(), related.tolist(), strict=True):
             values = dict(zip(self.heads.codes, row, strict=True))
@@ -119,6 +122,26 @@ class Model:
             facts = Facts(tier=tier, links=links, domains=domains, encoder_available=available)
             results.append((Scores.from_dict(values), facts))
         return results
+
+    def _assess(self, comments: Sequence[Comment]) -> list[tuple[Scores, Facts]]:
+        vectors = None
+        if self.full is not None:
+            try:
+                vectors = read_vectors(comments, self.full.encoder)
+            except EncoderUnavailable:
+                if len(comments) > 1:  # one text that it cannot read takes no others with it
+                    return [result for comment in comments for result in self._assess([comment])]
+        return self.assess_read(comments, extract(comments, self.topic), vectors)
+
+
+def tell_related(dense: NDArray[np.float32], vectors: Vectors | None = None) -> NDArray[np.bool_]:
+    """Which comments have a post that they can be held against, shape (comments,); of others nothing is off topic."""
+    related: NDArray[np.bool_] = dense[:, DENSE.index("has_topic")] > 0
+    if vectors is not None:
+        # A post of markup or blanks alone has words to neither the eye nor the encoder.
+        related &= vectors.related[:, _HAS_PASSAGES] > 0
+        related &= ~(topic.parent_left_post(vectors.related) & (vectors.foreign < _FOREIGN))
+    return related
 
 
 def extract(comments: Sequence[Comment], topic_model: TopicModel) -> Features:

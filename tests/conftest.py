@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load as load_arrays
 
-from moderation.bundle import ENCODER_FILES, write_bundle
+from moderation.bundle import ENCODER_FILES, Bundle, encoder_folder, load_bundle, read_anchors, write_bundle
 from moderation.categories import CODES
 from moderation.comment import Comment
 from moderation.encoder import WIDTH, Encoder
 from moderation.heads import FIELDS, FieldWeights, FullHeads, Heads
 from moderation.lexical import LexicalSpec
 from moderation.model import CONTEXT, DENSE, MARKS, FullTier, Model
-from moderation.releases import publish_bundle
+from moderation.releases import current_bundle, publish_bundle
 from moderation.shipped import shipped_folder
 from moderation.topic import BITS, TopicModel
+from moderation.training.anchors import Anchors, pack, unpack
 from moderation.training.dataset import HEAD_BLOGS, Dataset, Report
-from moderation.training.rows import read_behaviour, read_seed
+from moderation.training.labels import Label
+from moderation.training.retrain import Round, retrain
+from moderation.training.rows import BehaviourCase, read_behaviour, read_seed
 from moderation.training.train import Ingredients, train_bundle
 
 
@@ -201,6 +207,78 @@ def full_bundle(
     path = make_bundle(tmp_path_factory.mktemp("models"), make_full(), shipped_encoder)
     publish_bundle(path, note="for tests")
     return path
+
+
+@pytest.fixture(scope="session")
+def shipped_bundle() -> Bundle:
+    """The bundle that comes with the software. Do not change it."""
+    return load_bundle(current_bundle(shipped_folder("models")))
+
+
+@pytest.fixture(scope="session")
+def anchors(shipped_bundle: Bundle) -> Anchors:
+    """Its anchors."""
+    return unpack(load_arrays(read_anchors(shipped_bundle.path)))
+
+
+@dataclass(frozen=True)
+class School:
+    """What a retraining is made from, and what came of it: all real, but fewer anchors, cases and labels."""
+
+    champion: Bundle
+    labels: Sequence[Label]
+    cases: Sequence[BehaviourCase]
+    data: Path
+    models: Path
+    cache: Path
+    round: Round
+
+
+@pytest.fixture(scope="session")
+def school(shipped_bundle: Bundle, anchors: Anchors, tmp_path_factory: pytest.TempPathFactory) -> School:
+    """One retraining of the shipped bundle on seed rows as labels of two sites. Do not change its folders."""
+    folder = tmp_path_factory.mktemp("school")
+    few = Anchors(*(part.take(np.arange(1_500)) for part in (anchors.kept, anchors.validation, anchors.frozen)))
+    source = shipped_bundle.path
+    path = write_bundle(
+        folder / "shipped",
+        shipped_bundle.model,
+        operating_points=shipped_bundle.operating_points,
+        evaluation=json.loads((source / "evaluation.json").read_text(encoding="utf-8")),
+        probes=[Comment("Well said."), Comment("See https://shop.example now!")],
+        card=(source / "MODEL_CARD.md").read_text(encoding="utf-8"),
+        made_with={},
+        trained_on=shipped_bundle.manifest["trained_on"],
+        encoder=encoder_folder(source),
+        anchors=pack(few),
+    )
+    publish_bundle(path, note="tests")
+    seed = [
+        row
+        for file in sorted((shipped_folder("training_data") / "seed").glob("*.jsonl"))
+        for row in read_seed(file)
+        if len(row.comment.text) < 400
+    ]
+    labels = [
+        Label(
+            replace(row.comment, id=row.id, site=f"https://{'ab'[number % 2]}.example"),
+            row.labels,
+            ("Ana", "Ben", "Cho")[number % 3],
+            "",
+            at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number),
+        )
+        for number, row in enumerate(seed[:: len(seed) // 240])
+    ]
+    labels = [replace(label, digest=label.comment.digest()) for label in labels]
+    data = folder / "data" / "behaviour"
+    data.mkdir(parents=True)
+    for file in sorted((shipped_folder("training_data") / "behaviour").glob("*.jsonl")):
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        (data / file.name).write_text("".join(lines[::8]), encoding="utf-8")
+    cases = [case for file in sorted(data.glob("*.jsonl")) for case in read_behaviour(file)]
+    champion = load_bundle(path, beside=[shipped_bundle])
+    made = retrain(champion, labels, cases, folder / "models", cache=folder / "cache")
+    return School(champion, labels, cases, data.parent, folder / "models", folder / "cache", made)
 
 
 @dataclass(frozen=True)

@@ -76,9 +76,9 @@ def fit_adaptation(
     shared = _fit(
         frame,
         (seen, sparse.csr_matrix((len(figures), 1 << WORDS.bits), dtype=np.float32)),
-        (offsets, figures.labels, figures.weights),
+        (offsets, _knowing(figures), figures.weights),
         everywhere,
-        beside=(frame.columns(heads, anchors), base_logits(heads, anchors), anchors.labels, anchors.weights),
+        beside=(frame.columns(heads, anchors), base_logits(heads, anchors), _knowing(anchors), anchors.weights),
         jobs=jobs,
     )
     context = heads.context(figures.vectors, figures.dense, figures.lexical)
@@ -95,12 +95,17 @@ def fit_adaptation(
         sites[site] = _fit(
             frame,
             (seen[rows], count_words(texts, own)),
-            (offsets[rows], figures.labels[rows], figures.weights[rows]),
+            (offsets[rows], _knowing(figures)[rows], figures.weights[rows]),
             one_site,
             words=words,
             jobs=jobs,
         )
     return Adaptation(shared, sites)
+
+
+def _knowing(figures: Figures) -> NDArray[np.float64]:
+    """Labels that may be learned from, NaN elsewhere, shape (rows, categories)."""
+    return np.where(np.stack([figures.known(code) for code in CODES], axis=1), figures.labels, np.nan)
 
 
 def base_logits(heads: FullHeads, figures: Figures) -> NDArray[np.float64]:

@@ -265,6 +265,18 @@ def _unpack_figures(arrays: Mapping[str, NDArray[Any]]) -> Figures:
             raise ValueError(f"{name} has {found} columns instead of {wanted}")
     if len(vectors.owners) != len(windows):
         raise ValueError(f"{len(windows)} windows belong to {len(vectors.owners)}")
+    if not arrays["counts"].all():
+        raise ValueError("some rows have no window")
+    counts = {
+        "counts": len(arrays["counts"]),
+        **{name: len(getattr(vectors, name)) for name in ("foreign", "related")},
+        **{
+            name: len(getattr(figures, name)) for name in ("dense", "lexical", "weights", "sources", "slices", "prints")
+        },
+    }
+    for name, found in counts.items():
+        if found != rows:
+            raise ValueError(f"{name} has {found} rows instead of {rows}")
     return figures
 
 

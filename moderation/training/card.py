@@ -26,6 +26,7 @@ FIGURES: tuple[str, ...] = (
 )
 """What the columns of :func:`figures` are."""
 
+_LESSONS = "## What moderators taught it"
 _LEXICAL = "Linear heads over hashed character and word n-grams, signals and topic relatedness, for comments on blogs."
 _FULL = (
     "A small sentence encoder read by linear heads together with hashed n-grams, signals and topic relatedness, for "
@@ -151,6 +152,31 @@ def write_card(sources: Sequence[Source], report: Report, evaluation: Mapping[st
             f"{report.train.get('templates', 0):,} sentences put together from parts, the same for every group.",
             "Of those rows more are made: comments moved to other posts, genuine comments with a link put in, and talk",
             "without a post as no spam.",
+            "",
+        ]
+    )
+
+
+def add_lessons(card: str, lessons: Mapping[str, Any]) -> str:
+    """The card of a bundle that labels were added to; what it said of earlier labels goes.
+
+    ``lessons`` is the part ``labels`` of its ``evaluation.json``.
+    """
+    before = card.partition(f"\n{_LESSONS}\n")[0].rstrip("\n")
+    return "\n".join(
+        [
+            before,
+            "",
+            _LESSONS,
+            "",
+            f"{lessons['learned']:,} labels of moderators, beside what the bundle `{lessons['figures_of']}` had",
+            f"learned; {lessons['held_out']:,} more were held out. Figures above are those of that bundle. What the",
+            "gate says of this one was not known when it was made; it is in the report of the retraining.",
+            "",
+            *_table(
+                ("site", "labels learned from"),
+                ((site or "none", f"{count:,}") for site, count in lessons["by_site"].items()),
+            ),
             "",
         ]
     )

@@ -273,6 +273,11 @@ def last_words(labels: Iterable[Label]) -> list[Label]:
     return found
 
 
+def believed(labels: Iterable[Label], trust: Trust) -> list[Label]:
+    """Without what accounts say that count for nothing: they neither teach nor have the last word over others."""
+    return [label for label in labels if trust.moderators.get(label.moderator, 1.0) > 0]
+
+
 def as_rows(labels: Iterable[Label], trust: Trust | None = None) -> list[Row]:
     """Last words as rows of a data set, weighed by trust; without those that name no category or count for nothing.
 
@@ -280,7 +285,7 @@ def as_rows(labels: Iterable[Label], trust: Trust | None = None) -> list[Row]:
     """
     trusted = trust or Trust()
     rows = []
-    for label in last_words(labels):
+    for label in last_words(believed(labels, trusted)):
         weight = trusted.of(label)
         if not label.labels or weight <= 0:
             continue

@@ -8,10 +8,9 @@ that no model has ever learned from.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -21,17 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 
-from moderation import topic
 from moderation.bundle import Bundle, encoder_folder, load_bundle, read_anchors, write_bundle
-from moderation.categories import CODES, MAY_ABSTAIN
+from moderation.categories import CODES
 from moderation.comment import Comment
 from moderation.errors import DataError
-from moderation.model import DENSE, FullTier, Model
+from moderation.heads import Features, Vectors
+from moderation.model import FullTier, extract, read_vectors
 from moderation.policy import Policy, default_policy_toml
 from moderation.training.adapt import Labelled, fit_adaptation
-from moderation.training.adapters.reading import spread
 from moderation.training.agreement import LEAST_SHARED, measure_agreement
-from moderation.training.anchors import Anchors, Figures, read_figures, unpack
+from moderation.training.anchors import Figures, unpack
+from moderation.training.card import add_lessons
 from moderation.training.contest import (
     Contest,
     Contestant,
@@ -43,30 +42,21 @@ from moderation.training.contest import (
     without_texts,
 )
 from moderation.training.gate import GateReport, judge
-from moderation.training.labels import Label, Trust, as_rows, last_words
+from moderation.training.labels import Label, Trust, believed, last_words
+from moderation.training.lessons import (
+    LEAST_LABELS,
+    Lessons,
+    Progress,
+    answer,
+    count_sides,
+    describe,
+    labels_digest,
+    prepare,
+    tier_logits,
+)
 from moderation.training.points import calibration_rows, fit_knots, operating_points, stack_knots
-from moderation.training.rows import BehaviourCase, fingerprint
-from moderation.training.table import build_table
+from moderation.training.rows import BehaviourCase
 from moderation.training.trials import lined_policy
-from moderation.training.vectors import read_kept
-
-HELD_OUT = 0.2
-"""The share of labels, whole posts at a time, that nothing is ever learned from."""
-
-LEAST_LABELS = 20
-_HAS_PASSAGES = topic.VECTOR_NAMES.index("has_passages")
-
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Lessons:
-    """Labels as they are used: those learned from and those held out, with what was left out and why."""
-
-    learned: Labelled
-    held_out: Labelled
-    left_out: Mapping[str, int]
-    prints: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +68,20 @@ class Round:
     figures: dict[str, Any]
 
 
-def labels_digest(labels: Sequence[Label], trust: Trust) -> str:
-    """SHA-256 of everything that labels teach. Equal digests mean that there is nothing new to learn."""
-    lines = sorted(
-        json.dumps([row.comment.digest(), row.comment.site, sorted(row.labels.items()), row.weight])
-        for row in as_rows(labels, trust)
-    )
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
 def is_learned(champion: Bundle, labels: Sequence[Label], trust: Trust) -> bool:
     """Whether the champion has been made from exactly these labels."""
     learned = champion.manifest["trained_on"].get("labels") or {}
     return bool(learned) and learned["sha256"] == labels_digest(labels, trust)
+
+
+def need_encoder(champion: Bundle) -> FullTier:
+    """The tier that labels are added to. Raises ``DataError`` where the bundle has none in use."""
+    if champion.model.full is None:
+        raise DataError(
+            f"{champion.name} has no encoder in use, and labels refit what stands on it; "
+            f"{champion.fault or 'publish a bundle that has one'}"
+        )
+    return champion.model.full
 
 
 def retrain(
@@ -120,97 +111,44 @@ def retrain(
         DataError: There are too few labels, or the champion has no full tier.
         BundleError: The champion's anchors cannot be read.
     """
-    full = champion.model.full
-    encoder = encoder_folder(champion.path)
-    if full is None or encoder is None:
-        raise DataError(
-            f"{champion.name} has no encoder in use, and labels refit what stands on it; "
-            f"{champion.fault or 'publish a bundle that has one'}"
-        )
+    full, encoder = need_encoder(champion), encoder_folder(champion.path)
     trusted = trust or Trust()
+    heard = believed(labels, trusted)
     progress("reading the bundle's own rows")
     packed = read_anchors(champion.path)
     anchors = unpack(load_arrays(packed))
-    lessons = prepare(champion.model, labels, anchors, cases, trust=trusted, cache=cache, jobs=jobs, progress=progress)
+    lessons = prepare(champion.model, heard, anchors, cases, trust=trusted, cache=cache, jobs=jobs, progress=progress)
     adaptation = fit_adaptation(full.heads, lessons.learned, anchors.kept, jobs=jobs, progress=progress)
     progress("calibrating")
     tier, points = calibrate(FullTier(full.encoder, full.heads, adaptation), anchors.validation)
     model = replace(champion.model, full=tier)
     tiers = {"lexical": champion.operating_points["tiers"]["lexical"], "full": points}
     resolved = {"format": champion.operating_points["format"], "tiers": tiers}
-    facts = _say_labels(lessons, labels, trusted)
+    facts = describe(lessons, heard, trusted)
+    evaluation = _read_json(champion.path / "evaluation.json")
+    measured = {
+        **{name: facts[name] for name in ("learned", "held_out", "by_site")},
+        # The base bundle's figures, through however many retrainings; its name is the same in each of them.
+        "figures_of": evaluation.get("labels", {}).get("figures_of", champion.name),
+        "gate": None,
+    }
     progress("writing the challenger")
     path = write_bundle(
         models,
         model,
         operating_points=resolved,
-        evaluation=_read_json(champion.path / "evaluation.json"),
+        evaluation={**evaluation, "labels": measured},
         probes=_probes(champion.path),
-        card=(champion.path / "MODEL_CARD.md").read_text(encoding="utf-8"),
+        card=add_lessons((champion.path / "MODEL_CARD.md").read_text(encoding="utf-8"), measured),
         made_with=champion.manifest["made_with"],
         trained_on={**champion.manifest["trained_on"], "labels": facts},
         encoder=encoder,
         anchors=packed,
     )
-    challenger = load_bundle(path)
+    challenger = load_bundle(path, beside=[champion])
     progress("champion and challenger on the same rows")
-    contest = hold_contest(champion, challenger, anchors.frozen, lessons, labels, cases)
+    contest = hold_contest(champion, challenger, anchors.frozen, lessons, heard, cases)
     return Round(path, judge(contest), {"labels": facts, "sites": _compare_sites(contest)})
-
-
-def prepare(
-    model: Model,
-    labels: Sequence[Label],
-    anchors: Anchors,
-    cases: Sequence[BehaviourCase],
-    *,
-    trust: Trust,
-    cache: Path | None = None,
-    jobs: int = 1,
-    progress: Progress = lambda _: None,
-) -> Lessons:
-    """Last words as figures, without those that any model is measured on; ``model`` needs its full tier.
-
-    Raises ``DataError`` where fewer than ``LEAST_LABELS`` are left.
-    """
-    assert model.full is not None
-    measured = {*anchors.frozen.prints.tolist(), *anchors.validation.prints.tolist()}
-    measured |= {fingerprint(case.comment.text) for case in cases}
-    rows = as_rows(labels, trust)
-    prints = [fingerprint(row.comment.text) for row in rows]
-    held = [spread(f"held out {row.group}") < HELD_OUT for row in rows]
-    held_prints = {text for text, is_held in zip(prints, held, strict=True) if is_held}
-    left_out: Counter[str] = Counter()
-    learned: list[int] = []
-    kept: list[int] = []
-    for number, (text, is_held) in enumerate(zip(prints, held, strict=True)):
-        if text in measured:
-            left_out["a row that models are measured on"] += 1
-        elif is_held:
-            kept.append(number)
-        elif text in held_prints:
-            left_out["the same text as one held out"] += 1
-        else:
-            learned.append(number)
-    if len(learned) < LEAST_LABELS:
-        raise DataError(
-            f"{len(learned)} labels are too few to learn from; at least {LEAST_LABELS} are needed, "
-            f"beside the fifth that is held out"
-        )
-    progress(f"reading features of {len(rows):,} labelled comments")
-    table = build_table(rows, model.topic, None, jobs)
-    vectors = read_kept(table, model.full.encoder, cache, progress)
-    figures = read_figures(table, vectors, model.heads.logits(table.features))
-    figures = replace(figures, labels=_without_abstained(figures))
-    texts, sites = table.features.fields["text"], [row.comment.site for row in rows]
-
-    def part(numbers: Sequence[int]) -> Labelled:
-        index = np.array(numbers, dtype=np.int64)
-        return Labelled(
-            figures.take(index), [texts[number] for number in numbers], [sites[number] for number in numbers]
-        )
-
-    return Lessons(part(learned), part(kept), dict(left_out), frozenset(prints[number] for number in learned))
 
 
 def calibrate(tier: FullTier, validation: Figures) -> tuple[FullTier, dict[str, Any]]:
@@ -225,18 +163,6 @@ def calibrate(tier: FullTier, validation: Figures) -> tuple[FullTier, dict[str, 
     return replace(tier, heads=heads), {code: operating_points(code, validation, probabilities) for code in CODES}
 
 
-def tier_logits(
-    tier: FullTier, figures: Figures, sites: Sequence[str | None] = (), texts: Sequence[str] = ()
-) -> NDArray[np.float64]:
-    """What a full tier says of rows before calibration, shape (rows, heads). Without sites, the rows are of none."""
-    total = tier.heads.logits(figures.vectors, figures.dense, figures.lexical)
-    if tier.adaptation is not None:
-        context = tier.heads.context(figures.vectors, figures.dense, figures.lexical)
-        nowhere: list[str | None] = [None] * len(figures)
-        total += tier.adaptation.logits(sites or nowhere, figures.vectors, context, texts or [""] * len(figures))
-    return total
-
-
 def hold_contest(
     champion: Bundle,
     challenger: Bundle,
@@ -247,17 +173,20 @@ def hold_contest(
 ) -> Contest:
     """Both bundles on the same rows and cases, each under the lines of the default policy."""
     learned_before = champion.manifest["trained_on"].get("labels") or {}
+    comments = [case.comment for case in cases]
+    # Both have the same encoder and word weights, so what they see of the cases is the same too.
+    seen = extract(comments, champion.model.topic), read_vectors(comments, need_encoder(champion).encoder)
     return Contest(
         frozen=Rows.of(frozen),
         held_out=Rows.of(lessons.held_out.figures, lessons.held_out.sites),
         cases=without_texts(cases),
-        champion=_contestant(champion, frozen, lessons.held_out, cases),
-        challenger=_contestant(challenger, frozen, lessons.held_out, cases),
+        champion=_contestant(champion, frozen, lessons.held_out, cases, *seen),
+        challenger=_contestant(challenger, frozen, lessons.held_out, cases, *seen),
         training=Training(
             labels=len(lessons.learned.figures),
             labels_before=learned_before.get("learned", 0),
             new_by_account=_new_by_account(last_words(labels), learned_before.get("until")),
-            sides=_sides(lessons.learned.figures.labels),
+            sides=count_sides(lessons.learned.figures),
             sides_before={code: Sides(*sides) for code, sides in learned_before.get("sides", {}).items()},
             agreement=_agreement(labels),
             prints=lessons.prints,
@@ -265,71 +194,23 @@ def hold_contest(
     )
 
 
-def _contestant(bundle: Bundle, frozen: Figures, held_out: Labelled, cases: Sequence[BehaviourCase]) -> Contestant:
-    tier = bundle.model.full
-    assert tier is not None
-    policy = Policy.parse(default_policy_toml(), bundle.operating_points)
+def _contestant(
+    bundle: Bundle,
+    frozen: Figures,
+    held_out: Labelled,
+    cases: Sequence[BehaviourCase],
+    features: Features,
+    vectors: Vectors,
+) -> Contestant:
+    tier = need_encoder(bundle)
+    assessed = bundle.model.assess_read([case.comment for case in cases], features, vectors)
     return Contestant(
         name=bundle.name,
-        frozen=_answers(tier, frozen),
-        held_out=_answers(tier, held_out.figures, held_out.sites, held_out.texts),
-        lines=lines_of(policy),
-        passed=passed_cases(
-            cases, bundle.assess([case.comment for case in cases]), lined_policy(bundle.operating_points)
-        ),
+        frozen=answer(tier, frozen),
+        held_out=answer(tier, held_out.figures, held_out.sites, held_out.texts),
+        lines=lines_of(Policy.parse(default_policy_toml(), bundle.operating_points)),
+        passed=passed_cases(cases, assessed, lined_policy(bundle.operating_points)),
     )
-
-
-def _answers(
-    tier: FullTier, figures: Figures, sites: Sequence[str | None] = (), texts: Sequence[str] = ()
-) -> NDArray[np.float64]:
-    """Probabilities, NaN where the model abstains."""
-    answers = tier.heads.calibrate(tier_logits(tier, figures, sites, texts))
-    for code in MAY_ABSTAIN:
-        answers[~_is_related(figures), CODES.index(code)] = np.nan
-    return answers
-
-
-def _is_related(figures: Figures) -> NDArray[np.bool_]:
-    """Which rows have a post that they can be held against, as :meth:`Model.assess` has it."""
-    related = figures.vectors.related
-    is_related: NDArray[np.bool_] = figures.dense[:, DENSE.index("has_topic")] > 0
-    is_related &= related[:, _HAS_PASSAGES] > 0
-    is_related &= ~(topic.parent_left_post(related) & (figures.vectors.foreign < 0.5))
-    return is_related
-
-
-def _without_abstained(figures: Figures) -> NDArray[np.float64]:
-    labels = figures.labels.copy()
-    for code in MAY_ABSTAIN:
-        labels[~_is_related(figures), CODES.index(code)] = np.nan
-    return labels
-
-
-def _say_labels(lessons: Lessons, labels: Sequence[Label], trust: Trust) -> dict[str, Any]:
-    """What a manifest says of the labels: counts and hashes, no text and no name."""
-    words = last_words(labels)
-    times = [label.at for label in words if label.at is not None]
-    return {
-        "sha256": labels_digest(labels, trust),
-        "said": len(words),
-        "learned": len(lessons.learned.figures),
-        "held_out": len(lessons.held_out.figures),
-        "left_out": dict(sorted(lessons.left_out.items())),
-        "by_source": dict(sorted(Counter(label.source for label in words).items())),
-        "by_site": dict(sorted(Counter(site or "" for site in lessons.learned.sites).items())),
-        "sides": {
-            code: [sides.bad, sides.good] for code, sides in sorted(_sides(lessons.learned.figures.labels).items())
-        },
-        "until": max(times).isoformat() if times else None,
-    }
-
-
-def _sides(labels: NDArray[np.float64]) -> dict[str, Sides]:
-    return {
-        code: Sides(int((labels[:, head] == 1).sum()), int((labels[:, head] == 0).sum()))
-        for head, code in enumerate(CODES)
-    }
 
 
 def _new_by_account(labels: Sequence[Label], until: str | None) -> dict[str, int]:

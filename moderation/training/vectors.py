@@ -29,6 +29,7 @@ from moderation.training.table import Table, read_table, take_vectors
 _AT_ONCE = 500
 _SAVE_EVERY = 4_000
 _KEY_BYTES = 16
+_NAMES = ("windows", "owners", "foreign", "related", "signatures")
 
 
 def read_kept(
@@ -60,6 +61,14 @@ def read_kept(
     return take_vectors(kept, index)
 
 
+def forget_vectors(folder: Path, *, but: Path | None = None) -> None:
+    """Take away what is kept in a folder, except one file."""
+    for pattern in ("vectors-*.safetensors", ".vectors-*.safetensors"):
+        for path in folder.glob(pattern):
+            if path != but:
+                path.unlink()
+
+
 def _code(encoder: Encoder) -> str:
     """What vectors depend on beside the comment."""
     code = hashlib.sha256(encoder.digest.encode())
@@ -86,28 +95,34 @@ def _load(path: Path | None) -> tuple[list[bytes], Vectors]:
         return [], nothing
     try:
         arrays = load_file(path)
-        names = ("windows", "owners", "foreign", "related", "signatures")
-        return [key.tobytes() for key in arrays["keys"]], Vectors(*(arrays[name] for name in names))
-    except (SafetensorError, OSError, KeyError):
+    except (SafetensorError, OSError):
         return [], nothing
+    count = len(arrays.get("keys", ()))
+    shapes = {"keys": (count, _KEY_BYTES), **{name: (count, *getattr(nothing, name).shape[1:]) for name in _NAMES}}
+    windows = len(arrays.get("owners", ()))
+    shapes |= {"windows": (windows, *nothing.windows.shape[1:]), "owners": (windows,)}
+    if {name: array.shape for name, array in arrays.items()} != shapes:
+        return [], nothing
+    if not np.array_equal(np.unique(arrays["owners"]), np.arange(count)):
+        return [], nothing
+    return [key.tobytes() for key in arrays["keys"]], Vectors(*(arrays[name] for name in _NAMES))
 
 
 def _save(path: Path | None, keys: list[bytes], vectors: Vectors) -> None:
-    """Written aside and renamed, readable by its owner only; files of other encoders go."""
+    """Written aside and renamed, readable by its owner only; files of other encoders and of runs cut off go."""
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    forget_vectors(path.parent, but=path)
     arrays: dict[str, NDArray[Any]] = {
         "keys": np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), _KEY_BYTES),
-        **{name: getattr(vectors, name) for name in ("windows", "owners", "foreign", "related", "signatures")},
+        **{name: getattr(vectors, name) for name in _NAMES},
     }
     aside = path.with_name(f".{path.name}")
+    aside.touch(mode=0o600)
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, aside)
     aside.chmod(0o600)
     aside.replace(path)
-    for other in path.parent.glob("vectors-*.safetensors"):
-        if other != path:
-            other.unlink()
 
 
 def _join(first: Vectors, second: Vectors) -> Vectors:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,7 @@ from service.settings import Settings
 
 if TYPE_CHECKING:
     from moderation.errors import InvalidRow
-    from moderation.training.check import Check
+    from moderation.training.check import Check, Features
     from moderation.training.labels import Label, Trust
     from service.store import Site, Store
 
@@ -161,7 +162,8 @@ def check_labels(
         read = _read_all(store, settings, sources or (), of_site)
     found = [label for label in read.labels if of_site is None or label.comment.site == of_site.url]
     scored_by = _find_bundle(home, bundle)
-    check = check_gathered(console, settings, found, scored_by, read_home_trust(settings))
+    features = None if scored_by is None else partial(_features, console, scored_by)
+    check = check_gathered(settings, found, features, read_home_trust(settings))
     if as_json:
         bad = [{"file": row.path, "line": row.line, "error": row.message} for row in read.bad]
         said = {**check.to_dict(limit=limit, show_text=show_text), "bad": bad}
@@ -178,17 +180,12 @@ def gather_labels(store: Store, settings: Settings, site: Site | None = None) ->
     return _read_all(store, settings, (), site).labels
 
 
-def check_gathered(
-    console: Console, settings: Settings, found: Sequence[Label], bundle: Path | None, trust: Trust
-) -> Check:
-    """How far labels can be believed, with the scores of a bundle where there is one."""
-    from functools import partial
-
+def check_gathered(settings: Settings, found: Sequence[Label], features: Features | None, trust: Trust) -> Check:
+    """How far labels can be believed; ``features`` says what a model makes of them, where there is one."""
     from moderation.training.check import check_labels as check
     from service.hashes import Hashes
     from service.home import prepare_home
 
-    features = None if bundle is None else partial(_features, console, bundle)
     return check(found, Hashes(prepare_home(settings)).bands, features, trust)
 
 

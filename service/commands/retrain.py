@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +20,8 @@ from service.commands.training import show_progress
 from service.settings import Settings
 
 if TYPE_CHECKING:  # what runs models would slow --help down
-    from moderation.training.labels import Label, Trust
+    from moderation.training.check import Check
+    from moderation.training.labels import Trust
     from moderation.training.retrain import Round
 
 EXIT_STATUS = {"PROMOTE": 0, "HOLD": 3, "REJECT": 4}
@@ -56,7 +57,8 @@ def retrain(
     from moderation.bundle import load_bundle
     from moderation.releases import Releases
     from moderation.shipped import shipped_folder
-    from moderation.training.retrain import is_learned
+    from moderation.training.lessons import score_labels
+    from moderation.training.retrain import is_learned, need_encoder
     from moderation.training.retrain import retrain as run
     from moderation.training.rows import read_behaviour
 
@@ -67,7 +69,10 @@ def retrain(
     with open_home(settings) as store:
         found = gather_labels(store, settings)
     champion = load_bundle(releases.folder / releases.in_force().bundle)
-    left_out = _distrust(console, settings, found, champion.path, trust)
+    need_encoder(champion)
+    with show_progress(console) as progress:
+        score = partial(score_labels, champion.model, cache=settings.home / "cache", jobs=jobs, progress=progress)
+        left_out = _distrust(check_gathered(settings, found, score, trust), trust)
     trust = replace(trust, moderators={**trust.moderators, **dict.fromkeys(left_out, 0.0)})
     if not anyway and is_learned(champion, found, trust):
         _tell_nothing(champion.name, as_json=as_json)
@@ -98,11 +103,8 @@ def retrain(
     raise typer.Exit(EXIT_STATUS[verdict])
 
 
-def _distrust(
-    console: Console, settings: Settings, found: Sequence[Label], bundle: Path, trust: Trust
-) -> dict[str, str]:
+def _distrust(check: Check, trust: Trust) -> dict[str, str]:
     """Accounts whose labels are left out, and why; those that ``trust`` names are somebody's decision."""
-    check = check_gathered(console, settings, found, bundle, trust)
     reasons: dict[str, str] = {}
     for flood in check.floods:
         reasons[flood.moderator] = f"gave {flood.day:,} labels within a day, {flood.share:.0%} of all"
@@ -124,12 +126,15 @@ def _report(result: Round, left_out: dict[str, str]) -> dict[str, Any]:
 
 
 def _store(folder: Path, name: str, report: dict[str, Any]) -> tuple[Path, str]:
-    """Write the report beside those of other rounds; its place and its SHA-256."""
+    """Write the report beside those of other rounds, which may be of the same bundle; its place and its SHA-256."""
+    from moderation.files import write_file
+
     content = (json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    digest = hashlib.sha256(content).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.json"
-    path.write_bytes(content)
-    return path, hashlib.sha256(content).hexdigest()
+    path = folder / f"{name}-{digest[:12]}.json"
+    write_file(path, content)
+    return path, digest
 
 
 def _tell_nothing(champion: str, *, as_json: bool) -> None:

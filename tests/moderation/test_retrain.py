@@ -1,0 +1,230 @@
+"""Labels in, a challenger and a verdict out: the shipped bundle all the way, and challengers that must not pass."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from moderation.bundle import FILES, load_bundle
+from moderation.categories import CODES
+from moderation.errors import BundleMissing, DataError
+from moderation.model import FullTier
+from moderation.releases import Releases
+from moderation.shipped import shipped_folder
+from moderation.training.adapt import EVERYWHERE, Labelled, fit_adaptation
+from moderation.training.anchors import read_figures
+from moderation.training.gate import CHECKS, judge
+from moderation.training.labels import Trust
+from moderation.training.lessons import Lessons
+from moderation.training.retrain import calibrate, hold_contest, is_learned, retrain
+from moderation.training.rows import Row, read_behaviour, read_seed
+from moderation.training.table import build_table, read_table
+from moderation.training.trials import DISTRESS
+
+SPAM, HOSTILE = CODES.index("spam"), CODES.index("hostile")
+
+
+@pytest.fixture(scope="module")
+def challenger(school):
+    return load_bundle(school.round.bundle, beside=[school.champion])
+
+
+def test_a_challenger_is_a_bundle_that_loads_with_everything_of_the_champion(school, challenger):
+    assert challenger.fault is None
+    assert challenger.model.full.adaptation is not None
+    assert challenger.manifest["encoder"] == school.champion.manifest["encoder"]
+    assert challenger.manifest["adapted_sites"] == ["https://a.example", "https://b.example"]
+    for name in ("anchors.safetensors", "probes.jsonl"):
+        both = [json.dumps(each.manifest["files"][name]) for each in (school.champion, challenger)]
+        if name.startswith("anchors"):
+            assert both[0] == both[1]
+    old, new = school.champion.model.full.heads, challenger.model.full.heads
+    assert np.array_equal(old.window_weights, new.window_weights)
+
+
+def test_it_fits_labels_better_than_the_champion(school, challenger):
+    comments = [label.comment for label in school.labels]
+    losses = []
+    for bundle in (school.champion, challenger):
+        scores = bundle.model.score(comments)
+        said = [
+            (one[code], label.labels[code])
+            for one, label in zip(scores, school.labels, strict=True)
+            for code in ("spam", "hostile", "identity_attack")
+            if code in label.labels
+        ]
+        losses.append(-np.mean([np.log(max(score if value else 1 - score, 1e-6)) for score, value in said]))
+    assert losses[1] < losses[0]
+
+
+def test_the_gate_has_asked_everything_and_the_report_has_figures_alone(school):
+    gate, figures = school.round.gate, school.round.figures
+    assert [check.name for check in gate.checks] == [check.__name__.removeprefix("check_") for check in CHECKS]
+    states = {check.name: check.state for check in gate.checks}
+    assert (states["flood"], states["leak"], states["answers"], states["gain"]) == ("pass",) * 4
+    assert gate.verdict in ("PROMOTE", "HOLD")
+    assert figures["labels"]["learned"] + figures["labels"]["held_out"] > 200
+    for categories in figures["sites"].values():
+        for item in categories.values():
+            assert len(item["log_loss"]) == 2
+    said = json.dumps([figures, gate.as_dict()])
+    assert not [label for label in school.labels if len(label.comment.text) > 20 and label.comment.text in said]
+
+
+def test_the_bundle_says_what_it_learned_from(school):
+    said = json.loads((school.round.bundle / "evaluation.json").read_text(encoding="utf-8"))
+    base = json.loads((school.champion.path / "evaluation.json").read_text(encoding="utf-8"))
+    facts = school.round.figures["labels"]
+    assert said.pop("labels") == {
+        "learned": facts["learned"],
+        "held_out": facts["held_out"],
+        "by_site": facts["by_site"],
+        "figures_of": school.champion.name,
+        "gate": None,
+    }
+    assert said == base
+    card = (school.round.bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert card.startswith((school.champion.path / "MODEL_CARD.md").read_text(encoding="utf-8").rstrip())
+    section = card.partition("## What moderators taught it")[2]
+    assert f"{facts['learned']:,} labels" in section
+    assert f"| https://a.example | {facts['by_site']['https://a.example']} |" in section
+    assert school.champion.name in section
+
+
+def test_learned_once_is_nothing_new_and_a_second_round_gives_the_same_bundle(school, challenger, tmp_path):
+    assert is_learned(challenger, school.labels, Trust())
+    assert not is_learned(challenger, school.labels[1:], Trust())
+    assert not is_learned(school.champion, school.labels, Trust())
+    again = retrain(challenger, school.labels[::-1], school.cases, tmp_path / "models", cache=school.cache)
+    assert again.bundle.name == school.round.bundle.name
+    assert again.gate.verdict == "HOLD"  # nothing is better, and nothing is new
+    for name in FILES:
+        assert (again.bundle / name).read_bytes() == (school.round.bundle / name).read_bytes()
+
+
+def test_rolling_back_restores_the_same_bytes_and_the_same_scores(school, challenger, tmp_path):
+    """On 1,000 comments."""
+    releases = Releases(tmp_path / "models", school.champion.path.parent)
+    rows = [
+        row for path in sorted((shipped_folder("training_data") / "seed").glob("*.jsonl")) for row in read_seed(path)
+    ]
+    short = sorted(rows, key=lambda row: (len(row.comment.text), row.id))[:1_000]
+    comments = [replace(row.comment, site="https://a.example", post=None, parent=None, thread=None) for row in short]
+    before = content(school.champion.path)
+    scored = [scores.to_dict() for scores in school.champion.model.score(comments)]
+    releases.publish(school.champion.path)
+    releases.publish(school.round.bundle, by="gate")
+    assert releases.in_force().bundle == challenger.name
+    releases.rollback(by="Ada")
+    restored = load_bundle(releases.folder / releases.in_force().bundle, beside=[school.champion])
+    assert restored.name == school.champion.name
+    assert content(restored.path) == before
+    assert [scores.to_dict() for scores in restored.model.score(comments)] == scored
+    assert [scores.to_dict() for scores in challenger.model.score(comments[:50])] != scored[:50]
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_without_an_encoder_it_says_what_is_missing(school, plain_bundle, tmp_path):
+    with pytest.raises(DataError, match="has no encoder in use"):
+        retrain(load_bundle(plain_bundle), school.labels, school.cases, tmp_path)
+
+
+def test_without_anchors_it_says_what_is_missing(
+    school, tmp_path, make_full, shipped_encoder, make_bundle, monkeypatch
+):
+    path = make_bundle(tmp_path, make_full(), shipped_encoder)
+    bundle = replace(load_bundle(path), path=path)
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["files"]["anchors.safetensors"]
+    monkeypatch.setattr("moderation.bundle._read_manifest", lambda _: manifest)
+    with pytest.raises(BundleMissing, match="has no anchors"):
+        retrain(bundle, school.labels, school.cases, tmp_path)
+
+
+class TestRefused:
+    """Challengers that are worse, made by the code that makes good ones, and the check that is there for each."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def contest(cls, shipped_bundle, anchors):
+        """The contest of a challenger that has learned from some rows, without :func:`prepare` looking at them."""
+        full = shipped_bundle.model.full
+        kept = anchors.kept.take(np.arange(3_000))
+        nothing = Labelled(anchors.kept.take(np.array([], dtype=np.int64)), [], [])
+
+        def held(figures, cases=(), prints=frozenset(), everywhere=EVERYWHERE):
+            learned = Labelled(figures, [""] * len(figures), [None] * len(figures))
+            adaptation = fit_adaptation(full.heads, learned, kept, everywhere=everywhere)
+            tier, points = calibrate(FullTier(full.encoder, full.heads, adaptation), anchors.validation)
+            tiers = {**shipped_bundle.operating_points["tiers"], "full": points}
+            challenger = replace(
+                shipped_bundle,
+                name="challenger",
+                model=replace(shipped_bundle.model, full=tier),
+                operating_points={**shipped_bundle.operating_points, "tiers": tiers},
+            )
+            lessons = Lessons(learned, nothing, {}, prints)
+            return hold_contest(shipped_bundle, challenger, anchors.frozen, lessons, [], cases)
+
+        return held
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def spam(cls, anchors):
+        """Rows with a label of spam, and those labels alone."""
+        figures = anchors.validation.take(np.flatnonzero(~np.isnan(anchors.validation.labels[:, SPAM])))
+        labels = np.full_like(figures.labels, np.nan)
+        labels[:, SPAM] = figures.labels[:, SPAM]
+        return replace(figures, labels=labels, weights=np.ones(len(figures)))
+
+    def test_labels_of_spam_of_which_30_percent_are_flipped(self, contest, spam):
+        honest = judge(contest(spam))
+        labels = spam.labels.copy()
+        flipped = np.random.default_rng(0).random(len(labels)) < 0.3
+        labels[flipped, SPAM] = 1 - labels[flipped, SPAM]
+        held = contest(replace(spam, labels=labels))
+        assert honest.verdict == "PROMOTE"
+        assert refused_by(held) == ("REJECT", "lines")
+        assert verdict_without(held, "lines") != "REJECT"
+
+    def test_a_challenger_that_loses_on_distress_alone(self, contest, school, shipped_bundle):
+        behaviour = (shipped_folder("training_data") / "behaviour").glob("*.jsonl")
+        cases = [case for path in sorted(behaviour) for case in read_behaviour(path) if case.slice in DISTRESS]
+        comments = [case.comment for case in cases]
+        figures = read(shipped_bundle, comments)
+        labels = np.full((len(cases), len(CODES)), np.nan)
+        labels[:, HOSTILE] = 1
+        taught = replace(figures, labels=labels, weights=np.full(len(cases), 2.0))
+        held = contest(taught, cases=[*cases, *school.cases])
+        assert refused_by(held) == ("REJECT", "behaviour")
+        assert verdict_without(held, "behaviour") == "PROMOTE"
+
+    def test_a_challenger_that_has_learned_from_frozen_rows(self, contest, anchors):
+        """It looks better everywhere."""
+        frozen = anchors.frozen
+        held = contest(replace(frozen, weights=np.ones(len(frozen))), prints=frozenset(frozen.prints.tolist()))
+        assert refused_by(held) == ("REJECT", "leak")
+        assert verdict_without(held, "leak") == "PROMOTE"
+
+
+def read(bundle, comments):
+    """Figures of comments, without a cache."""
+    rows = [Row("labels", str(number), comment, {}, "") for number, comment in enumerate(comments)]
+    table = build_table(rows, bundle.model.topic, None, 1)
+    vectors = read_table(table, bundle.model.full.encoder, None)
+    return read_figures(table, vectors, bundle.model.heads.logits(table.features))
+
+
+def refused_by(contest):
+    """The verdict, and the one check that gives it."""
+    report = judge(contest)
+    (name,) = [check.name for check in report.checks if check.state == report.verdict.lower()]
+    return report.verdict, name
+
+
+def verdict_without(contest, name):
+    return judge(contest, [check for check in CHECKS if check.__name__ != f"check_{name}"]).verdict
