@@ -29,6 +29,7 @@ from service.home import open_store, prepare_home
 from service.live_model import LiveModel
 from service.logs import describe_error
 from service.metrics import Metrics, known_method
+from service.own_labels import OwnLines
 from service.queue_news import QueueNews
 from service.review.edge import is_review
 from service.review.pages import add_pages
@@ -87,8 +88,11 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         """What goes on beside requests, from the first of them to the last."""
         courier = Courier(store, metrics, settings.webhook_allow)
         upkeep = Upkeep(store, desk, settings.retention_days)
+        own_lines = OwnLines(store, live_model)
         tasks = [asyncio.create_task(part.run()) for part in (courier, events, queue_news)]
-        for part in (live_model, shadow, upkeep):
+        # Before the first comment: with the lines of the bundle alone it might be rejected where it is to be held.
+        await asyncio.to_thread(own_lines.try_to_work)
+        for part in (live_model, shadow, upkeep, own_lines):
             part.start()
         try:
             yield
@@ -96,7 +100,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
             events.close()
             courier.stop()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for part in (upkeep, shadow, live_model):
+            for part in (own_lines, upkeep, shadow, live_model):
                 await asyncio.to_thread(part.stop)
             store.close()
 

@@ -55,6 +55,7 @@ def backtest(
     from moderation.shipped import shipped_folder
     from service.backtest import try_out
     from service.live_model import LiveModel
+    from service.own_labels import OwnLines
     from service.policies import Policies
 
     settings = Settings.load(home=home)
@@ -68,8 +69,11 @@ def backtest(
         def tell(url: str, number: int) -> None:
             status.update(f"deciding again: {url}, comment {number:,}")
 
-        policies = Policies(store, LiveModel(settings.home, shipped_folder("models")))
+        live_model = LiveModel(settings.home, shipped_folder("models"))
+        policies, own_lines = Policies(store, live_model), OwnLines(store, live_model)
         sites = [find_site(store, site)] if site is not None else store.sites()
+        for each in sites:
+            own_lines.read(each)
         found = [
             try_out(
                 store,

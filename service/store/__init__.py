@@ -11,6 +11,7 @@ from service.store.campaigns import CAMPAIGN_HOURS
 from service.store.copies import plain
 from service.store.entries import CLAIM_SECONDS, Holder
 from service.store.insight import Arrivals, AuditCount, Given, Rating, ReasonCount, Waits
+from service.store.looks import Height, Look, Picked
 from service.store.news import Cursor, Sight, Touched
 from service.store.queries import Store
 from service.store.queue import MAX_PAGE
@@ -68,6 +69,7 @@ __all__ = [
     "Decided",
     "Deliveries",
     "Given",
+    "Height",
     "History",
     "Holder",
     "Judge",
@@ -76,8 +78,10 @@ __all__ = [
     "KeyDates",
     "Known",
     "LogEntry",
+    "Look",
     "Message",
     "Moderator",
+    "Picked",
     "Place",
     "PolicyChange",
     "PostRead",

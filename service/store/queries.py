@@ -23,6 +23,7 @@ from service.store.erasure import Erasure, empty_versions, erase_copies
 from service.store.insight import Insight
 from service.store.labels import Labels
 from service.store.leases import Leases
+from service.store.looks import Looks
 from service.store.news import News
 from service.store.people import Logs, People, Sessions
 from service.store.policies import Policies
@@ -81,6 +82,7 @@ class Store:
         self.verdicts = Verdicts(self._engine, self._now)
         self.insight = Insight(self._engine, self.now)
         self.labels = Labels(self._engine)
+        self.looks = Looks(self._engine)
         self.readers = Readers(self._engine, self._now)
         self.reading = Reading(self._engine, self.verdicts)
         self.erasure = Erasure(self._engine, self._now)
