@@ -22,6 +22,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 import moderation
 from moderation.shipped import shipped_folder
 from service import api, docs_page, events_api, review_api
+from service.drift import Drift
 from service.errors import InvalidRequest, NotFound, ServiceError, UnknownHost, error_body
 from service.events import Events
 from service.hashes import Hashes
@@ -87,7 +88,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     async def working(_app: FastAPI) -> AsyncIterator[None]:
         """What goes on beside requests, from the first of them to the last."""
         courier = Courier(store, metrics, settings.webhook_allow)
-        upkeep = Upkeep(store, desk, settings.retention_days)
+        upkeep = Upkeep(store, desk, settings.retention_days, Drift(store, live_model))
         own_lines = OwnLines(store, live_model)
         tasks = [asyncio.create_task(part.run()) for part in (courier, events, queue_news)]
         # Before the first comment: with the lines of the bundle alone it might be rejected where it is to be held.

@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -54,27 +54,37 @@ class CategoryLabels:
     A comment that was rejected for another reason is not good, whatever a score has called it: where a goal is about
     what may be done to good comments, bad is what a moderator rejects. Which bad ones are found (recall) is asked of
     those that were rejected as this category.
+
+    ``known`` are the same labels without the kinds that nobody has looked at yet. They cannot show that a line holds,
+    but where they speak against it they do so whatever waits: else the first comment that is held instead of rejected
+    would bring the old line back.
     """
 
     rejected: OwnEvidence
     named: OwnEvidence
+    known_rejected: OwnEvidence
+    known_named: OwnEvidence
     _promises: dict[Goal, Promise] = field(default_factory=dict, repr=False)
     _missed: dict[tuple[Goal, float], bool] = field(default_factory=dict, repr=False)
 
     def promise(self, goal: Goal) -> Promise:
         """The line that these labels allow for a goal, or how many are missing."""
         if goal not in self._promises:
-            self._promises[goal] = self._about(goal).promise(goal)
+            promise = (self.named if goal.kind == "recall" else self.rejected).promise(goal)
+            if not promise.holds and not promise.is_enough:
+                known = self._known(goal).promise(goal)
+                promise = replace(promise, is_enough=known.is_enough and not known.holds)
+            self._promises[goal] = promise
         return self._promises[goal]
 
     def is_missed_at(self, goal: Goal, line: float) -> bool:
         """Whether these labels show that a line does *not* keep a goal."""
         if (goal, line) not in self._missed:
-            self._missed[goal, line] = self._about(goal).is_missed_at(goal, line)
+            self._missed[goal, line] = self._known(goal).is_missed_at(goal, line)
         return self._missed[goal, line]
 
-    def _about(self, goal: Goal) -> OwnEvidence:
-        return self.named if goal.kind == "recall" else self.rejected
+    def _known(self, goal: Goal) -> OwnEvidence:
+        return self.known_named if goal.kind == "recall" else self.known_rejected
 
 
 @dataclass(slots=True)
@@ -236,9 +246,15 @@ def gather(
 
 def weigh(judged: Mapping[tuple[Tier, str], Gathered], operating_points: Mapping[str, Any] | None) -> Own:
     """Evidence for :meth:`moderation.policy.Policy.parse`; lines are those that the bundle was measured at."""
-    rejected = own_evidence({key: each.rejected for key, each in judged.items()}, operating_points)
-    named = own_evidence({key: each.named for key, each in judged.items()}, operating_points)
-    return {key: CategoryLabels(rejected[key], named[key]) for key in judged}
+    rejected = {key: each.rejected for key, each in judged.items()}
+    named = {key: each.named for key, each in judged.items()}
+    known = [{key: _leave_unseen(rows) for key, rows in each.items()} for each in (rejected, named)]
+    one, two, three, four = (own_evidence(each, operating_points) for each in (rejected, named, *known))
+    return {key: CategoryLabels(one[key], two[key], three[key], four[key]) for key in judged}
+
+
+def _leave_unseen(rows: Judged) -> Judged:
+    return replace(rows, strata=tuple(stratum for stratum in rows.strata if stratum.inclusion > 0))
 
 
 def _judged(

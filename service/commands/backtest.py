@@ -72,8 +72,8 @@ def backtest(
         live_model = LiveModel(settings.home, shipped_folder("models"))
         policies, own_lines = Policies(store, live_model), OwnLines(store, live_model)
         sites = [find_site(store, site)] if site is not None else store.sites()
-        for each in sites:
-            own_lines.read(each)
+        for known in sites:
+            own_lines.read(known)
         found = [
             try_out(
                 store,

@@ -132,6 +132,18 @@ class TestGather:
             "publish 0.01": (0.0, 0.45),  # one was picked and nobody has looked
         }
 
+    def test_what_nobody_has_looked_at_shows_nothing_but_takes_back_nothing_either(self):
+        """Comments that are held since the line was found to be wrong wait, and nobody has judged any of them."""
+        looks = [look(0.97, "reject" if number % 2 else "approve") for number in range(40)]
+        waiting = [Picked("lexical", "hold", {"spam": 0.99}, 1.0)]
+        own = weigh(gather(looks, waiting, {}), None)[SPAM]
+
+        assert own.is_missed_at(PRECISE, 0.5)
+        assert own.promise(PRECISE).line is None
+        clean = weigh(gather([look(0.97, "reject")] * 299, waiting, {}), None)[SPAM]
+        assert not clean.is_missed_at(PRECISE, 0.5)
+        assert (clean.promise(PRECISE).line, clean.promise(PRECISE).is_enough) == (None, False)
+
     def test_what_is_rejected_for_another_reason_is_bad_all_the_same(self):
         """Else a few approvals would be all that is known of a line."""
         looks = [look(0.97, "reject", labels={"hostile": 1}), look(0.98, "reject", labels={}), look(0.96, "approve")]
