@@ -74,23 +74,25 @@ class Drift:
             if live.bundle is None or live.tier is None:
                 continue
             yesterday = today - timedelta(days=1)
-            if self._store.drift.has(site, yesterday.isoformat(), live.bundle.name, live.tier):
+            counted = self._count(site, live.bundle.name, live.tier, yesterday)
+            if not counted:
                 continue
             # The weeks before are needed to compare with, where nobody has counted them yet.
             for back in range(WEEKS_DAYS, 0, -1):
                 if stopping is not None and stopping.is_set():
                     return made
                 day = yesterday - timedelta(days=back)
-                if not self._store.drift.has(site, day.isoformat(), live.bundle.name, live.tier):
-                    self._store.drift.add(site, self._count(site, live.bundle.name, live.tier, day))
+                if earlier := self._count(site, live.bundle.name, live.tier, day):
+                    self._store.drift.add(site, earlier)
                     made += 1
-            self._make(site, live, live.bundle.name, live.tier, yesterday)
+            self._make(site, live, counted)
             made += 1
         return made
 
-    def _make(self, site: Site, live: Live, bundle: str, tier: Tier, day: date) -> None:
+    def _make(self, site: Site, live: Live, counted: Sequence[DriftDay]) -> None:
         """A whole day: compared with the weeks before it, with figures at lines, and told where it alarms."""
-        store = self._store
+        store, bundle, tier = self._store, counted[0].bundle, counted[0].tier
+        day = date.fromisoformat(counted[0].day)
         since, until = _moments(day)
         before = store.drift.days([site], (day - timedelta(days=WEEKS_DAYS)).isoformat(), bundle=bundle, tier=tier)
         policy = live.readable_policy(site.policy_digest, store.policy_toml, site.url)
@@ -101,7 +103,7 @@ class Drift:
         texts = store.drift.texts(site, bundle, tier, since, until, limit=_TEXTS)
         unseen = share_unseen(live.bundle.model.topic, texts)
         found, tell = [], []
-        for each in self._count(site, bundle, tier, day):
+        for each in counted:
             of_it = [other for other in before if other.category == each.category]
             index, limit = psi(each.bins, _add(other.bins for other in of_it))
             lines = _lines(policy, tier, each.category, judged.get((tier, each.category)))
@@ -117,10 +119,12 @@ class Drift:
         store.drift.add(site, found, tell=tell)
 
     def _count(self, site: Site, bundle: str, tier: Tier, day: date) -> list[DriftDay]:
-        """How scores lay on a day."""
+        """How scores lay on a day; nothing where no comments came in, or where it was counted before."""
+        if self._store.drift.has(site, day.isoformat(), bundle, tier):
+            return []
         rows = list(self._store.drift.scores(site, bundle, tier, *_moments(day)))
         found = []
-        for code in CODES:
+        for code in CODES if rows else ():
             scores = [score for row in rows if (score := row.get(code)) is not None]
             bins = count_bins(scores)
             found.append(DriftDay(site.url, day.isoformat(), bundle, tier, code, len(scores), bins, None, None, (), ()))

@@ -51,14 +51,20 @@ def drift(
 def _table(rows: list[DriftDay]) -> Table:
     table = Table("category", "tier", "comments", "PSI", "unseen words", "line", "precision", "recall", box=None)
     for each in rows:
-        about = (each.category, each.tier, f"{each.comments:,}", _figure(each.psi, ".2f"), _figure(each.unseen, ".1%"))
+        about: tuple[str, ...] = (
+            each.category,
+            each.tier,
+            f"{each.comments:,}",
+            _figure(each.psi, ".2f"),
+            _figure(each.unseen, ".1%"),
+        )
         for line in each.lines or ({"action": "", "precision": None, "recall": None},):
             shares = [
                 f"{share['value']:.1%} ({share['low']:.1%} to {share['high']:.1%})" if share else "-"
                 for share in (line["precision"], line["recall"])
             ]
             table.add_row(*about, line["action"], *shares)
-            about = ("", "", "", "", "")
+            about = ("",) * len(about)
     return table
 
 
