@@ -11,7 +11,7 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -117,6 +117,10 @@ class TopicModel:
             math.log1p(length) / 5,
             math.log1p(post_words) / 8,
         ]
+
+    def read(self, texts: Iterable[tuple[str, str | None]]) -> Iterator[list[int]]:
+        """The places of each text's words in the table, of texts with their languages."""
+        return (stems(text, _language(lang)) for text, lang in texts)
 
     def _read_post(self, post: Post, lang: str) -> tuple[Vector, list[Vector], Vector, frozenset[int], int]:
         text = stems(_TAG.sub(" ", post.text or ""), lang)

@@ -215,8 +215,10 @@ def read_metrics(parts: PartsOf) -> Response:
     """Decisions by action and tier, answers by route and status, messages to webhooks. No text, no ids."""
     try:
         parts.metrics.show_waiting(*parts.store.webhooks.waiting())
+        parts.metrics.show_drift(parts.store.drift.alerts())
     except StoreError:
         parts.metrics.show_waiting(math.nan, math.nan)
+        parts.metrics.show_drift(None)
     content = parts.metrics.render(tier=parts.live_model.current().tier)
     return Response(content, media_type=CONTENT_TYPE)
 

@@ -22,6 +22,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 import moderation
 from moderation.shipped import shipped_folder
 from service import api, docs_page, events_api, review_api
+from service.drift import Drift
 from service.errors import InvalidRequest, NotFound, ServiceError, UnknownHost, error_body
 from service.events import Events
 from service.hashes import Hashes
@@ -29,6 +30,7 @@ from service.home import open_store, prepare_home
 from service.live_model import LiveModel
 from service.logs import describe_error
 from service.metrics import Metrics, known_method
+from service.own_labels import OwnLines
 from service.queue_news import QueueNews
 from service.review.edge import is_review
 from service.review.pages import add_pages
@@ -86,9 +88,12 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     async def working(_app: FastAPI) -> AsyncIterator[None]:
         """What goes on beside requests, from the first of them to the last."""
         courier = Courier(store, metrics, settings.webhook_allow)
-        upkeep = Upkeep(store, desk, settings.retention_days)
+        upkeep = Upkeep(store, desk, settings.retention_days, Drift(store, live_model))
+        own_lines = OwnLines(store, live_model)
         tasks = [asyncio.create_task(part.run()) for part in (courier, events, queue_news)]
-        for part in (live_model, shadow, upkeep):
+        # Before the first comment: with the lines of the bundle alone it might be rejected where it is to be held.
+        await asyncio.to_thread(own_lines.try_to_work)
+        for part in (live_model, shadow, upkeep, own_lines):
             part.start()
         try:
             yield
@@ -96,7 +101,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
             events.close()
             courier.stop()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for part in (upkeep, shadow, live_model):
+            for part in (own_lines, upkeep, shadow, live_model):
                 await asyncio.to_thread(part.stop)
             store.close()
 

@@ -48,7 +48,7 @@ def try_out(
     """
     text = (toml if toml is not None else policies.text(site)).replace("\r\n", "\n")
     if bundle is None:
-        trial = policies.try_out(site, policies.check(text), days, most=most)
+        trial = policies.try_out(site, policies.check(text, site), days, most=most)
         return Backtest(site.url, None, trial, policies.changed(site, trial))
     live = Live(bundle, Policy.parse(text, bundle.operating_points))
     since, upto = store.now() - timedelta(days=days), policies.last_decision()

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from moderation.errors import ModerationError
 from service.commands import (
     backtest,
+    drift,
     encoder,
     keys,
     labels,
@@ -260,6 +261,7 @@ app.command()(releases.publish)
 app.command()(releases.rollback)
 app.command()(shadow.shadow)
 app.command()(backtest.backtest)
+app.command()(drift.drift)
 app.command()(retrain.retrain)
 app.command()(training.train)
 app.command("train-encoder")(encoder.train_encoder)

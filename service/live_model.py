@@ -26,6 +26,7 @@ from pathlib import Path
 from moderation.bundle import Bundle, load_bundle, unscored
 from moderation.comment import Comment, Facts, Scores, Tier
 from moderation.errors import BundleMissing, BundleUnsupported, EncoderUnavailable, InvalidPolicy
+from moderation.goals import OwnEvidence
 from moderation.policy import Policy, default_policy_toml
 from moderation.releases import InForce, Releases, current_bundle
 from service.errors import InvalidSettings
@@ -38,6 +39,9 @@ RETRY_SECONDS = 30.0
 # With the one that serves: the former one, a canary and a challenger, or whatever was asked for lately.
 _BUNDLES_KEPT = 4
 _POLICIES_KEPT = 256
+
+Own = Mapping[tuple[Tier, str], OwnEvidence]
+"""What a site's own labels say about goals, by tier and category."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ class Live:
     bundle: Bundle | None
     default: Policy
     faults: Mapping[str, str] = field(default_factory=dict)
-    _others: dict[str, Policy] = field(default_factory=dict, repr=False)
+    _own: Mapping[tuple[str, str], Own] = field(default_factory=dict, repr=False)
+    _others: dict[tuple[str, str | None], tuple[Own | None, Policy]] = field(default_factory=dict, repr=False)
 
     @property
     def tier(self) -> Tier | None:
@@ -72,30 +77,39 @@ class Live:
             return None
         return "full" if self.bundle.model.full is not None else "lexical"
 
-    def policy(self, digest: str | None, toml: Callable[[str], str | None]) -> Policy:
+    def own(self, site: str | None) -> Own | None:
+        """What a site's own labels say about goals for this bundle; ``None`` where there are none to go by."""
+        return self._own.get((self.bundle.name, site)) if self.bundle is not None and site is not None else None
+
+    def policy(self, digest: str | None, toml: Callable[[str], str | None], site: str | None = None) -> Policy:
         """The policy with that digest; ``None`` is the one that sites follow which have none of their own.
 
-        ``toml`` finds a policy's text by its digest. Raises ``KeyError`` where it finds none, and
-        ``InvalidPolicy`` for one that another version has written.
+        ``toml`` finds a policy's text by its digest. For a ``site`` goals are resolved on its own labels as well.
+        Raises ``KeyError`` where no text is found, and ``InvalidPolicy`` for one that another version has written.
         """
-        if digest is None or digest == self.default.digest:
+        own, is_default = self.own(site), digest is None or digest == self.default.digest
+        if is_default and own is None:
             return self.default
-        if digest not in self._others:
-            text = toml(digest)
+        wanted = self.default.digest if digest is None else digest
+        key = (wanted, site if own is not None else None)
+        labels, policy = self._others.get(key, (None, None))
+        if policy is None or labels is not own:
+            text = self.default.toml if is_default else toml(wanted)
             if text is None:
-                raise KeyError(digest)
+                raise KeyError(wanted)
             # Parsed by two threads at once, it is the same policy twice.
-            policy = Policy.parse(text, self.bundle.operating_points if self.bundle else None)
+            policy = Policy.parse(text, self.bundle.operating_points if self.bundle else None, own)
             if len(self._others) >= _POLICIES_KEPT:  # replays ask for any that has ever been in force
                 self._others.clear()
-            self._others[digest] = policy
-            return policy
-        return self._others[digest]
+            self._others[key] = (own, policy)
+        return policy
 
-    def readable_policy(self, digest: str | None, toml: Callable[[str], str | None]) -> Policy | None:
+    def readable_policy(
+        self, digest: str | None, toml: Callable[[str], str | None], site: str | None = None
+    ) -> Policy | None:
         """The same; ``None`` where there is no such text, or one that this version does not understand (any more)."""
         try:
-            return self.policy(digest, toml)
+            return self.policy(digest, toml, site)
         except (KeyError, InvalidPolicy):
             return None
 
@@ -154,6 +168,7 @@ class LiveModel:
         self._check = threading.Lock()
         self._opening = threading.Lock()
         self._opened: OrderedDict[Path, Bundle] = OrderedDict()
+        self._own: dict[tuple[str, str], Own] = {}
         self._stopping = threading.Event()
         self._watching: threading.Thread | None = None
         self._last_look = self._seen = self._look()
@@ -208,6 +223,13 @@ class LiveModel:
     def challenger(self) -> Live | None:
         """The pair that is scored beside (``moderation shadow``), ``None`` where there is none."""
         return self._challenger
+
+    def take_own(self, bundle: str, site: str, own: Own | None) -> None:
+        """From now on resolve the goals of a site (by its URL) on these labels, wherever this bundle scores for it."""
+        if own is not None:
+            self._own[bundle, site] = own
+        else:
+            self._own.pop((bundle, site), None)
 
     def bundle(self, name: str) -> Bundle:
         """A bundle that is kept, by its name or digits of it: ``NAME@version`` means the scores of an older one.
@@ -266,7 +288,7 @@ class LiveModel:
                 raise InvalidSettings(f"{self.policy_file}: {error}") from error
             faults["policy"] = _report("policy", error)
             policy = Policy.parse(old.default.toml, points)
-        live = Live(bundle, policy, faults)
+        live = Live(bundle, policy, faults, self._own)
         in_force = {"bundle": bundle.name if bundle else None, "tier": live.tier, "policy": policy.digest}
         _log.info("in force", extra=in_force)
         return live
@@ -297,7 +319,7 @@ class LiveModel:
         bundle = self._open_to_serve(path)
         if bundle.fault is not None:
             raise EncoderUnavailable(bundle.fault)
-        return Live(bundle, Policy.parse(beside.default.toml, bundle.operating_points))
+        return Live(bundle, Policy.parse(beside.default.toml, bundle.operating_points), _own=self._own)
 
     def _open_to_serve(self, path: Path) -> Bundle:
         bundle = self._open(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -13,6 +15,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 Outcome = Literal["delivered", "failed", "given_up"]
 ShadowOutcome = Literal["scored", "dropped", "failed"]
+
+ALERTS = ("goal_missed", "goal_unsure", "scores")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -46,6 +50,9 @@ class Metrics:
         self._shadow = Counter(
             "moderation_shadow_comments", "Comments for the challenger by outcome", ["outcome"], registry=self._registry
         )
+        self._drift = Gauge(
+            "moderation_drift_alerts", "Alerts of the last day's figures by kind", ["alert"], registry=self._registry
+        )
         self._model = Gauge("moderation_model_available", "1 while a bundle is in force", registry=self._registry)
         self._tier = Gauge("moderation_tier_in_use", "1 for the tier that answers", ["tier"], registry=self._registry)
 
@@ -69,6 +76,11 @@ class Metrics:
         """How many messages wait for webhooks, and since when; NaN where it is not known."""
         self._waiting.set(count)
         self._oldest.set(oldest_seconds)
+
+    def show_drift(self, alerts: Mapping[str, int] | None) -> None:
+        """How many alerts of which kind the last day's figures say; NaN where it is not known."""
+        for name in ALERTS:
+            self._drift.labels(name).set(math.nan if alerts is None else alerts.get(name, 0))
 
     def time_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """An answer; ``route`` is the route's pattern, never the path that was asked for."""

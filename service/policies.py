@@ -101,6 +101,20 @@ class Measured:
     line: ResolvedLine
     point: Point | None
 
+    @property
+    def own(self) -> str:
+        """What the site's own labels say to it, beside the note of the line; empty where they say nothing."""
+        promise = self.line.own
+        if promise is None or not self.line.supported:
+            return ""  # what is not supported says why in its note
+        if promise.holds:
+            return promise.sentence
+        labels = "1 label" if promise.labels == 1 else f"{promise.labels} labels"
+        if promise.missing is None:
+            return f"So far {labels} of the site's own say neither that it holds nor that it does not."
+        more = f"at least {promise.missing} more audit labels, none of them wrong, are missing"
+        return f"It stands on what was measured of the bundle: the site's own {labels} are not enough, {more}."
+
 
 @dataclass(frozen=True, slots=True)
 class CategoryLines:
@@ -126,7 +140,8 @@ class Policies:
 
         ``None`` where this version cannot read it: then every comment is held.
         """
-        return self._live_model.current(site.url).readable_policy(site.policy_digest, self._store.policy_toml)
+        live = self._live_model.current(site.url)
+        return live.readable_policy(site.policy_digest, self._store.policy_toml, site.url)
 
     def text(self, site: Site) -> str:
         """The text of that policy, also where it cannot be read."""
@@ -137,11 +152,17 @@ class Policies:
         """The policy that sites follow which have none of their own."""
         return self._live_model.current().default
 
-    def check(self, toml: str) -> Policy:
-        """A policy made of a text, goals resolved for the bundle in use. Raises ``InvalidPolicy``."""
-        bundle = self._live_model.current().bundle
+    def check(self, toml: str, site: Site | None = None) -> Policy:
+        """A policy made of a text, goals resolved for the bundle in use. Raises ``InvalidPolicy``.
+
+        With a ``site`` they are resolved on its own labels as well, as they will be when it follows the policy.
+        """
+        url = site.url if site is not None else None
+        live = self._live_model.current(url)
         # Browsers send line ends of their own.
-        return Policy.parse(toml.replace("\r\n", "\n"), bundle.operating_points if bundle else None)
+        return Policy.parse(
+            toml.replace("\r\n", "\n"), live.bundle.operating_points if live.bundle else None, live.own(url)
+        )
 
     def lines(self, policy: Policy, tier: Tier | None = None) -> tuple[CategoryLines, ...]:
         """The lines that a policy comes to for the bundle in use; by default in the tier that answers."""

@@ -15,8 +15,12 @@ VerdictAction = Literal["approve", "reject"]
 Outcome = Literal["upheld", "overturned"]
 Role = Literal["viewer", "moderator", "maintainer"]
 Right = Literal["read", "decide", "configure"]
+Heard = Literal["published", "held", "rejected", "erased", "drift"]
 WhyName = Literal["held", "near_line", "reported", "appealed", "audit"]
 Sort = Literal["urgency", "age", "score", "teaching"]
+
+DRIFT: Heard = "drift"
+"""What a webhook hears of that is about no comment."""
 
 # Who else stands in the logs: a moderator of that name could not be told from it.
 RESERVED_NAMES = frozenset({"model", "site", "reader", "author", "retention", "operator"})

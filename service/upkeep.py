@@ -1,4 +1,4 @@
-"""What the service does by itself once an hour: forgetting what is older than it has to keep."""
+"""What the service does by itself once an hour: figures of the day before, forgetting what it need not keep."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import secrets
 import threading
 from datetime import UTC, datetime, timedelta
 
+from service.drift import Drift
 from service.errors import StoreError
 from service.logs import describe_error
 from service.store import Store
@@ -28,11 +29,18 @@ class Upkeep:
     """One process does it for all that share the database: whoever takes the lease for the hour."""
 
     def __init__(
-        self, store: Store, desk: Moderation, retention_days: int | None, *, every_seconds: float = EVERY_SECONDS
+        self,
+        store: Store,
+        desk: Moderation,
+        retention_days: int | None,
+        drift: Drift | None = None,
+        *,
+        every_seconds: float = EVERY_SECONDS,
     ) -> None:
-        """``retention_days`` is how long texts are kept; ``None`` is for ever."""
+        """``retention_days`` is how long texts are kept; ``None`` is for ever. ``drift`` makes the figures of days."""
         self._store = store
         self._desk = desk
+        self._drift = drift
         self._retention_days = retention_days
         self._every_seconds = every_seconds
         self._stopping = threading.Event()
@@ -61,6 +69,9 @@ class Upkeep:
 
     def work(self) -> int:
         """Do it now, in small pieces with a breather after each, so that nobody waits for long; how many comments."""
+        # Before texts are forgotten, whose words are counted.
+        if self._drift is not None and (days := self._drift.work(self._stopping)):
+            _log.info("drift measured", extra={"days": days})
         forgotten = 0
         for count in self._desk.forget(self._retention_days, at_once=_AT_ONCE):
             forgotten += count

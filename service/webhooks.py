@@ -21,7 +21,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -34,7 +34,8 @@ import moderation
 from service.errors import InvalidSettings, StoreError
 from service.logs import describe_error
 from service.metrics import Metrics
-from service.store import Message, Store, Webhook
+from service.statuses import DRIFT
+from service.store import DriftAlerts, Message, Store, Webhook
 from service.verdicts import message_to_author
 
 _log = logging.getLogger(__name__)
@@ -115,8 +116,11 @@ def check_url(url: str) -> str:
 
 
 def payload(webhook: Webhook, message: Message) -> bytes:
-    """What a target is told of a change, in JSON. No text of a comment, no author and no moderator."""
-    change = message.change
+    """What a target is told of a change or of drift, in JSON. No text of a comment, no author and no moderator."""
+    change = message.about
+    if isinstance(change, DriftAlerts):
+        told = {"event": DRIFT, "site": webhook.site, "at": message.created_at.isoformat(), **asdict(change)}
+        return json.dumps(told, ensure_ascii=False).encode()
     content = {
         "event": f"comment.{change.change.new}",
         "cursor": change.cursor,

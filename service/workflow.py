@@ -90,7 +90,7 @@ class Workflow:
 
     def _judge(self, site: Site, sent: Sequence[Comment]) -> list[Stored | CommentErased]:
         live = self._live_model.current(site.url)
-        policy = live.readable_policy(site.policy_digest, self._store.policy_toml)
+        policy = live.readable_policy(site.policy_digest, self._store.policy_toml, site.url)
         if policy is None:
             _log.error("policy cannot be read", extra={"site": site.url, "policy": site.policy_digest})
         kept = policy or live.default
@@ -161,8 +161,8 @@ class Workflow:
     def replay(self, site: Site, decision_id: str) -> Decision:
         """Decide again about exactly what was judged, with the same policy and the scores of the bundle in force.
 
-        Where that is the bundle of the stored decision and the same tier answers, the result equals it. Raises
-        ``NotFound`` where the text is not kept (any more).
+        Where that is the bundle of the stored decision, the same tier answers and no goal has come to another line by
+        the site's own labels since, the result equals it. Raises ``NotFound`` where the text is not kept (any more).
         """
         return self._decide_again(site, decision_id, self.find_decision(site, decision_id).decision.policy)
 
@@ -180,7 +180,7 @@ class Workflow:
             raise NotFound("the text of this comment is not kept, so its decision cannot be made again")
         comment, old_facts = kept
         live = self._live_model.current(site.url)
-        policy = live.readable_policy(policy_digest, self._store.policy_toml)
+        policy = live.readable_policy(policy_digest, self._store.policy_toml, site.url)
         scores, facts = live.assess_again(comment, read_facts(old_facts))
         return _decide(policy, live, policy_digest, comment, scores, facts)
 

@@ -54,6 +54,7 @@ def backtest(
     from moderation.shipped import shipped_folder
     from service.backtest import try_out
     from service.live_model import LiveModel
+    from service.own_labels import OwnLines
     from service.policies import Policies
 
     settings = Settings.load(home=home)
@@ -63,8 +64,11 @@ def backtest(
     toml = read_policy(policy) if policy is not None else None
     console = Console(stderr=True)
     with open_home(settings) as store, console.status("deciding again") as status:
-        policies = Policies(store, LiveModel(settings.home, shipped_folder("models")))
+        live_model = LiveModel(settings.home, shipped_folder("models"))
+        policies, own_lines = Policies(store, live_model), OwnLines(store, live_model)
         sites = [find_site(store, site)] if site is not None else store.sites()
+        for known in sites:
+            own_lines.read(known)
         found = [
             try_out(
                 store,

@@ -12,7 +12,7 @@ from service.commands.places import HomeOption, find_site, open_home
 from service.settings import Settings
 
 if TYPE_CHECKING:  # SQLAlchemy would slow --help down
-    from service.statuses import Status
+    from service.statuses import Heard
     from service.store import Deliveries, Webhook
 
 webhooks = typer.Typer(help="Webhooks: where sites hear of changes of status.", no_args_is_help=True)
@@ -22,12 +22,13 @@ IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The webhook's id,
 
 
 class EventName(StrEnum):
-    """What a webhook can be told of: that a comment got this status."""
+    """What a webhook can be told of: that a comment got this status, or alerts of drift."""
 
     PUBLISHED = "published"
     HELD = "held"
     REJECTED = "rejected"
     ERASED = "erased"
+    DRIFT = "drift"
 
 
 @webhooks.command()
@@ -38,7 +39,11 @@ def add(
     site: Annotated[str, typer.Option("--site", help="The site's address, such as https://blog.example.org.")],
     events: Annotated[
         list[EventName] | None,
-        typer.Option("--event", help="Only changes to this status; may be given several times.", show_default=False),
+        typer.Option(
+            "--event",
+            help="Only this: a status, or drift; may be given several times.",
+            show_default=False,
+        ),
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -50,7 +55,7 @@ def add(
     from service.webhooks import check_url, make_secret
 
     url, secret = check_url(url), make_secret()
-    wanted = cast("tuple[Status, ...]", tuple(sorted({event.value for event in events or ()})))
+    wanted = cast("tuple[Heard, ...]", tuple(sorted({event.value for event in events or ()})))
     with open_home(Settings.load(home=home)) as store:
         added = store.webhooks.add(find_site(store, site), url, wanted, secret, who="operator")
     _show_secret(added, secret, as_json=as_json)

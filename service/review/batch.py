@@ -247,7 +247,7 @@ def _lines(parts: Parts, sites: Sequence[Site], category: str) -> list[tuple[str
     found: set[tuple[str, float]] = set()
     for site in sites:
         live = parts.live_model.current(site.url)
-        policy = live.readable_policy(site.policy_digest, parts.store.policy_toml)
+        policy = live.readable_policy(site.policy_digest, parts.store.policy_toml, site.url)
         if policy is None:
             continue
         pair = policy.lines[live.tier or "lexical", category]

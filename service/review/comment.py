@@ -17,7 +17,7 @@ from service.review.evidence import Bar, Piece, bars, compare, list_links, mark
 from service.review.evidence import Change as TextChange
 from service.review.judging import Row, last_verdict, site_of
 from service.review.shell import ShellOf, SignedIn
-from service.store import VersionRead, may_be_id
+from service.store import Site, VersionRead, may_be_id
 
 router = APIRouter(include_in_schema=False)
 
@@ -61,14 +61,14 @@ def show_comment(
     around = parts.store.reading.surroundings(viewer.sites, row)
     site = site_of(viewer, history.place)
     tags = around.post.tags if around.post else ()
-    versions = _show(parts, history.versions, tags)
+    versions = _show(parts, site, history.versions, tags)
     current = history.versions[-1]
     anew = None
     latest = current.decisions[-1][0] if current.decisions else None
     if again == "1" and latest is not None and latest.decision_id is not None:
         decided = parts.workflow.judge_again(site, latest.decision_id)
         live = parts.live_model.pair_of(decided.bundle)
-        anew = ShownDecision(decided, None, tuple(bars(live, parts, decided, tags)))
+        anew = ShownDecision(decided, None, tuple(bars(live, parts, site, decided, tags)))
     return shell.render(
         request,
         "comment.html",
@@ -88,13 +88,13 @@ def show_comment(
     )
 
 
-def _show(parts: Parts, versions: Sequence[VersionRead], tags: Sequence[str]) -> list[ShownVersion]:
+def _show(parts: Parts, site: Site, versions: Sequence[VersionRead], tags: Sequence[str]) -> list[ShownVersion]:
     pair_of = parts.live_model.pair_of
     shown = []
     before: str | None = None
     for version in versions:
         decided = tuple(
-            ShownDecision(decision, at, tuple(bars(pair_of(decision.bundle), parts, decision, tags)))
+            ShownDecision(decision, at, tuple(bars(pair_of(decision.bundle), parts, site, decision, tags)))
             for decision, at in version.decisions
         )
         is_edit = before is not None and version.text is not None and before != version.text

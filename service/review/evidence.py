@@ -19,6 +19,7 @@ from moderation.signals import find_links, urlsplit_safe
 from moderation.spans import Span
 from service.api import Parts
 from service.live_model import Live
+from service.store import Site
 
 _KEPT = 2000
 _MOST_LINKS = 20
@@ -155,11 +156,11 @@ def _read_link(address: str, where: str) -> Link:
     return Link(address, plain, readable, where)
 
 
-def bars(live: Live, parts: Parts, decision: Decision, tags: Sequence[str]) -> list[Bar]:
+def bars(live: Live, parts: Parts, site: Site, decision: Decision, tags: Sequence[str]) -> list[Bar]:
     """Every score of a decision, with the lines of the policy that decided."""
     if decision.scores is None:
         return []
-    policy = live.readable_policy(decision.policy, parts.store.policy_toml)
+    policy = live.readable_policy(decision.policy, parts.store.policy_toml, site.url)
     scores = decision.scores
     return [Bar(each.label, scores[each.code], *_lines(policy, decision, each.code, tags)) for each in CATEGORIES]
 

@@ -13,7 +13,7 @@ from moderation.comment import Action
 from service.api import PartsOf
 from service.insight import Estimate, Looked, Share, agreement, estimate, wilson
 from service.review.shell import Section, ShellOf, SignedIn, Viewer
-from service.store import Arrivals, AuditCount, Given, Site, Store, Waits
+from service.store import Arrivals, AuditCount, DriftDay, Given, Site, Store, Waits
 
 SECTION = Section("insight", "Insight", "/review/insight")
 
@@ -95,6 +95,7 @@ def show_insight(request: Request, shell: ShellOf, viewer: SignedIn, parts: Part
             if _answers_for_all(viewer) or viewer.moderator.name in (pair.first, pair.second)
         ],
         given=_given(parts.store, viewer, since),
+        drift=_latest(parts.store.drift.days(sites, first.isoformat())),
         sees_all=_answers_for_all(viewer),
         span=_span,
     )
@@ -121,6 +122,14 @@ def _estimate(audits: Sequence[AuditCount], action: Action) -> Estimate | None:
         for each in audits
         if each.action == action
     )
+
+
+def _latest(days: Sequence[DriftDay]) -> list[DriftDay]:
+    """The last figures of each site, categories that nothing came in of left out."""
+    latest: dict[str, str] = {}
+    for each in days:
+        latest.setdefault(each.site, each.day)
+    return [each for each in days if latest[each.site] == each.day and each.comments]
 
 
 def _answers_for_all(viewer: Viewer) -> bool:

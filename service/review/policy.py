@@ -70,7 +70,7 @@ def check(request: Request, shell: ShellOf, viewer: SignedIn, policies: Policies
     site = _site(viewer)
     toml, filled = _read_draft(form)
     try:
-        policy = policies.check(toml)
+        policy = policies.check(toml, site)
     except InvalidPolicy as error:
         view: View = "form" if filled is not None else "text"
         return _show_editor(
@@ -90,7 +90,7 @@ def use_again(request: Request, shell: ShellOf, viewer: SignedIn, parts: PartsOf
     if toml is None:
         raise NotFound("this site has had no such policy")
     try:
-        policy = policies.check(toml)
+        policy = policies.check(toml, site)
     except InvalidPolicy as error:
         return _show_editor(request, shell, viewer, policies, site, toml, view="text", error=error, status=422)
     return _show_check(request, shell, viewer, policies, site, policy, form)
@@ -102,7 +102,7 @@ def save(request: Request, shell: ShellOf, viewer: SignedIn, policies: PoliciesO
     site = _site(viewer)
     toml, _ = _read_draft(form)
     try:
-        policy = policies.check(toml)
+        policy = policies.check(toml, site)
     except InvalidPolicy as error:
         return _show_editor(request, shell, viewer, policies, site, toml, view="text", error=error, status=422)
     base = field(form, "base") or None
@@ -170,7 +170,7 @@ def _show_editor(
     policy, present = None, policies.text(site)
     is_unreadable = policies.in_force(site) is None
     try:
-        policy = policies.check(toml)
+        policy = policies.check(toml, site)
     except InvalidPolicy as fault:
         if is_unreadable and error is None and toml == present:
             error, place = fault, find_place(fault, toml)

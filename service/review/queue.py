@@ -270,7 +270,7 @@ def _describe(request: Request, parts: Parts, viewer: Viewer, entry: QueueEntry,
         "explained": explained,
         "is_explained": explained is not None or wants_words,
         "pieces": mark(entry.text, explained.spans if explained else ()),
-        "bars": bars(live, parts, decision, post.tags if post else ()),
+        "bars": bars(live, parts, site, decision, post.tags if post else ()),
         "links": list_links(entry.text, entry.author_url),
         "members": others[:_MOST_MEMBERS],
         # A verdict on all of them is on those that were there: one that comes in later may say something else.

@@ -9,19 +9,23 @@ from __future__ import annotations
 from service.store.batch import BINS, Waiting
 from service.store.campaigns import CAMPAIGN_HOURS
 from service.store.copies import plain
+from service.store.drift import DriftDay
 from service.store.entries import CLAIM_SECONDS, Holder
 from service.store.insight import Arrivals, AuditCount, Given, Rating, ReasonCount, Waits
+from service.store.looks import Height, Look, Picked
 from service.store.news import Cursor, Sight, Touched
 from service.store.queries import Store
 from service.store.queue import MAX_PAGE
 from service.store.reading import Brief, History, Place, PostRead, Surroundings, VersionRead
 from service.store.records import (
+    Alert,
     Appeal,
     AuditDraw,
     Change,
     Context,
     Decided,
     Deliveries,
+    DriftAlerts,
     Judge,
     Judged,
     Judgement,
@@ -56,6 +60,7 @@ __all__ = [
     "CLAIM_SECONDS",
     "MAX_PAGE",
     "MOST_TOGETHER",
+    "Alert",
     "Appeal",
     "Arrivals",
     "AuditCount",
@@ -67,7 +72,10 @@ __all__ = [
     "Cursor",
     "Decided",
     "Deliveries",
+    "DriftAlerts",
+    "DriftDay",
     "Given",
+    "Height",
     "History",
     "Holder",
     "Judge",
@@ -76,8 +84,10 @@ __all__ = [
     "KeyDates",
     "Known",
     "LogEntry",
+    "Look",
     "Message",
     "Moderator",
+    "Picked",
     "Place",
     "PolicyChange",
     "PostRead",

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Engine,
     Float,
     FromClause,
+    ScalarSelect,
     Select,
     String,
     and_,
@@ -149,7 +150,7 @@ class Insight:
     def reasons(self, sites: Sequence[Site], since: datetime) -> list[ReasonCount]:
         """What each reason held and rejected, by the last verdict on it: the reasons that fired when it was given."""
         verdict = verdicts.c
-        judged_on, is_it = self._decision_judged()
+        judged_on, is_it = decision_judged(self._engine)
         decision = judged_on.c
         if self._engine.dialect.name == "sqlite":
             each = func.json_each(decision.reasons).table_valued("value", name="each")
@@ -164,7 +165,7 @@ class Insight:
             .select_from(verdicts)
             .join(judged_on, is_it)
             .join(each, true())
-            .where(*_standing(sites, since), decision.action.in_(("hold", "reject")), is_fired)
+            .where(*standing(sites, since), decision.action.in_(("hold", "reject")), is_fired)
             .subquery()
         )
         rejected = func.sum(case((judged.c.verdict == "reject", 1), else_=0)).label("rejected")
@@ -181,20 +182,14 @@ class Insight:
         That is so for what chance picked, and for what lay so near a line that everybody looks. What counts is the
         last word about the text, with the likelihood of the look that was by chance or rule.
         """
-        verdict, other = verdicts.c, verdicts.alias("look")
-        judged_on, is_it = self._decision_judged()
+        verdict = verdicts.c
+        judged_on, is_it = decision_judged(self._engine)
         decision = judged_on.c
-        looked = and_(
-            other.c.comment_version_id == verdict.comment_version_id,
-            other.c.undone_at.is_(None),
-            other.c.inclusion_probability.is_not(None),
-        )
-        inclusion = select(other.c.inclusion_probability).where(looked).order_by(other.c.id.desc()).limit(1)
         base = (
-            select(decision.action, verdict.action.label("verdict"), inclusion.scalar_subquery().label("inclusion"))
+            select(decision.action, verdict.action.label("verdict"), inclusion_of_look().label("inclusion"))
             .select_from(verdicts)
             .join(judged_on, is_it)
-            .where(*_standing(sites, since), decision.action.in_(("publish", "reject")), decision.created_at >= since)
+            .where(*standing(sites, since), decision.action.in_(("publish", "reject")), decision.created_at >= since)
             .subquery()
         )
         columns = (base.c.action, base.c.inclusion, base.c.verdict)
@@ -277,17 +272,6 @@ class Insight:
             row = connection.execute(query.where(_of(entry.site_id, sites), entry.closed_at.is_(None))).one()
         return row.size, row.oldest
 
-    def _decision_judged(self) -> tuple[FromClause, ColumnElement[bool]]:
-        """The decision that stood when a verdict was given, and how ``verdicts`` is joined to it."""
-        other = decisions.alias("judged_on")
-        of_it = (other.c.comment_version_id == verdicts.c.comment_version_id) & (other.c.created_at <= verdicts.c.at)
-        if self._engine.dialect.name == "sqlite":
-            last = select(func.max(other.c.id)).where(of_it).correlate(verdicts).scalar_subquery()
-            return decisions, decisions.c.id == last
-        # Looked up verdict by verdict: to find the number first and join by it would read every decision there is.
-        newest = select(other).where(of_it).order_by(other.c.id.desc()).limit(1).correlate(verdicts)
-        return newest.lateral("judged_on"), true()
-
     def _day(self, moment: ColumnElement[datetime]) -> ColumnElement[Any]:
         """The day of a moment, which ``str`` makes into ``2026-01-31``."""
         if self._engine.dialect.name == "sqlite":
@@ -314,7 +298,30 @@ def _days(since: datetime, until: datetime) -> CTE:
     return values(*columns, name="days").data(rows).cte()
 
 
-def _standing(sites: Sequence[Site], since: datetime) -> list[ColumnElement[bool]]:
+def decision_judged(engine: Engine) -> tuple[FromClause, ColumnElement[bool]]:
+    """The decision that stood when a verdict was given, and how ``verdicts`` is joined to it."""
+    other = decisions.alias("judged_on")
+    of_it = (other.c.comment_version_id == verdicts.c.comment_version_id) & (other.c.created_at <= verdicts.c.at)
+    if engine.dialect.name == "sqlite":
+        last = select(func.max(other.c.id)).where(of_it).correlate(verdicts).scalar_subquery()
+        return decisions, decisions.c.id == last
+    # Looked up verdict by verdict: to find the number first and join by it would read every decision there is.
+    newest = select(other).where(of_it).order_by(other.c.id.desc()).limit(1).correlate(verdicts)
+    return newest.lateral("judged_on"), true()
+
+
+def inclusion_of_look() -> ScalarSelect[float]:
+    """How likely the look by chance or rule at the text of ``verdicts`` was; none where people asked for one."""
+    other = verdicts.alias("look")
+    looked = and_(
+        other.c.comment_version_id == verdicts.c.comment_version_id,
+        other.c.undone_at.is_(None),
+        other.c.inclusion_probability.is_not(None),
+    )
+    return select(other.c.inclusion_probability).where(looked).order_by(other.c.id.desc()).limit(1).scalar_subquery()
+
+
+def standing(sites: Sequence[Site], since: datetime) -> list[ColumnElement[bool]]:
     """Keeps the last verdict on each text."""
     verdict, later = verdicts.c, verdicts.alias("later")
     replaced = exists().where(

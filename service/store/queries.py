@@ -18,11 +18,13 @@ from service.store.batch import Batches
 from service.store.campaigns import join_campaign
 from service.store.context import count_recent, find_context
 from service.store.copies import Copies
+from service.store.drift import DriftDays
 from service.store.entries import OUTLIVES_EDIT, close_entries, put_entry
 from service.store.erasure import Erasure, empty_versions, erase_copies
 from service.store.insight import Insight
 from service.store.labels import Labels
 from service.store.leases import Leases
+from service.store.looks import Looks
 from service.store.news import News
 from service.store.people import Logs, People, Sessions
 from service.store.policies import Policies
@@ -81,6 +83,7 @@ class Store:
         self.verdicts = Verdicts(self._engine, self._now)
         self.insight = Insight(self._engine, self.now)
         self.labels = Labels(self._engine)
+        self.looks = Looks(self._engine)
         self.readers = Readers(self._engine, self._now)
         self.reading = Reading(self._engine, self.verdicts)
         self.erasure = Erasure(self._engine, self._now)
@@ -92,6 +95,7 @@ class Store:
         self.leases = Leases(self._engine, self._now)
         self.copies = Copies(self._engine)
         self.shadows = Shadows(self._engine, self._now)
+        self.drift = DriftDays(self._engine, self.now)
 
     def now(self) -> datetime:
         """The time by the clock that dates what is stored."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from moderation.comment import Action, Comment, Decision, Facts, Neighbour, Post, Scores
 from moderation.errors import InvalidComment
-from service.statuses import Outcome, Role, Status, VerdictAction, WhyName
+from service.statuses import Heard, Outcome, Role, Status, VerdictAction, WhyName
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,8 @@ class Change:
 class Webhook:
     """Where a site wants to hear of changes of status: of all, or of those to one of the statuses ``events``.
 
+    Alerts of drift are told only where ``events`` name them.
+
     ``secrets`` are those that sign, the newest first. ``failures`` counts attempts in a row that failed.
     """
 
@@ -167,7 +169,7 @@ class Webhook:
     id: str
     site: str
     url: str
-    events: tuple[Status, ...]
+    events: tuple[Heard, ...]
     secrets: tuple[str, ...] = field(repr=False)
     created_at: datetime
     disabled_at: datetime | None
@@ -175,17 +177,36 @@ class Webhook:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One change that a webhook has to hear of; ``id`` is the same in every attempt, ``attempts`` were made before.
+class Alert:
+    """Something that a day's figures alarm about: ``goal_missed``, ``goal_unsure`` or ``scores``, and a sentence."""
 
-    ``categories`` are those of the verdict that made the change, ``None`` where none did.
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DriftAlerts:
+    """What the figures of a day alarm about in one category."""
+
+    day: str
+    bundle: str
+    category: str
+    alerts: tuple[Alert, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a webhook has to hear of; ``id`` is the same in every attempt, ``attempts`` were made before.
+
+    That is a change or alerts of drift. ``categories`` are those of the verdict that made the change, ``None`` where
+    none did.
     """
 
     row: int
     id: str
     attempts: int
     created_at: datetime
-    change: Change
+    about: Change | DriftAlerts
     categories: tuple[str, ...] | None
 
 

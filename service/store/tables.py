@@ -237,8 +237,10 @@ outbox = Table(
     row_id(),
     Column("public_id", String(32), nullable=False, unique=True),
     to("webhooks.id", "webhook_id", ondelete="CASCADE"),
-    to("status_log.id", "change_id"),
-    to("comments.id", "comment_id"),
+    # Either a change of a comment, or the figures of a day.
+    to("status_log.id", "change_id", nullable=True),
+    to("comments.id", "comment_id", nullable=True),
+    to("drift_days.id", "drift_id", nullable=True),
     moment("created_at"),
     Column("attempts", Integer, nullable=False),
     moment("next_attempt_at", nullable=True),  # empty once it was delivered or given up

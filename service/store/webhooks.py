@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection, Engine, Row, Select, delete, exists, func, or_, select, update
 
 from service.errors import InvalidSettings, NotFound
-from service.statuses import STATUS_BY_VERDICT, Status
+from service.statuses import STATUS_BY_VERDICT, Heard
 from service.store import engine as connections
+from service.store.drift import drift_days
 from service.store.people import read_change, select_changes
-from service.store.records import Deliveries, Message, Site, Webhook
+from service.store.records import Alert, Deliveries, DriftAlerts, Message, Site, Webhook
 from service.store.review_tables import verdicts
 from service.store.tables import outbox, sites, status_log, webhooks
 from service.store.writing import insert_new, log
@@ -36,7 +37,7 @@ class Webhooks:
 
     # What operators do
 
-    def add(self, site: Site, url: str, events: Sequence[Status], secret: str, *, who: str) -> Webhook:
+    def add(self, site: Site, url: str, events: Sequence[Heard], secret: str, *, who: str) -> Webhook:
         """A new webhook of a site. Raises ``InvalidSettings`` where the site has one of that address already."""
         now = self._now()
         row: dict[str, Any] = {"public_id": f"wh_{secrets.token_hex(6)}", "site_id": site.row, "url": url}
@@ -143,8 +144,18 @@ class Webhooks:
             .order_by(box.next_attempt_at, box.id)
             .limit(_AT_ONCE)
         )
+        day = drift_days.c
+        alerts = (
+            select(box.id.label("message"), box.public_id, box.attempts, box.created_at)
+            .add_columns(day.day, day.bundle, day.category, day.alerts)
+            .join(drift_days, day.id == box.drift_id)
+            .where(box.webhook_id == row, box.next_attempt_at <= now)
+            .order_by(box.id)
+            .limit(_AT_ONCE)
+        )
         with connections.reading(self._engine) as connection:
-            return [_read_message(found) for found in connection.execute(query)]
+            changes = [_read_message(found) for found in connection.execute(query)]
+            return changes + [_read_alerts(found) for found in connection.execute(alerts)]
 
     def delivered(self, webhook: Webhook, message: Message, holder: str) -> bool:
         """Note that a message has arrived. False where the webhook is no longer held by this process.
@@ -247,6 +258,12 @@ def _log(connection: Connection, webhook: Webhook, who: str, event: str, now: da
 def _about(webhook_id: str, url: str) -> dict[str, Any]:
     # The rest of the address may hold what only the target is to know.
     return {"webhook": webhook_id, "host": urlsplit(url).hostname}
+
+
+def _read_alerts(row: Row[Any]) -> Message:
+    alerts = tuple(Alert(each["name"], each["text"]) for each in row.alerts)
+    about = DriftAlerts(row.day, row.bundle, row.category, alerts)
+    return Message(row.message, row.public_id, row.attempts, row.created_at, about, None)
 
 
 def _read_message(row: Row[Any]) -> Message:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import re
+from datetime import timedelta
 
 import httpx
 import pytest
 
 from service.auth import make_sign_in_token
 from service.review.batch import _draw
-from service.store import MOST_TOGETHER, AuditDraw, Judge, Judgement, Target
+from service.store import MOST_TOGETHER, Alert, AuditDraw, DriftDay, Judge, Judgement, Target
 
 PASSWORD = "four words not together"
 
@@ -259,6 +260,18 @@ class TestInsight:
         )
         assert "Too few for more than a hint" in page
         assert "Ada 3 2 0" in page
+
+    def test_drift_shows_what_alarms(self, visit, service):
+        day = (service.parts.store.now() - timedelta(days=1)).date().isoformat()
+        share = {"value": 0.9, "low": 0.8, "high": 0.95}
+        line = {"action": "hold", "stated": 0.5, "line": 0.5, "labels": 7, "precision": share, "recall": None}
+        alerts = (Alert("scores", "Scores lie otherwise."),)
+        figures = DriftDay(service.site.url, day, "b", "full", "spam", 21, (21,), 0.31, None, (line,), alerts)
+        service.parts.store.drift.add(service.site, [figures])
+        page = plain(visit().get("/review/insight").text)
+
+        assert "Spam on blog.example: Scores lie otherwise." in page
+        assert f"Spam blog.example {day} 21 0.31 – hold 90 % 80 to 95 % –" in page
 
     def test_only_maintainers_see_the_verdicts_of_others(self, visit, service, fill):
         store = service.parts.store

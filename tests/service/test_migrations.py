@@ -19,7 +19,20 @@ from moderation.categories import CODES
 from moderation.comment import Author, Comment, Decision, Neighbour, Post
 from service.errors import StoreUnavailable
 from service.priority import measure
-from service.store import AuditDraw, Beside, Judge, Judged, Judgement, Priority, QueueFilter, Store, Target, Why
+from service.store import (
+    Alert,
+    AuditDraw,
+    Beside,
+    DriftDay,
+    Judge,
+    Judged,
+    Judgement,
+    Priority,
+    QueueFilter,
+    Store,
+    Target,
+    Why,
+)
 from service.store import engine as connections
 from service.store.columns import metadata
 
@@ -44,6 +57,10 @@ def fill(store: Store) -> None:
     (of_it,) = store.find_comments(site, ["c2"]).values()
     beside = replace(of_it.decision, bundle="comments-1")
     store.shadows.add([Beside(of_it.decision.decision_id, beside)])
+    figures = DriftDay(
+        site.url, "2026-01-31", "comments-1", "full", "spam", 1, (1,), None, None, (), (Alert("scores", "."),)
+    )
+    store.drift.add(site, [figures], tell=["spam"])
     store.readers.report(site, "c2", "r" * 64, None, reopen_at=3, measure=measure)
     store.readers.appeal(site, "c2", "Why?", measure=lambda _: Priority(None, 1.0, 1.0, 1.0))
 
@@ -210,6 +227,37 @@ def test_a_filled_database_of_the_second_version_is_brought_up_to_date(database_
     store.webhooks.add(site, "https://blog.example/hook", (), "whsec_AAAA", who="operator")
     assert store.erasure.erase_author(site, "ann", "r", who="site") == 1
     assert store.webhooks.waiting()[0] == 1
+    store.close()
+
+
+def test_messages_that_wait_are_still_there_once_figures_of_days_can_be_told(database_url, monkeypatch):
+    store = Store(database_url)
+    engine = create_engine(database_url)
+    with monkeypatch.context() as patched:
+        patched.setattr(connections, "_upgrade", partial(upgrade_to, "0001"))
+        store.migrate()
+    with engine.begin() as connection:
+        fill_first_tables(connection)
+    with monkeypatch.context() as patched:
+        patched.setattr(connections, "_upgrade", partial(upgrade_to, "0009"))
+        store.migrate()
+    with engine.begin() as connection:
+        tables = MetaData()
+        tables.reflect(connection)
+        at = datetime(2026, 1, 4, tzinfo=None if connection.dialect.name == "sqlite" else UTC)
+        hook = {"public_id": "wh_1", "site_id": 1, "url": "https://blog.example/hook", "events": ["held", "drift"]}
+        hook |= {"signing_key": "whsec_AAAA", "created_at": at, "failures": 0}
+        connection.execute(insert(tables.tables["webhooks"]).values(hook))
+        message = {"public_id": "msg_1", "webhook_id": 1, "change_id": 2, "comment_id": 2, "attempts": 0}
+        connection.execute(insert(tables.tables["outbox"]).values(message | {"created_at": at, "next_attempt_at": at}))
+    engine.dispose()
+    store.migrate()
+    (site,), (hook,) = store.sites(), store.webhooks.all()
+    figures = DriftDay(site.url, "2026-01-31", "b", "full", "spam", 1, (1,), None, None, (), (Alert("scores", "."),))
+    store.drift.add(site, [figures], tell=["spam"])
+    change, alerts = (message.about for message in store.webhooks.next_messages(hook.row))
+
+    assert (change.comment, alerts.category) == ("c2", "spam")
     store.close()
 
 

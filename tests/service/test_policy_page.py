@@ -11,6 +11,8 @@ import pytest
 
 from moderation.comment import Comment
 from service.auth import make_sign_in_token
+from service.own_labels import gather, weigh
+from service.store import Look
 
 PASSWORD = "four words not together"
 STRICT = "# Ours.\n[hostile]\nhold = 0.5\n[spam]\nhold = 0.01\n"
@@ -287,3 +289,19 @@ class TestUnreadable:
         assert answer.status_code == 303
         assert service.submit(id="c2", text="Well said.").json()["action"] == "publish"
         assert broken not in ada.get("/review/policy?view=text").text
+
+
+def test_lines_say_what_stands_on_the_sites_own_labels(service, ada):
+    """So many audits as it takes, and one too few: which line it is, and how many labels are missing."""
+    toml = '[spam]\nreject = "precision >= 0.99"\n'
+    policy = (hashlib.sha256(toml.encode()).hexdigest(), toml)
+    service.parts.store.policies.put(service.site, policy, who="operator", instead_of=None)
+    bundle = service.parts.live_model.current().bundle.name
+    for labels, said in (
+        (299, "holds from 0.97 on: of the comments that score 0.97 or more, at least 99.00% are bad, as far as 299"),
+        (298, "at least 1 more audit label that is not wrong is missing"),
+    ):
+        looks = [Look("lexical", "reject", {"spam": 0.97}, 0.05, True, "reject", {"spam": 1})] * labels
+        service.parts.live_model.take_own(bundle, service.site.url, weigh(gather(looks, [], {}), None))
+        assert said in html.unescape(ada.get("/review/policy").text)
+        assert said in html.unescape(ada.get("/review/model?view=lines").text)
