@@ -187,10 +187,12 @@ class TestRefused:
         labels[flipped, SPAM] = 1 - labels[flipped, SPAM]
         held = contest(replace(spam, labels=labels))
         assert honest.verdict == "PROMOTE"
-        assert refused_by(held) == ("REJECT", "lines")
-        assert verdict_without(held, "lines") != "REJECT"
+        found = in_the_way(held)
+        assert "lines" in found
+        assert found <= {"lines", "ranking"}
+        assert verdict_without(held, *found) == "PROMOTE"
 
-    def test_a_challenger_that_loses_on_distress_alone(self, contest, school, shipped_bundle):
+    def test_a_challenger_that_loses_on_distress_alone(self, contest, shipped_bundle):
         behaviour = (shipped_folder("training_data") / "behaviour").glob("*.jsonl")
         cases = [case for path in sorted(behaviour) for case in read_behaviour(path) if case.slice in DISTRESS]
         comments = [case.comment for case in cases]
@@ -198,16 +200,18 @@ class TestRefused:
         labels = np.full((len(cases), len(CODES)), np.nan)
         labels[:, HOSTILE] = 1
         taught = replace(figures, labels=labels, weights=np.full(len(cases), 2.0))
-        held = contest(taught, cases=[*cases, *school.cases])
-        assert refused_by(held) == ("REJECT", "behaviour")
-        assert verdict_without(held, "behaviour") == "PROMOTE"
+        held = contest(taught, cases=cases)
+        assert judge(held).verdict == "REJECT"
+        assert "behaviour" in in_the_way(held)
+        assert verdict_without(held, "behaviour") != "REJECT"
 
     def test_a_challenger_that_has_learned_from_frozen_rows(self, contest, anchors):
         """It looks better everywhere."""
-        frozen = anchors.frozen
+        frozen = anchors.frozen.take(np.flatnonzero(~np.isnan(anchors.frozen.labels[:, SPAM])))
         held = contest(replace(frozen, weights=np.ones(len(frozen))), prints=frozenset(frozen.prints.tolist()))
-        assert refused_by(held) == ("REJECT", "leak")
-        assert verdict_without(held, "leak") == "PROMOTE"
+        assert judge(held).verdict == "REJECT"
+        assert "leak" in in_the_way(held)
+        assert verdict_without(held, "leak") != "REJECT"
 
 
 def read(bundle, comments):
@@ -218,12 +222,11 @@ def read(bundle, comments):
     return read_figures(table, vectors, bundle.model.heads.logits(table.features))
 
 
-def refused_by(contest):
-    """The verdict, and the one check that gives it."""
-    report = judge(contest)
-    names = [check.name for check in report.checks if check.state == report.verdict.lower()]
-    return report.verdict, ", ".join(names)
+def in_the_way(contest):
+    """The checks that hold or reject."""
+    return {check.name for check in judge(contest).checks if check.state in ("hold", "reject")}
 
 
-def verdict_without(contest, name):
-    return judge(contest, [check for check in CHECKS if check.__name__ != f"check_{name}"]).verdict
+def verdict_without(contest, *names):
+    without = {f"check_{name}" for name in names}
+    return judge(contest, [check for check in CHECKS if check.__name__ not in without]).verdict
