@@ -32,7 +32,7 @@ from moderation.topic import BITS, TopicModel
 from moderation.training.anchors import Anchors, pack, unpack
 from moderation.training.dataset import HEAD_BLOGS, Dataset, Report
 from moderation.training.labels import Label
-from moderation.training.retrain import Round, retrain
+from moderation.training.retrain import Round, calibrate, retrain
 from moderation.training.rows import BehaviourCase, read_behaviour, read_seed
 from moderation.training.train import Ingredients, train_bundle
 
@@ -238,12 +238,20 @@ class School:
 def school(shipped_bundle: Bundle, anchors: Anchors, tmp_path_factory: pytest.TempPathFactory) -> School:
     """One retraining of the shipped bundle on seed rows as labels of two sites. Do not change its folders."""
     folder = tmp_path_factory.mktemp("school")
-    few = Anchors(*(part.take(np.arange(1_500)) for part in (anchors.kept, anchors.validation, anchors.frozen)))
-    source = shipped_bundle.path
+    few = Anchors(
+        *(part.take(np.arange(0, len(part), 4)) for part in (anchors.kept, anchors.validation, anchors.frozen))
+    )
+    source, full = shipped_bundle.path, shipped_bundle.model.full
+    assert full is not None
+    # Its lines are measured on the few, as those of its challengers are.
+    tier, points = calibrate(full, few.validation)
     path = write_bundle(
         folder / "shipped",
-        shipped_bundle.model,
-        operating_points=shipped_bundle.operating_points,
+        replace(shipped_bundle.model, full=tier),
+        operating_points={
+            **shipped_bundle.operating_points,
+            "tiers": {**shipped_bundle.operating_points["tiers"], "full": points},
+        },
         evaluation=json.loads((source / "evaluation.json").read_text(encoding="utf-8")),
         probes=[Comment("Well said."), Comment("See https://shop.example now!")],
         card=(source / "MODEL_CARD.md").read_text(encoding="utf-8"),

@@ -113,8 +113,8 @@ def test_rolling_back_restores_the_same_bytes_and_the_same_scores(school, challe
     comments = [replace(row.comment, site="https://a.example", post=None, parent=None, thread=None) for row in short]
     before = content(school.champion.path)
     scored = [scores.to_dict() for scores in school.champion.model.score(comments)]
-    releases.publish(school.champion.path)
-    releases.publish(school.round.bundle, by="gate")
+    releases.publish(school.champion.path, note="the first")
+    releases.publish(school.round.bundle, note="learned", by="gate")
     assert releases.in_force().bundle == challenger.name
     releases.rollback(by="Ada")
     restored = load_bundle(releases.folder / releases.in_force().bundle, beside=[school.champion])
@@ -153,12 +153,11 @@ class TestRefused:
     def contest(cls, shipped_bundle, anchors):
         """The contest of a challenger that has learned from some rows, without :func:`prepare` looking at them."""
         full = shipped_bundle.model.full
-        kept = anchors.kept.take(np.arange(3_000))
         nothing = Labelled(anchors.kept.take(np.array([], dtype=np.int64)), [], [])
 
         def held(figures, cases=(), prints=frozenset(), everywhere=EVERYWHERE):
             learned = Labelled(figures, [""] * len(figures), [None] * len(figures))
-            adaptation = fit_adaptation(full.heads, learned, kept, everywhere=everywhere)
+            adaptation = fit_adaptation(full.heads, learned, anchors.kept, everywhere=everywhere)
             tier, points = calibrate(FullTier(full.encoder, full.heads, adaptation), anchors.validation)
             tiers = {**shipped_bundle.operating_points["tiers"], "full": points}
             challenger = replace(
@@ -188,10 +187,12 @@ class TestRefused:
         labels[flipped, SPAM] = 1 - labels[flipped, SPAM]
         held = contest(replace(spam, labels=labels))
         assert honest.verdict == "PROMOTE"
-        assert refused_by(held) == ("REJECT", "lines")
-        assert verdict_without(held, "lines") != "REJECT"
+        found = in_the_way(held)
+        assert "lines" in found
+        assert found <= {"lines", "ranking"}
+        assert verdict_without(held, *found) == "PROMOTE"
 
-    def test_a_challenger_that_loses_on_distress_alone(self, contest, school, shipped_bundle):
+    def test_a_challenger_that_loses_on_distress_alone(self, contest, shipped_bundle):
         behaviour = (shipped_folder("training_data") / "behaviour").glob("*.jsonl")
         cases = [case for path in sorted(behaviour) for case in read_behaviour(path) if case.slice in DISTRESS]
         comments = [case.comment for case in cases]
@@ -199,16 +200,18 @@ class TestRefused:
         labels = np.full((len(cases), len(CODES)), np.nan)
         labels[:, HOSTILE] = 1
         taught = replace(figures, labels=labels, weights=np.full(len(cases), 2.0))
-        held = contest(taught, cases=[*cases, *school.cases])
-        assert refused_by(held) == ("REJECT", "behaviour")
-        assert verdict_without(held, "behaviour") == "PROMOTE"
+        held = contest(taught, cases=cases)
+        assert judge(held).verdict == "REJECT"
+        assert "behaviour" in in_the_way(held)
+        assert verdict_without(held, "behaviour") != "REJECT"
 
     def test_a_challenger_that_has_learned_from_frozen_rows(self, contest, anchors):
         """It looks better everywhere."""
-        frozen = anchors.frozen
+        frozen = anchors.frozen.take(np.flatnonzero(~np.isnan(anchors.frozen.labels[:, SPAM])))
         held = contest(replace(frozen, weights=np.ones(len(frozen))), prints=frozenset(frozen.prints.tolist()))
-        assert refused_by(held) == ("REJECT", "leak")
-        assert verdict_without(held, "leak") == "PROMOTE"
+        assert judge(held).verdict == "REJECT"
+        assert "leak" in in_the_way(held)
+        assert verdict_without(held, "leak") != "REJECT"
 
 
 def read(bundle, comments):
@@ -219,12 +222,11 @@ def read(bundle, comments):
     return read_figures(table, vectors, bundle.model.heads.logits(table.features))
 
 
-def refused_by(contest):
-    """The verdict, and the one check that gives it."""
-    report = judge(contest)
-    (name,) = [check.name for check in report.checks if check.state == report.verdict.lower()]
-    return report.verdict, name
+def in_the_way(contest):
+    """The checks that hold or reject."""
+    return {check.name for check in judge(contest).checks if check.state in ("hold", "reject")}
 
 
-def verdict_without(contest, name):
-    return judge(contest, [check for check in CHECKS if check.__name__ != f"check_{name}"]).verdict
+def verdict_without(contest, *names):
+    without = {f"check_{name}" for name in names}
+    return judge(contest, [check for check in CHECKS if check.__name__ not in without]).verdict
