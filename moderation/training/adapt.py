@@ -68,7 +68,7 @@ def fit_adaptation(
 ) -> Adaptation:
     """Residuals of all sites together and of every site with ``least_of_a_site`` labels and more."""
     figures = labelled.figures
-    frame = _Frame.of(anchors)
+    frame = Frame.of(anchors)
     words = _learn_words(labelled.texts)
     seen = frame.columns(heads, figures)
     offsets = base_logits(heads, figures)
@@ -91,16 +91,28 @@ def fit_adaptation(
             continue
         progress(f"learning what is different on {site}")
         texts = [labelled.texts[row] for row in rows.tolist()]
-        own = FieldWeights(WORDS, words, np.zeros((0, 0), np.float16))
-        sites[site] = _fit(
-            frame,
-            (seen[rows], count_words(texts, own)),
-            (offsets[rows], figures.labels[rows], figures.weights[rows]),
-            one_site,
-            words=words,
-            jobs=jobs,
-        )
+        taught = (offsets[rows], figures.labels[rows], figures.weights[rows])
+        sites[site] = fit_site(frame, seen[rows], texts, taught, words=words, holding=one_site, jobs=jobs)
     return Adaptation(shared, sites)
+
+
+def fit_site(
+    frame: Frame,
+    seen: NDArray[np.float32],
+    texts: Sequence[str],
+    taught: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    *,
+    words: NDArray[np.float32] | None = None,
+    holding: Holding = ONE_SITE,
+    jobs: int = 1,
+) -> Residual:
+    """The residual of one site: from the columns that ``frame`` gives of its comments, their texts, and ``taught``.
+
+    ``taught`` are the offsets, labels and weights. ``words`` says how rare n-grams are; without it, the texts do.
+    """
+    rarity = _learn_words(texts) if words is None else words
+    own = FieldWeights(WORDS, rarity, np.zeros((0, 0), np.float16))
+    return _fit(frame, (seen, count_words(texts, own)), taught, holding, words=rarity, jobs=jobs)
 
 
 def base_logits(heads: FullHeads, figures: Figures) -> NDArray[np.float64]:
@@ -123,7 +135,7 @@ def _learn_words(texts: Sequence[str]) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class Frame:
     """Where the columns of windows and signatures are and how far they spread, taken from the anchors.
 
     A residual is fitted on columns of deviation one about their mean and put back into those that are served.
@@ -135,7 +147,7 @@ class _Frame:
     sign_spread: NDArray[np.float64]
 
     @classmethod
-    def of(cls, anchors: Figures) -> _Frame:
+    def of(cls, anchors: Figures) -> Frame:
         windows = anchors.vectors.windows[telling_windows(anchors.vectors)].astype(np.float64)
         english = np.maximum(windows[:, -1], 1e-9)
         centre = np.average(windows[:, :WIDTH] / english[:, None], axis=0, weights=english)
@@ -171,7 +183,7 @@ class _Frame:
 
 
 def _fit(
-    frame: _Frame,
+    frame: Frame,
     seen: tuple[NDArray[np.float32], sparse.csr_matrix],
     taught: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
     holding: Holding,
@@ -223,15 +235,18 @@ def _fit_category(
         target = np.concatenate([target, kept_labels[rows, head]])
         own = kept_weights[rows] / max(kept_weights[rows].sum(), 1e-9) * min(holding.anchors, len(rows))
         weight = np.concatenate([weight, own])
-    own_words = ngrams[known] * holding.words if has_words else None
+    # A column that no comment has would stay where it begins, at nought.
+    spoken = np.flatnonzero(np.bincount(ngrams[known].indices, minlength=ngrams.shape[1])) if has_words else known[:0]
+    own_words = ngrams[known][:, spoken] * holding.words if has_words else None
     found = fit_residual(
         dense, own_words, offset, target, weight, regularisation=holding.regularisation, intercept=holding.intercept
     )
     result = np.zeros(columns.shape[1] + 1)
     result[used] = found[: len(used)] * scale[used]
     result[-1] = found[len(used)] * holding.intercept
-    spoken = found[len(used) + 1 :] * holding.words if has_words else nothing[1]
-    return result, spoken
+    by_word = nothing[1]
+    by_word[spoken] = found[len(used) + 1 :] * holding.words
+    return result, by_word
 
 
 def _scales(code: str, holding: Holding) -> NDArray[np.float64]:
