@@ -5,11 +5,11 @@
 
 What was run before in the folder WORK is not run again: the starting bundle, and each day of the month.
 
-*Comments* are those of whole training and validation blogs (``BLOGS``), a tenth of them moved to another post, and,
-because hardly anybody is insulted on those blogs, comments of forums and talk pages (``PLACES``). The starting bundle has
-learned from none of them: its heads, lexical and full, are fitted here without those blogs and those rows. The encoder is
-the published one. It has never read most of these blogs (they are those that ``moderation train`` keeps from it), but
-some of them it has, and so it has a part of the comments of forums; ``--strict`` takes only what it has not read.
+*Comments* are those of whole training and validation blogs (``BLOGS``), a tenth of all moved to another post, and,
+because hardly anybody is insulted on those blogs, comments of forums and talk pages (``PLACES``). The starting bundle
+has learned from none of them: its heads, lexical and full, are fitted here without those blogs and those rows. The
+encoder is the published one. It has never read most of these blogs (``moderation train`` keeps them from it), but some
+of them it has, and so it has a part of the comments of forums; ``--strict`` takes only what it has not read.
 
 *True labels* follow from what the source says, by the norm of the site; what no label says is taken not to be. The
 calm site rejects spam, and of what is hostile only threats, attacks on groups and what is severe: rudeness is its

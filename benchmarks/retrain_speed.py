@@ -30,7 +30,7 @@ from safetensors.numpy import load_file
 from moderation.bundle import load_bundle
 from moderation.shipped import shipped_folder
 from moderation.training.adapters.reading import spread
-from moderation.training.labels import Label, as_rows
+from moderation.training.labels import Label, as_rows, read_labels, write_labels
 from moderation.training.retrain import retrain
 from moderation.training.rows import Row, read_behaviour
 from moderation.training.table import build_table
@@ -77,8 +77,10 @@ def at_hand(rows: Sequence[Row], cache: Path) -> list[Row]:
     return [row for row in rows if comment_key(row.comment) in known]
 
 
-def run_one(count: int, cache: Path, models: Path, labels: Sequence[Label]) -> dict[str, object]:
-    """One retraining and what it took."""
+def run_one(work: Path) -> dict[str, object]:
+    """One retraining with the labels and vectors in the folder, and what it took."""
+    cache, models = work / "cache", work / "models"
+    labels = [label for label in read_labels(work / "labels.jsonl") if isinstance(label, Label)]
     folder = shipped_folder("models")
     champion = load_bundle(folder / (folder / "current").read_text().split()[0])
     paths = sorted((shipped_folder("training_data") / "behaviour").glob("*.jsonl"))
@@ -100,13 +102,10 @@ def run_one(count: int, cache: Path, models: Path, labels: Sequence[Label]) -> d
     )
     wall = time.perf_counter() - began
     ends = [at for at, _ in steps[1:]] + [wall]
-    own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
-        "labels": count,
         "wall": round(wall, 1),
         "busy": round(_processor_seconds() - before, 1),
-        "peak_mib": round(own / 1024),
-        "peak_child_mib": round(children / 1024),
+        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "load": os.getloadavg()[0],
         "verdict": result.gate.verdict,
         "steps": [(step, round(end - at, 1)) for (at, step), end in zip(steps, ends, strict=True)],
@@ -134,40 +133,42 @@ def main() -> None:
     options.add_argument("--at-hand", action="store_true", help="take only rows whose vectors are in the cache")
     options.add_argument("--fresh", action="store_true", help="without any vectors at hand")
     options.add_argument("--steps", action="store_true", help="what each step took, too")
-    options.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    options.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     chosen = options.parse_args()
-    if chosen.one is None:
-        print("| labels | seconds | of it processors busy | peak memory, MiB | load of the machine |")
-        print("|---|---|---|---|---|")
-        for size in chosen.sizes:
-            print_one(size, chosen)
+    if chosen.one is not None:
+        print(json.dumps(run_one(chosen.one)))
         return
     rows = learned_rows()
     if chosen.at_hand:
         rows = at_hand(rows, chosen.cache)
     rows = sorted(rows, key=lambda row: spread(f"speed {row.id}"))[: chosen.rows]
-    labels = make_labels(rows, chosen.one)
-    with tempfile.TemporaryDirectory() as scratch:
-        cache = Path(scratch) / "cache"
-        if chosen.fresh:
-            cache.mkdir()
-        else:
-            if not list(chosen.cache.glob("vectors-*")):
-                fill(chosen.cache, make_labels(rows, len(rows)))
-            shutil.copytree(chosen.cache, cache)  # a run drops what its labels do not need
-        print(json.dumps(run_one(chosen.one, cache, Path(scratch) / "models", labels)))
+    if not list(chosen.cache.glob("vectors-*")):
+        fill(chosen.cache, make_labels(rows, len(rows)))
+    print(f"{len(rows):,} different comments")
+    print("| labels | seconds | of it processors busy | peak memory, MiB | load of the machine | verdict |")
+    print("|---|---|---|---|---|---|")
+    for size in chosen.sizes:
+        with tempfile.TemporaryDirectory() as scratch:
+            work = Path(scratch)
+            write_labels(work / "labels.jsonl", make_labels(rows, size))
+            if not chosen.fresh:
+                shutil.copytree(chosen.cache, work / "cache")  # a run drops what its labels do not need
+            print_one(size, work, with_steps=chosen.steps)
 
 
-def print_one(size: int, chosen: argparse.Namespace) -> None:
+def print_one(size: int, work: Path, *, with_steps: bool) -> None:
     """One line of the table, from a process of its own."""
-    command = [sys.executable, __file__, "--cache", str(chosen.cache), "--rows", str(chosen.rows), "--one", str(size)]
-    command += ["--fresh"] * chosen.fresh + ["--at-hand"] * chosen.at_hand
+    command = [sys.executable, __file__, "--cache", "-", "--one", str(work)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     each = json.loads(output.splitlines()[-1])
-    print(f"| {size:,} | {each['wall']} | {each['busy']} | {each['peak_mib']:,} | {each['load']:.1f} |", flush=True)
-    if chosen.steps:
+    print(
+        f"| {size:,} | {each['wall']} | {each['busy']} | {each['peak_mib']:,} | {each['load']:.1f} "
+        f"| {each['verdict']} |",
+        flush=True,
+    )
+    if with_steps:
         for step, seconds in each["steps"]:
-            print(f"|   {step} | {seconds} | | | |", flush=True)
+            print(f"| {step} | {seconds} | | | | |", flush=True)
 
 
 if __name__ == "__main__":

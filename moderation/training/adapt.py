@@ -148,6 +148,7 @@ class Frame:
 
     @classmethod
     def of(cls, anchors: Figures) -> Frame:
+        """The frame of these anchors."""
         windows = anchors.vectors.windows[telling_windows(anchors.vectors)].astype(np.float64)
         english = np.maximum(windows[:, -1], 1e-9)
         centre = np.average(windows[:, :WIDTH] / english[:, None], axis=0, weights=english)
