@@ -43,7 +43,7 @@ class Holding:
 
 
 EVERYWHERE = Holding(regularisation=0.02, windows=0.15, context=0.3, words=1.0, intercept=0.3, anchors=4_000)
-ONE_SITE = Holding(regularisation=0.02, windows=0.1, context=0.3, words=2.0, intercept=1.0)
+ONE_SITE = Holding(regularisation=0.08, windows=0.1, context=0.3, words=2.0, intercept=1.0)
 
 
 @dataclass(frozen=True, slots=True)
