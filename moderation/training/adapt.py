@@ -2,8 +2,9 @@
 
 Each category is a logistic regression whose offset is the logit of the heads that came with the bundle (what labels
 have to explain is what those got wrong), held back towards nought (ridge, hence "residual"). That of all sites is
-fitted on labels and on the bundle's anchors, so that what it knew is not forgotten; that of a site on its own labels
-alone, with the first as its offset. The fewer the labels, the less moves: without any, nothing does.
+fitted on labels and on what the heads say of the bundle's anchors, so that what they knew is not forgotten; that of a
+site on its own labels alone, with the first as its offset. The fewer the labels, the less moves: without any, nothing
+does.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from moderation.adaptation import Adaptation, Residual
 from moderation.arrays import WORDS
@@ -233,7 +235,9 @@ def _fit_category(
         rows = np.flatnonzero(~np.isnan(kept_labels[:, head]))
         dense = np.vstack([dense, kept[rows][:, used] * scale[used].astype(np.float32)])
         offset = np.concatenate([offset, kept_offsets[rows, head]])
-        target = np.concatenate([target, kept_labels[rows, head]])
+        # What the heads say of them, and not their labels, which the heads have learned from otherwise weighed: so
+        # anchors hold, and do not pull, and without labels nothing moves (Li and Hoiem 2016).
+        target = np.concatenate([target, expit(kept_offsets[rows, head])])
         own = kept_weights[rows] / max(kept_weights[rows].sum(), 1e-9) * min(holding.anchors, len(rows))
         weight = np.concatenate([weight, own])
     # A column that no comment has would stay where it begins, at nought.
@@ -272,19 +276,18 @@ def fit_residual(
     """Weights that least regret ``target`` beside ``offset``: of dense columns, of the intercept, of words.
 
     Minimises half the squared length plus ``regularisation`` times the weighted log loss, as scikit-learn's
-    LogisticRegression does, which takes no offset; by L-BFGS (Liu and Nocedal 1989). ``intercept`` is how far a
-    constant column reaches: it is held back like every other weight, because labels of a queue are no sample.
+    LogisticRegression does, which takes no offset and no ``target`` between 0 and 1; by L-BFGS (Liu and Nocedal 1989).
+    ``intercept`` is how far a constant column reaches: it is held back like every other weight, because labels of a
+    queue are no sample.
     """
     ahead = dense.shape[1] + 1
-    sign = 2 * target - 1
 
     def loss(found: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         logit = offset + dense @ found[: ahead - 1].astype(np.float32) + found[ahead - 1] * intercept
         if words is not None:
             logit = logit + words @ found[ahead:]
-        margin = sign * logit
-        value = 0.5 * found @ found + regularisation * weight @ np.logaddexp(0, -margin)
-        pull = -regularisation * weight * sign / (1 + np.exp(np.clip(margin, -500, 500)))
+        value = 0.5 * found @ found + regularisation * weight @ (np.logaddexp(0, logit) - target * logit)
+        pull = regularisation * weight * (expit(logit) - target)
         parts = [dense.T @ pull.astype(np.float32), [pull.sum() * intercept]]
         if words is not None:
             parts.append(words.T @ pull)

@@ -7,7 +7,15 @@ from moderation.categories import CODES
 from moderation.encoder import WIDTH
 from moderation.heads import FieldWeights
 from moderation.model import CONTEXT
-from moderation.training.adapt import ONE_SITE, Frame, count_words, fit_residual, fit_site
+from moderation.training.adapt import (
+    EVERYWHERE,
+    ONE_SITE,
+    Frame,
+    _fit_category,
+    count_words,
+    fit_residual,
+    fit_site,
+)
 
 SPAM = CODES.index("spam")
 TEXTS = ["buy cheap pills", "thank you for the post", "cheap pills here", "a question about the second step"] * 5
@@ -55,3 +63,21 @@ def test_a_category_that_nobody_labelled_does_not_move():
     assert not residual.words.weights[:, others].any()
     assert not residual.intercept[others].any()
     assert not residual.context_weights[:, others].any()
+
+
+def test_anchors_hold_what_the_heads_say_and_move_nothing_by_themselves():
+    """Beside labels that count for nothing, nothing moves, though the anchors' own labels contradict the heads."""
+    random = np.random.default_rng(0)
+    width = 2 * WIDTH + len(CONTEXT)
+    columns = random.normal(size=(len(TEXTS), width)).astype(np.float32)
+    anchors = random.normal(size=(200, width)).astype(np.float32)
+    logits = random.normal(0, 2, (200, len(CODES)))
+    no_words = count_words(TEXTS, FieldWeights(WORDS, np.ones(1 << WORDS.bits, np.float32), np.zeros((0, 0))))
+    beside = (anchors, logits, (logits < 0).astype(float), np.ones(200))
+    offsets, labels, _ = _taught(np.array([1.0, 0.0] * 10))
+    moved = {}
+    for weight in (0.0, 1.0):
+        taught = (offsets, labels, np.full(len(TEXTS), weight))
+        moved[weight], _ = _fit_category("spam", columns, no_words, *taught, EVERYWHERE, beside, has_words=False)
+    assert np.allclose(moved[0.0], 0, atol=1e-6)
+    assert np.abs(moved[1.0]).max() > 1e-4
