@@ -34,6 +34,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -391,6 +392,32 @@ def retrain(home: Path) -> dict[str, Any]:
     return report
 
 
+def end_week(home: Path, number: int, before: Mapping[str, Any], aside: Sequence[Arrival]) -> dict[str, Any]:
+    """A retraining beside the service, and what its challenger is worth, whether it is published or not."""
+    report = retrain(home)
+    week: dict[str, Any] = {"week": number, "verdict": report["verdict"], "before": before}
+    if "challenger" in report:
+        week["challenger"] = report["challenger"]
+        week["after"] = measure(home / "models" / report["challenger"], aside)
+        week["left_out"] = report["accounts_left_out"]
+        week["labels"] = report["labels"]["learned"]
+        week["reasons"] = [
+            f"{check['name']}: {check['sentence']}"
+            for check in report["gate"]["checks"]
+            if check["state"] in ("hold", "reject")
+        ]
+    return week
+
+
+def wait_for(client: httpx.Client, bundle: str) -> None:
+    """Until the service has taken up the new bundle by itself."""
+    for _ in range(600):
+        if client.get("/readyz").json().get("bundle") == bundle:
+            return
+        time.sleep(0.5)
+    raise RuntimeError(f"the service has not taken up {bundle} within five minutes")
+
+
 def run(work: Path, bundle: Path, sent: Sequence[Arrival], aside: Sequence[Arrival], seed: int) -> list[dict[str, Any]]:
     """The month, or what is left of it; what was found each week."""
     home, state = work / "home", work / "state.json"
@@ -403,36 +430,28 @@ def run(work: Path, bundle: Path, sent: Sequence[Arrival], aside: Sequence[Arriv
         _save(state, begin)
     kept = json.loads(state.read_text())
     known = {item.comment.id or "": item for item in sent}
-    for day in range(kept["done"], WEEKS * DAYS):
-        tally = Counter(kept["tally"])
-        with serving(home) as address, httpx.Client(base_url=address, timeout=600) as client:
+    if kept["done"] == WEEKS * DAYS:
+        return list(kept["weeks"])
+    with serving(home) as address, httpx.Client(base_url=address, timeout=600) as client:
+        for day in range(kept["done"], WEEKS * DAYS):
+            tally = Counter(kept["tally"])
             for number, site in enumerate(SITES):
                 rng = np.random.default_rng([seed, day, number])
                 send(client, kept["keys"][site], [item for item in sent if item.day == day and item.site == site])
                 moderate(client, kept["keys"][site], known, rng, tally)
-        date_back(home, day)
-        if (day + 1) % DAYS == 0:
-            report = retrain(home)
-            week = {"week": (day + 1) // DAYS, "verdict": report["verdict"], "before": kept["measured"]}
-            if "challenger" in report:
-                week["after"] = measure(home / "models" / report["challenger"], aside)
-                week["left_out"] = report["accounts_left_out"]
-                week["labels"] = report["labels"]["learned"]
-                week["reasons"] = [
-                    f"{check['name']}: {check['sentence']}"
-                    for check in report["gate"]["checks"]
-                    if check["state"] in ("hold", "reject")
-                ]
-                if report["verdict"] == "PROMOTE":
+            date_back(home, day)
+            if (day + 1) % DAYS == 0:
+                week = end_week(home, (day + 1) // DAYS, kept["measured"], aside)
+                week["tally"] = dict(tally)
+                kept["weeks"].append(week)
+                print(json.dumps(week), flush=True)
+                if week["verdict"] == "PROMOTE":
                     kept["measured"] = week["after"]
-            week["tally"] = dict(tally)
-            kept["weeks"].append(week)
-            print(json.dumps(week), flush=True)
-        kept |= {"done": day + 1, "tally": dict(tally)}
-        _save(state, kept)
-        print(f"day {day + 1}", flush=True)
-    weeks: list[dict[str, Any]] = kept["weeks"]
-    return weeks
+                    wait_for(client, week["challenger"])
+            kept |= {"done": day + 1, "tally": dict(tally)}
+            _save(state, kept)
+            print(f"day {day + 1}", flush=True)
+    return list(kept["weeks"])
 
 
 def _save(path: Path, state: Mapping[str, Any]) -> None:
