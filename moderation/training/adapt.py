@@ -240,6 +240,8 @@ def _fit_category(
         target = np.concatenate([target, expit(kept_offsets[rows, head])])
         own = kept_weights[rows] / max(kept_weights[rows].sum(), 1e-9) * min(holding.anchors, len(rows))
         weight = np.concatenate([weight, own])
+    # What is beside the point stands elsewhere in the same words: a head that reads no windows learns no words either.
+    has_words = has_words and FULL_RECIPES[code].windows > 0
     # A column that no comment has would stay where it begins, at nought.
     spoken = np.flatnonzero(np.bincount(ngrams[known].indices, minlength=ngrams.shape[1])) if has_words else known[:0]
     own_words = ngrams[known][:, spoken] * holding.words if has_words else None

@@ -81,3 +81,14 @@ def test_anchors_hold_what_the_heads_say_and_move_nothing_by_themselves():
         moved[weight], _ = _fit_category("spam", columns, no_words, *taught, EVERYWHERE, beside, has_words=False)
     assert np.allclose(moved[0.0], 0, atol=1e-6)
     assert np.abs(moved[1.0]).max() > 1e-4
+
+
+def test_words_do_not_say_what_is_beside_the_point():
+    """Off-topic is how a comment relates to its post: a site's words would only tell which of its posts it is."""
+    labels = np.full((len(TEXTS), len(CODES)), np.nan)
+    labels[:, CODES.index("off_topic")] = [1.0, 0.0] * 10
+    seen = np.random.default_rng(0).normal(size=(len(TEXTS), 2 * WIDTH + len(CONTEXT))).astype(np.float32)
+    residual = fit_site(_frame(), seen, TEXTS, (np.zeros(labels.shape), labels, np.ones(len(TEXTS))))
+    assert residual.words is not None
+    assert not residual.words.weights.any()
+    assert residual.context_weights[:, CODES.index("off_topic")].any()
