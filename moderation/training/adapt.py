@@ -2,8 +2,9 @@
 
 Each category is a logistic regression whose offset is the logit of the heads that came with the bundle (what labels
 have to explain is what those got wrong), held back towards nought (ridge, hence "residual"). That of all sites is
-fitted on labels and on the bundle's anchors, so that what it knew is not forgotten; that of a site on its own labels
-alone, with the first as its offset. The fewer the labels, the less moves: without any, nothing does.
+fitted on labels and on what the heads say of the bundle's anchors, so that what they knew is not forgotten; that of a
+site on its own labels alone, with the first as its offset. The fewer the labels, the less moves: without any, nothing
+does.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from moderation.adaptation import Adaptation, Residual
 from moderation.arrays import WORDS
@@ -43,7 +45,7 @@ class Holding:
 
 
 EVERYWHERE = Holding(regularisation=0.02, windows=0.15, context=0.3, words=1.0, intercept=0.3, anchors=4_000)
-ONE_SITE = Holding(regularisation=0.02, windows=0.1, context=0.3, words=2.0, intercept=1.0)
+ONE_SITE = Holding(regularisation=0.08, windows=0.1, context=0.3, words=2.0, intercept=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def fit_adaptation(
 ) -> Adaptation:
     """Residuals of all sites together and of every site with ``least_of_a_site`` labels and more."""
     figures = labelled.figures
-    frame = _Frame.of(anchors)
+    frame = Frame.of(anchors)
     words = _learn_words(labelled.texts)
     seen = frame.columns(heads, figures)
     offsets = base_logits(heads, figures)
@@ -91,16 +93,28 @@ def fit_adaptation(
             continue
         progress(f"learning what is different on {site}")
         texts = [labelled.texts[row] for row in rows.tolist()]
-        own = FieldWeights(WORDS, words, np.zeros((0, 0), np.float16))
-        sites[site] = _fit(
-            frame,
-            (seen[rows], count_words(texts, own)),
-            (offsets[rows], _knowing(figures)[rows], figures.weights[rows]),
-            one_site,
-            words=words,
-            jobs=jobs,
-        )
+        taught = (offsets[rows], _knowing(figures)[rows], figures.weights[rows])
+        sites[site] = fit_site(frame, seen[rows], texts, taught, words=words, holding=one_site, jobs=jobs)
     return Adaptation(shared, sites)
+
+
+def fit_site(
+    frame: Frame,
+    seen: NDArray[np.float32],
+    texts: Sequence[str],
+    taught: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    *,
+    words: NDArray[np.float32] | None = None,
+    holding: Holding = ONE_SITE,
+    jobs: int = 1,
+) -> Residual:
+    """The residual of one site: from the columns that ``frame`` gives of its comments, their texts, and ``taught``.
+
+    ``taught`` are the offsets, labels and weights. ``words`` says how rare n-grams are; without it, the texts do.
+    """
+    rarity = _learn_words(texts) if words is None else words
+    own = FieldWeights(WORDS, rarity, np.zeros((0, 0), np.float16))
+    return _fit(frame, (seen, count_words(texts, own)), taught, holding, words=rarity, jobs=jobs)
 
 
 def _knowing(figures: Figures) -> NDArray[np.float64]:
@@ -128,7 +142,7 @@ def _learn_words(texts: Sequence[str]) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class Frame:
     """Where the columns of windows and signatures are and how far they spread, taken from the anchors.
 
     A residual is fitted on columns of deviation one about their mean and put back into those that are served.
@@ -140,7 +154,8 @@ class _Frame:
     sign_spread: NDArray[np.float64]
 
     @classmethod
-    def of(cls, anchors: Figures) -> _Frame:
+    def of(cls, anchors: Figures) -> Frame:
+        """The frame of these anchors."""
         windows = anchors.vectors.windows[telling_windows(anchors.vectors)].astype(np.float64)
         english = np.maximum(windows[:, -1], 1e-9)
         centre = np.average(windows[:, :WIDTH] / english[:, None], axis=0, weights=english)
@@ -176,7 +191,7 @@ class _Frame:
 
 
 def _fit(
-    frame: _Frame,
+    frame: Frame,
     seen: tuple[NDArray[np.float32], sparse.csr_matrix],
     taught: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
     holding: Holding,
@@ -225,18 +240,25 @@ def _fit_category(
         rows = np.flatnonzero(~np.isnan(kept_labels[:, head]))
         dense = np.vstack([dense, kept[rows][:, used] * scale[used].astype(np.float32)])
         offset = np.concatenate([offset, kept_offsets[rows, head]])
-        target = np.concatenate([target, kept_labels[rows, head]])
+        # What the heads say of them, and not their labels, which the heads have learned from otherwise weighed: so
+        # anchors hold, and do not pull, and without labels nothing moves (Li and Hoiem 2016).
+        target = np.concatenate([target, expit(kept_offsets[rows, head])])
         own = kept_weights[rows] / max(kept_weights[rows].sum(), 1e-9) * min(holding.anchors, len(rows))
         weight = np.concatenate([weight, own])
-    own_words = ngrams[known] * holding.words if has_words else None
+    # What is beside the point stands elsewhere in the same words: a head that reads no windows learns no words either.
+    has_words = has_words and FULL_RECIPES[code].windows > 0
+    # A column that no comment has would stay where it begins, at nought.
+    spoken = np.flatnonzero(np.bincount(ngrams[known].indices, minlength=ngrams.shape[1])) if has_words else known[:0]
+    own_words = ngrams[known][:, spoken] * holding.words if has_words else None
     found = fit_residual(
         dense, own_words, offset, target, weight, regularisation=holding.regularisation, intercept=holding.intercept
     )
     result = np.zeros(columns.shape[1] + 1)
     result[used] = found[: len(used)] * scale[used]
     result[-1] = found[len(used)] * holding.intercept
-    spoken = found[len(used) + 1 :] * holding.words if has_words else nothing[1]
-    return result, spoken
+    by_word = nothing[1]
+    by_word[spoken] = found[len(used) + 1 :] * holding.words
+    return result, by_word
 
 
 def _scales(code: str, holding: Holding) -> NDArray[np.float64]:
@@ -261,19 +283,18 @@ def fit_residual(
     """Weights that least regret ``target`` beside ``offset``: of dense columns, of the intercept, of words.
 
     Minimises half the squared length plus ``regularisation`` times the weighted log loss, as scikit-learn's
-    LogisticRegression does, which takes no offset; by L-BFGS (Liu and Nocedal 1989). ``intercept`` is how far a
-    constant column reaches: it is held back like every other weight, because labels of a queue are no sample.
+    LogisticRegression does, which takes no offset and no ``target`` between 0 and 1; by L-BFGS (Liu and Nocedal 1989).
+    ``intercept`` is how far a constant column reaches: it is held back like every other weight, because labels of a
+    queue are no sample.
     """
     ahead = dense.shape[1] + 1
-    sign = 2 * target - 1
 
     def loss(found: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         logit = offset + dense @ found[: ahead - 1].astype(np.float32) + found[ahead - 1] * intercept
         if words is not None:
             logit = logit + words @ found[ahead:]
-        margin = sign * logit
-        value = 0.5 * found @ found + regularisation * weight @ np.logaddexp(0, -margin)
-        pull = -regularisation * weight * sign / (1 + np.exp(np.clip(margin, -500, 500)))
+        value = 0.5 * found @ found + regularisation * weight @ (np.logaddexp(0, logit) - target * logit)
+        pull = regularisation * weight * (expit(logit) - target)
         parts = [dense.T @ pull.astype(np.float32), [pull.sum() * intercept]]
         if words is not None:
             parts.append(words.T @ pull)

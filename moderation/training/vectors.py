@@ -41,7 +41,7 @@ def read_kept(
     made anew.
     """
     path = None if folder is None else folder / f"vectors-{_code(encoder)}.safetensors"
-    keys = [_key(row.comment) for row in table.rows]
+    keys = [comment_key(row.comment) for row in table.rows]
     known, kept = _load(path)
     numbers = {key: number for number, key in enumerate(known)}
     first = {key: row for row, key in reversed(list(enumerate(keys)))}  # of equal comments one is read
@@ -77,8 +77,8 @@ def _code(encoder: Encoder) -> str:
     return code.hexdigest()[:16]
 
 
-def _key(comment: Comment) -> bytes:
-    """The digest leaves out the addresses that links are compared with."""
+def comment_key(comment: Comment) -> bytes:
+    """What a comment's vectors are found by. The digest leaves out the addresses that links are compared with."""
     home = f"{comment.digest()} {comment.post.url if comment.post else None} {comment.url}"
     return hashlib.sha256(home.encode()).digest()[:_KEY_BYTES]
 

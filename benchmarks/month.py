@@ -1,0 +1,550 @@
+"""A simulated month: two sites, six moderators, comments in date order through a real service, a retraining each week.
+
+    MODERATION_DATA_DIR=... python benchmarks/month.py WORK --comments 2000
+    MODERATION_DATA_DIR=... python benchmarks/month.py WORK --comments 20000 --cache FOLDER
+
+What was run before in the folder WORK is not run again: the starting bundle, and each day of the month.
+
+*Comments* are those of whole training and validation blogs (``BLOGS``), a tenth of all moved to another post, and,
+because hardly anybody is insulted on those blogs, comments of forums and talk pages (``PLACES``). The starting bundle
+has learned from none of them: its heads, lexical and full, are fitted here without those blogs and those rows. The
+encoder is the published one. It has never read most of these blogs (``moderation train`` keeps them from it), but some
+of them it has, and so it has a part of the comments of forums; ``--strict`` takes only what it has not read.
+
+*True labels* follow from what the source says, by the norm of the site; what no label says is taken not to be. The
+calm site rejects spam, and of what is hostile only threats, attacks on groups and what is severe: rudeness is its
+readers' own affair, and so is wandering off. The strict site rejects spam, whatever is hostile, insults or swears, and
+what has nothing to do with the post.
+
+*Moderators* get the queue in equal shares, and a tenth of it twice. Four make mistakes of differing number, one
+approves everything unread, and one rejects good comments as spam. The service knows no clock but the machine's, so
+verdicts are dated back in the scratch database after each simulated day; everything else goes through the API.
+
+*Measured* is on a tenth of the comments, drawn by hash, that are never sent: each bundle that the gate judged decides
+them under the sites' policy. What the gate holds is not published: nobody reads reports here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from joblib import Memory
+
+from moderation.bundle import encoder_folder, load_bundle, write_bundle
+from moderation.comment import Action, Comment
+from moderation.model import FullTier, Model
+from moderation.policy import Policy, default_policy_toml
+from moderation.shipped import shipped_folder
+from moderation.training.adapters.reading import spread
+from moderation.training.anchors import gather_anchors, pack, read_figures
+from moderation.training.copies import with_copies
+from moderation.training.dataset import Dataset, is_for_heads
+from moderation.training.fit import fit_heads
+from moderation.training.fuse import fit_full_heads
+from moderation.training.points import calibration_rows, fit_platt, operating_points
+from moderation.training.quiet import lay_beside
+from moderation.training.retrain import calibrate
+from moderation.training.rows import Row
+from moderation.training.table import build_table, vary, with_talk
+from moderation.training.train import gather, libraries
+from moderation.training.vectors import read_kept
+
+from moderation.categories import CODES  # isort: skip
+
+CALM, STRICT = "https://calm.example.org", "https://strict.example.org"
+SITES = (CALM, STRICT)
+# The first line are blogs that no encoder of ours has read.
+BLOGS = {
+    *("xam", "hajekj", "eduardoboucas", "mivano", "mythz", "timothyfitz", "made-mistakes", "archive_fever"),
+    *("stack-blog", "chrisrisner", "freddysblog", "einsteinpy"),
+}
+PLACES = {"kaggle-insults", "jigsaw-predibase", "toxic-spans", "ruddit"}
+PLACES_WITHHELD = 0.6
+"""The share of those places' rows; the starting bundle is calibrated on the others."""
+PLACES_SHARE = 0.45
+"""How many comments of the simulation are of those places."""
+MOVED_SHARE = 0.1
+ASIDE_SHARE = 0.1
+TWICE_SHARE = 0.1
+WEEKS, DAYS = 4, 7
+BEGIN = datetime(2026, 3, 2, 8, tzinfo=UTC)
+_BATCH = 50
+_OFFENCES = {
+    CALM: ("spam", "threat", "identity_attack", "severe"),
+    STRICT: ("spam", "off_topic", "hostile", "insult", "threat", "identity_attack", "profanity", "severe"),
+}
+
+
+@dataclass(frozen=True)
+class Moderator:
+    """``slips`` is the share of comments that are judged wrongly; the way of the others is in :meth:`judge`."""
+
+    name: str
+    slips: float = 0.0
+    is_lazy: bool = False
+    is_hostile: bool = False
+
+    def judge(self, true: tuple[str, ...], rng: np.random.Generator) -> tuple[str, ...]:
+        """The categories that are said to apply; none is an approval."""
+        chance = rng.random()
+        if self.is_lazy:
+            return ()
+        if self.is_hostile:
+            return true or (("spam",) if chance < 0.8 else ())
+        if chance >= self.slips:
+            return true
+        return () if true else ("spam",) if rng.random() < 0.5 else ("hostile",)
+
+
+MODERATORS = (
+    Moderator("Ada", 0.01),
+    Moderator("Ben", 0.03),
+    Moderator("Chi", 0.06),
+    Moderator("Dan", 0.12),
+    Moderator("Lazy", is_lazy=True),
+    Moderator("Mallory", is_hostile=True),
+)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A comment of the simulation, what is true of it on its site, and the day on which it comes."""
+
+    comment: Comment
+    true: tuple[str, ...]
+    day: int
+
+    @property
+    def site(self) -> str:
+        """Where it comes in."""
+        assert self.comment.site is not None
+        return self.comment.site
+
+
+# What comes in
+
+
+def is_withheld(row: Row) -> bool:
+    """Whether the starting bundle may not learn from the row."""
+    if row.group.startswith("blog:"):
+        return row.group.removeprefix("blog:") in BLOGS
+    return row.source in PLACES and spread(f"withheld {row.id}") < PLACES_WITHHELD
+
+
+def arrivals(data: Dataset, count: int, *, strict: bool) -> tuple[list[Arrival], list[Arrival]]:
+    """Comments to send, in date order, and those set aside; whole blogs to one site, other comments by hash."""
+    learning = {id(row): is_for_heads(row) for row in data.train}
+    rows = [row for row in (*data.train, *data.validation) if is_withheld(row)]
+    if strict:
+        rows = [row for row in rows if learning.get(id(row), True)]
+    moved = [row for row in rows if row.labels.get("off_topic") == 1]
+    blogs = [row for row in rows if row.group.startswith("blog:") and row.labels.get("off_topic") != 1]
+    places = [row for row in rows if not row.group.startswith("blog:")]
+    wanted = min(count, round(len(blogs) / (1 - PLACES_SHARE - MOVED_SHARE)))
+    chosen = [
+        *_some(blogs, round(wanted * (1 - PLACES_SHARE - MOVED_SHARE))),
+        *_some(moved, round(wanted * MOVED_SHARE)),
+        *_some(places, round(wanted * PLACES_SHARE)),
+    ]
+    dated = sorted(chosen, key=_date)
+    found = []
+    for number, row in enumerate(dated):
+        site = SITES[int(spread(f"site {row.group if row.group.startswith('blog:') else row.id}") < 0.5)]
+        comment = replace(row.comment, id=f"c{number}", site=site, hints={})
+        true = tuple(code for code in _OFFENCES[site] if row.labels.get(code) == 1)
+        found.append(Arrival(comment, true, number * WEEKS * DAYS // len(dated)))
+    aside = [item for item in found if spread(f"aside {item.comment.digest()}") < ASIDE_SHARE]
+    hidden = {item.comment.id for item in aside}
+    return [item for item in found if item.comment.id not in hidden], aside
+
+
+def _some(rows: Sequence[Row], count: int) -> list[Row]:
+    return sorted(rows, key=lambda row: spread(f"month {row.source} {row.id}"))[:count]
+
+
+def _date(row: Row) -> tuple[str, str]:
+    """Blogs have dates; what has none comes at any time, by hash."""
+    years = f"{2010 + 14 * spread(f'when {row.source} {row.id}'):.4f}"
+    return (row.comment.created_at or years, row.id)
+
+
+# The starting bundle
+
+
+def start_bundle(data: Dataset, folder: Path, cache: Path, share: float, say: Callable[[str], None]) -> Path:
+    """A bundle that has learned from no comment of the simulation; of other places it learns from a ``share``."""
+    shipped = shipped_folder("models")
+    published = load_bundle(shipped / (shipped / "current").read_text().split()[0])
+    assert published.model.full is not None
+    encoder, topic_model = published.model.full.encoder, published.model.topic
+    memory = Memory(cache / "features", verbose=0)
+
+    def usable(rows: Sequence[Row]) -> list[Row]:
+        own = [row for row in rows if not is_withheld(row)]
+        return [row for row in own if row.group.startswith("blog:") or spread(f"start {row.id}") < share]
+
+    train, validation_rows = usable(data.train), list(data.validation)
+    validation_rows = [row for row in validation_rows if not is_withheld(row)]
+    say(f"features of {len(train):,} training rows")
+    words = build_table(vary(with_copies(with_talk([r for r in train if not is_for_heads(r)]))), topic_model, memory, 2)
+    cross = fit_heads(words, 1, say)
+    kept = build_table(vary(with_copies(with_talk([r for r in train if is_for_heads(r)]))), topic_model, memory, 2)
+    validation = build_table(validation_rows, topic_model, memory, 2)
+    logits = cross.logits(validation.features)
+    platt = []
+    for head, code in enumerate(CODES):
+        index, labels, weights = calibration_rows(code, validation)
+        platt.append(fit_platt(logits[index, head], labels, weights))
+    lexical = replace(cross, calibration=np.array(platt))
+    say(f"vectors of {len(kept.rows):,} and {len(validation.rows):,} rows")
+    vectors = read_kept(kept, encoder, cache / "kept", say)
+    validation_vectors = read_kept(validation, encoder, cache / "validation", say)
+    heads = fit_full_heads(kept, vectors, cross.logits(kept.features))
+    loud = heads.loud(validation_vectors, validation.features.dense, logits)
+    heads = lay_beside(heads, validation_vectors, loud[:, CODES.index("hostile")], validation)
+    figures = read_figures(validation, validation_vectors, logits)
+    tier, points = calibrate(FullTier(encoder, heads), figures)
+    model = Model(lexical, topic_model, tier)
+    by_words = {code: operating_points(code, validation, lexical.calibrate(logits)) for code in CODES}
+    say("samples of the rows")
+    kept_figures = read_figures(kept, vectors, cross.logits(kept.features))
+    anchors = gather_anchors(kept_figures, figures, data.frozen, model, memory=memory, jobs=2)
+    probes = (published.path / "probes.jsonl").read_text(encoding="utf-8").splitlines()
+    return write_bundle(
+        folder,
+        model,
+        operating_points={"format": 1, "tiers": {"lexical": by_words, "full": points}},
+        evaluation=json.loads((published.path / "evaluation.json").read_text(encoding="utf-8")),
+        probes=[Comment.from_dict(json.loads(line)["comment"]) for line in probes],
+        card="# The starting bundle of a simulation\n",
+        made_with=libraries(),
+        trained_on={**published.manifest["trained_on"], "withheld": sorted(BLOGS | PLACES)},
+        encoder=encoder_folder(published.path),
+        anchors=pack(anchors),
+    )
+
+
+# The service
+
+
+def command(home: Path, *words: str, allowed: Sequence[int] = (0,)) -> str:
+    """What ``moderation WORDS`` prints."""
+    own = [sys.executable, "-c", "from service.cli import app; app()", *words, "--home", str(home)]
+    done = subprocess.run(own, capture_output=True, text=True, check=False)
+    if done.returncode not in allowed:
+        raise RuntimeError(f"moderation {words[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[str]:
+    """A service on a free port, until the block ends; its address."""
+    own = [sys.executable, "-c", "from service.cli import app; app()", "serve", "--home", str(home), "--port", "0"]
+    with (home.parent / "serve.log").open("a") as errors:
+        process = subprocess.Popen(own, stdout=subprocess.PIPE, stderr=errors, text=True)
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                if found := re.search(r"Serving (http://\S+)", line):
+                    yield found[1]
+                    break
+            else:
+                raise RuntimeError(f"the service did not start; see {errors.name}")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def policy_toml() -> str:
+    """The default policy with more audits, for want of comments."""
+    text = re.sub(r"(?m)^publish = 0\.01$", "publish = 0.03", default_policy_toml())
+    return re.sub(r"(?m)^reject = 0\.05$", "reject = 0.2", text)
+
+
+def send(client: httpx.Client, key: str, items: Sequence[Arrival]) -> None:
+    """One day's comments of a site."""
+    for start in range(0, len(items), _BATCH):
+        comments = [_fields(item.comment) for item in items[start : start + _BATCH]]
+        answer = client.post("/v1/comments:batch", json={"comments": comments}, headers=_bearer(key))
+        answer.raise_for_status()
+        refused = [result for result in answer.json()["results"] if result["http_status"] >= 400]
+        if refused:
+            raise RuntimeError(f"{len(refused)} comments were refused: {refused[0]['error']['code']}")
+
+
+def _fields(comment: Comment) -> dict[str, Any]:
+    whole = asdict(replace(comment, site=None))
+    return {name: _known(value) for name, value in whole.items() if value not in (None, {}, [], (), False)}
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: part for name, part in value.items() if part is not None}
+    return [_known(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def _bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def moderate(
+    client: httpx.Client, key: str, known: Mapping[str, Arrival], rng: np.random.Generator, tally: Counter[str]
+) -> None:
+    """Everything that waits is judged, a part of it by a second moderator."""
+    while True:
+        page = client.get("/v1/queue", params={"limit": 200, "sort": "age"}, headers=_bearer(key))
+        page.raise_for_status()
+        entries = page.json()["entries"]
+        for entry in entries:
+            first, second = rng.choice(len(MODERATORS), 2, replace=False).tolist()
+            twice = rng.random() < TWICE_SHARE
+            for who in (MODERATORS[first], MODERATORS[second])[: 1 + twice]:
+                true = known[entry["comment_id"]].true
+                said = who.judge(true, rng)
+                tally[f"{who.name} given"] += 1
+                tally[f"{who.name} wrong"] += bool(said) != bool(true)
+                if who.is_hostile and said and not true:
+                    tally["poisoned"] += 1
+                answer = client.post(
+                    "/v1/verdicts",
+                    json={
+                        "comment_id": entry["comment_id"],
+                        "digest": entry["digest"],
+                        "action": "reject" if said else "approve",
+                        "categories": list(said),
+                        "moderator": who.name,
+                        "score_shown": True,
+                    },
+                    headers=_bearer(key),
+                )
+                answer.raise_for_status()
+        if not entries:
+            return
+
+
+def date_back(home: Path, day: int) -> None:
+    """Verdicts of today happened on the simulated day, a minute or so apart."""
+    with sqlite3.connect(home / "moderation.db", timeout=60) as database:
+        now = datetime.now(UTC) - timedelta(days=1)
+        rows = database.execute("SELECT id FROM verdicts WHERE at > ? ORDER BY id", (f"{now:%Y-%m-%d %H:%M:%S}",))
+        ids = [row for (row,) in rows.fetchall()]
+        begin = BEGIN + timedelta(days=day)
+        step = timedelta(hours=10) / max(len(ids), 1)
+        dated = [(f"{begin + step * place:%Y-%m-%d %H:%M:%S.%f}", row) for place, row in enumerate(ids)]
+        database.executemany("UPDATE verdicts SET at = ? WHERE id = ?", dated)
+
+
+# Measuring
+
+
+def measure(bundle: Path, aside: Sequence[Arrival]) -> dict[str, dict[str, Any]]:
+    """By site: how many are bad, held or rejected, and how many of those are bad."""
+    loaded = load_bundle(bundle)
+    policy = Policy.parse(policy_toml(), loaded.operating_points)
+    assessed = [
+        pair
+        for start in range(0, len(aside), _BATCH)
+        for pair in loaded.assess([item.comment for item in aside[start : start + _BATCH]])
+    ]
+    found: dict[str, dict[str, Any]] = {}
+    for site in SITES:
+        rows = [(item, pair) for item, pair in zip(aside, assessed, strict=True) if item.site == site]
+        actions: list[Action] = [policy.decide(item.comment, *pair).action for item, pair in rows]
+        bad = [bool(item.true) for item, _ in rows]
+        stopped = [action != "publish" for action in actions]
+        hits = sum(is_bad and is_stopped for is_bad, is_stopped in zip(bad, stopped, strict=True))
+        rejected = sum(action == "reject" for action in actions)
+        right = sum(is_bad for is_bad, action in zip(bad, actions, strict=True) if action == "reject")
+        found[site] = {
+            "rows": len(rows),
+            "bad": sum(bad),
+            "stopped": sum(stopped),
+            "stopped_bad": hits,
+            "rejected": rejected,
+            "rejected_bad": right,
+            "precision": hits / max(sum(stopped), 1),
+            "recall": hits / max(sum(bad), 1),
+        }
+    return found
+
+
+def retrain(home: Path) -> dict[str, Any]:
+    """What ``moderation retrain`` reports."""
+    said = command(home, "retrain", "--json", "--by", "simulation", "--jobs", "2", allowed=(0, 3, 4, 5))
+    report: dict[str, Any] = json.loads(said.splitlines()[-1])
+    return report
+
+
+def end_week(home: Path, number: int, before: Mapping[str, Any], aside: Sequence[Arrival]) -> dict[str, Any]:
+    """A retraining beside the service, and what its challenger is worth, whether it is published or not."""
+    report = retrain(home)
+    week: dict[str, Any] = {"week": number, "verdict": report["verdict"], "before": before}
+    if "challenger" in report:
+        week["challenger"] = report["challenger"]
+        week["after"] = measure(home / "models" / report["challenger"], aside)
+        week["left_out"] = report["accounts_left_out"]
+        week["labels"] = report["labels"]["learned"]
+        week["reasons"] = [
+            f"{check['name']}: {check['sentence']}"
+            for check in report["gate"]["checks"]
+            if check["state"] in ("hold", "reject")
+        ]
+    return week
+
+
+def wait_for(client: httpx.Client, bundle: str) -> None:
+    """Until the service has taken up the new bundle by itself."""
+    for _ in range(600):
+        if client.get("/readyz").json().get("bundle") == bundle:
+            return
+        time.sleep(0.5)
+    raise RuntimeError(f"the service has not taken up {bundle} within five minutes")
+
+
+def run(work: Path, bundle: Path, sent: Sequence[Arrival], aside: Sequence[Arrival], seed: int) -> list[dict[str, Any]]:
+    """The month, or what is left of it; what was found each week."""
+    home, state = work / "home", work / "state.json"
+    if not state.is_file():
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "policy.toml").write_text(policy_toml(), encoding="utf-8")
+        made = {site: json.loads(command(home, "add-site", site, "--json"))["key"] for site in SITES}
+        command(home, "publish", str(bundle), "--by", "simulation")
+        begin = {"keys": made, "done": 0, "tally": {}, "weeks": [], "measured": measure(bundle, aside)}
+        _save(state, begin)
+    kept = json.loads(state.read_text())
+    known = {item.comment.id or "": item for item in sent}
+    if kept["done"] == WEEKS * DAYS:
+        return list(kept["weeks"])
+    with serving(home) as address, httpx.Client(base_url=address, timeout=600) as client:
+        for day in range(kept["done"], WEEKS * DAYS):
+            tally = Counter(kept["tally"])
+            for number, site in enumerate(SITES):
+                rng = np.random.default_rng([seed, day, number])
+                send(client, kept["keys"][site], [item for item in sent if item.day == day and item.site == site])
+                moderate(client, kept["keys"][site], known, rng, tally)
+            date_back(home, day)
+            if (day + 1) % DAYS == 0:
+                week = end_week(home, (day + 1) // DAYS, kept["measured"], aside)
+                week["tally"] = dict(tally)
+                kept["weeks"].append(week)
+                print(json.dumps(week), flush=True)
+                if week["verdict"] == "PROMOTE":
+                    kept["measured"] = week["after"]
+                    wait_for(client, week["challenger"])
+            kept |= {"done": day + 1, "tally": dict(tally)}
+            _save(state, kept)
+            print(f"day {day + 1}", flush=True)
+    return list(kept["weeks"])
+
+
+def _save(path: Path, state: Mapping[str, Any]) -> None:
+    aside = path.with_name(f".{path.name}")
+    aside.write_text(json.dumps(state, indent=1) + "\n")
+    aside.replace(path)
+
+
+def tell(weeks: Sequence[Mapping[str, Any]]) -> None:
+    """The tables of docs/retraining.md."""
+    print("| week | labels | site | comments aside, bad | precision before, after | recall before, after | gate |")
+    print("|---|---|---|---|---|---|---|")
+    for week in weeks:
+        for site in SITES:
+            before, after = week["before"][site], week.get("after", week["before"])[site]
+            print(
+                f"| {week['week']} | {week.get('labels', 0):,} | {site.removeprefix('https://').partition('.')[0]} "
+                f"| {before['rows']:,}, {before['bad']:,} | {before['precision']:.3f}, {after['precision']:.3f} "
+                f"| {before['recall']:.3f}, {after['recall']:.3f} | {week['verdict']} |"
+            )
+    print("\n| week | poisoned labels given so far | accounts left out |\n|---|---|---|")
+    for week in weeks:
+        out = "; ".join(f"{who}: {why}" for who, why in week.get("left_out", {}).items()) or "none"
+        print(f"| {week['week']} | {week['tally'].get('poisoned', 0):,} | {out} |")
+    for week in weeks:
+        for reason in week.get("reasons", []):
+            print(f"\nWeek {week['week']}, {week['verdict']}: {reason}")
+
+
+def draw(weeks: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Precision and recall of what is held or rejected, by week and site, before and after each retraining."""
+    import matplotlib as mpl  # noqa: PLC0415 - only this needs it
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - as above
+
+    style = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "month",
+        "font.size": 10,
+        "axes.grid": True,
+        "grid.color": "#dfe2e4",
+    }
+    with plt.rc_context({**style, "axes.spines.top": False, "axes.spines.right": False}):
+        figure, panels = plt.subplots(1, 2, figsize=(8, 3.6), sharey=True)
+        for axes, site in zip(panels, SITES, strict=True):
+            for what, colour in (("precision", "#2565c7"), ("recall", "#c2570c")):
+                numbers = [week["week"] for week in weeks]
+                before = [week["before"][site][what] for week in weeks]
+                after = [week.get("after", week["before"])[site][what] for week in weeks]
+                axes.plot(
+                    numbers, before, "o--", color=colour, label=f"{what}, bundle in force", markerfacecolor="white"
+                )
+                axes.plot(numbers, after, "o-", color=colour, label=f"{what}, challenger")
+            axes.set_title(site.removeprefix("https://").partition(".")[0] + " site", fontsize=10, loc="left")
+            axes.set_xticks(
+                numbers, [f"week {number}\n{week['verdict']}" for number, week in zip(numbers, weeks, strict=True)]
+            )
+        panels[0].legend(frameon=False, fontsize=8)
+        figure.savefig(path, format="svg", bbox_inches="tight", facecolor="white", metadata={"Date": None})
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("work", type=Path, help="folder of the simulation; a run that was cut off goes on there")
+    options.add_argument("--comments", type=int, default=20_000)
+    options.add_argument("--strict", action="store_true", help="only comments that the encoder has never read")
+    options.add_argument(
+        "--share", type=float, default=1.0, help="of the rows of other places, for the starting bundle"
+    )
+    options.add_argument("--cache", type=Path, help="folder where vectors and features are kept; default: in WORK")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--svg", type=Path, help="where to draw precision and recall")
+    chosen = options.parse_args()
+    work = chosen.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    data = gather(shipped_folder("training_data"), Path(os.environ["MODERATION_DATA_DIR"])).dataset
+    sent, aside = arrivals(data, chosen.comments, strict=chosen.strict)
+    by_site = Counter((item.site, bool(item.true)) for item in sent)
+    print(f"{len(sent):,} comments to send, {len(aside):,} set aside; by site and bad: {dict(by_site)}", flush=True)
+    found = sorted((work / "start").glob("comments-*"))
+    bundle = (
+        found[0]
+        if found
+        else start_bundle(
+            data, work / "start", chosen.cache or work / "cache", chosen.share, lambda step: print(step, flush=True)
+        )
+    )
+    weeks = run(work, bundle, sent, aside, chosen.seed)
+    tell(weeks)
+    if chosen.svg:
+        draw(weeks, chosen.svg)
+
+
+if __name__ == "__main__":
+    main()
