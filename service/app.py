@@ -33,6 +33,7 @@ from service.queue_news import QueueNews
 from service.review.edge import is_review
 from service.review.pages import add_pages
 from service.review.shell import shell_of
+from service.retraining import Retraining
 from service.settings import Settings
 from service.shadow import Shadow
 from service.tries import also_mapped
@@ -79,6 +80,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     workflow = Workflow(store, live_model, metrics, hashes=hashes, shadow=shadow)
 
     desk = Moderation(store, hashes, reports_to_reopen=settings.reports_to_reopen, now=store.now)
+    retraining = Retraining(settings.home, settings.retrain_days)
     closing = asyncio.Event()
     events, queue_news = Events(store, closing), QueueNews(store, closing)
 
@@ -88,7 +90,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         courier = Courier(store, metrics, settings.webhook_allow)
         upkeep = Upkeep(store, desk, settings.retention_days)
         tasks = [asyncio.create_task(part.run()) for part in (courier, events, queue_news)]
-        for part in (live_model, shadow, upkeep):
+        for part in (live_model, shadow, upkeep, retraining):
             part.start()
         try:
             yield
@@ -96,7 +98,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
             events.close()
             courier.stop()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for part in (upkeep, shadow, live_model):
+            for part in (retraining, upkeep, shadow, live_model):
                 await asyncio.to_thread(part.stop)
             store.close()
 
@@ -110,7 +112,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         redirect_slashes=False,
         lifespan=working,
     )
-    app.state.parts = api.Parts(settings, store, live_model, metrics, workflow, desk, events, queue_news)
+    app.state.parts = api.Parts(settings, store, live_model, metrics, workflow, desk, events, queue_news, retraining)
     app.include_router(api.router)
     app.include_router(review_api.router)
     app.include_router(events_api.router)
