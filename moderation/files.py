@@ -12,8 +12,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from moderation.errors import BundleBusy
 
@@ -92,6 +93,31 @@ def turn(folder: Path) -> Iterator[None]:
                     raise BundleBusy(f"another process is writing into {folder}; try again when it is done") from None
                 time.sleep(_LOOK_SECONDS)
         yield
+
+
+def try_lock(path: Path) -> BinaryIO | None:
+    """Lock a file, made if it is not there, until what is returned is closed or the process ends; ``None`` if taken."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.open("ab")
+    if fcntl is not None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            return None
+    return lock
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody has locked a file; who looks at the same time does not see each other."""
+    if fcntl is None:
+        return False  # type: ignore[unreachable]  # where there is no such module
+    with suppress(FileNotFoundError), path.open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def sync(folder: Path) -> None:

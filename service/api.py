@@ -27,6 +27,7 @@ from service.events import Events
 from service.live_model import LiveModel
 from service.metrics import CONTENT_TYPE, Metrics
 from service.queue_news import QueueNews
+from service.retraining import Retraining
 from service.settings import Settings
 from service.store import Site, Store, Stored
 from service.verdicts import Moderation, is_judged, message_to_author
@@ -47,6 +48,7 @@ class Parts:
     moderation: Moderation
     events: Events
     queue_news: QueueNews
+    retraining: Retraining
 
 
 def parts_of(request: Request) -> Parts:

@@ -32,6 +32,7 @@ from service.logs import describe_error
 from service.metrics import Metrics, known_method
 from service.own_labels import OwnLines
 from service.queue_news import QueueNews
+from service.retraining import Retraining
 from service.review.edge import is_review
 from service.review.pages import add_pages
 from service.review.shell import shell_of
@@ -81,6 +82,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     workflow = Workflow(store, live_model, metrics, hashes=hashes, shadow=shadow)
 
     desk = Moderation(store, hashes, reports_to_reopen=settings.reports_to_reopen, now=store.now)
+    retraining = Retraining(settings.home, settings.retrain_days)
     closing = asyncio.Event()
     events, queue_news = Events(store, closing), QueueNews(store, closing)
 
@@ -93,7 +95,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         tasks = [asyncio.create_task(part.run()) for part in (courier, events, queue_news)]
         # Before the first comment: with the lines of the bundle alone it might be rejected where it is to be held.
         await asyncio.to_thread(own_lines.try_to_work)
-        for part in (live_model, shadow, upkeep, own_lines):
+        for part in (live_model, shadow, upkeep, own_lines, retraining):
             part.start()
         try:
             yield
@@ -101,7 +103,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
             events.close()
             courier.stop()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for part in (own_lines, upkeep, shadow, live_model):
+            for part in (retraining, own_lines, upkeep, shadow, live_model):
                 await asyncio.to_thread(part.stop)
             store.close()
 
@@ -115,7 +117,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         redirect_slashes=False,
         lifespan=working,
     )
-    app.state.parts = api.Parts(settings, store, live_model, metrics, workflow, desk, events, queue_news)
+    app.state.parts = api.Parts(settings, store, live_model, metrics, workflow, desk, events, queue_news, retraining)
     app.include_router(api.router)
     app.include_router(review_api.router)
     app.include_router(events_api.router)

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
         le=36_500,
         description="After how many days the text of what was decided is emptied. Default: never.",
     )
+    retrain_days: int = Field(
+        default=0, ge=0, le=3650, description="Every how many days the service retrains by itself; 0 is never."
+    )
     webhook_allow: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Hosts and networks inside your own network that webhooks may lead to, separated by commas.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from moderation.files import write_file
 from service.commands.labels import check_gathered, gather_labels, read_home_trust
 from service.commands.places import HomeOption, make_console, open_home
 from service.commands.training import show_progress
+from service.retraining import REPORTS, alone
 from service.settings import Settings
 
 if TYPE_CHECKING:  # what runs models would slow --help down
@@ -26,7 +29,6 @@ if TYPE_CHECKING:  # what runs models would slow --help down
 
 EXIT_STATUS = {"PROMOTE": 0, "HOLD": 3, "REJECT": 4}
 NOTHING_NEW = 5
-REPORTS = "retraining"
 
 
 def retrain(
@@ -38,6 +40,9 @@ def retrain(
         str, typer.Option("--by", help="Who approves what the gate promotes; goes into the record.")
     ] = "gate",
     jobs: Annotated[int, typer.Option(help="Processes for features; -1 is one per core.")] = -1,
+    nice: Annotated[
+        int, typer.Option(min=0, max=19, help="How far to step back behind other processes; 19 is furthest.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
     home: HomeOption = None,
 ) -> None:
@@ -53,7 +58,21 @@ def retrain(
     The last line is the verdict. PROMOTE (exit status 0): the new bundle serves from now on; 'moderation rollback' goes
     back. HOLD (3): it is not clear, and a person decides; 'moderation publish NAME --by YOU' publishes it. REJECT (4):
     it is worse, and kept for study. Exit status 5: nothing new was said since. The report is in retraining in the home.
+
+    One at a time runs in a home, also of those that the service starts by its schedule or the button on the Model page.
     """
+    from service.home import prepare_home
+
+    if nice and hasattr(os, "nice"):  # Windows has none
+        os.nice(nice)
+    settings = Settings.load(home=home)
+    prepare_home(settings)
+    with alone(settings.home):
+        _retrain(settings, publish=publish, anyway=anyway, by=by, jobs=jobs, as_json=as_json)
+
+
+def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: int, as_json: bool) -> None:
+    """One retraining, the only one of its home."""
     from moderation.bundle import load_bundle
     from moderation.releases import Releases
     from moderation.shipped import shipped_folder
@@ -63,7 +82,6 @@ def retrain(
     from moderation.training.rows import read_behaviour
 
     console = Console(stderr=True)
-    settings = Settings.load(home=home)
     trust = read_home_trust(settings)
     releases = Releases(settings.home / "models", shipped_folder("models"))
     with open_home(settings) as store:
@@ -127,8 +145,6 @@ def _report(result: Round, left_out: dict[str, str]) -> dict[str, Any]:
 
 def _store(folder: Path, name: str, report: dict[str, Any]) -> tuple[Path, str]:
     """Write the report beside those of other rounds, which may be of the same bundle; its place and its SHA-256."""
-    from moderation.files import write_file
-
     content = (json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
     digest = hashlib.sha256(content).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """The model in use: what it is, how good it was found to be, where the lines lie on it, and which came before.
 
-Everything is to be looked at, but for one button: who maintains every site of the service may go back to the bundle
-that served before.
+Everything is to be looked at, but for who maintains every site of the service: they may go back to the bundle that
+served before, have the model retrained, read the reports of it, and publish what the gate leaves to a person.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup
+from starlette.datastructures import FormData
 
 from moderation.bundle import Bundle, encoder_folder
 from moderation.categories import CATEGORIES, CODES
@@ -28,7 +29,7 @@ from moderation.errors import BundleError, ModerationError, ReleaseRefused
 from moderation.goals import TIERS
 from moderation.releases import InForce, Releases
 from service.api import Parts, PartsOf
-from service.errors import Forbidden, InvalidRequest
+from service.errors import Forbidden, InvalidRequest, NotFound
 from service.policies import Policies
 from service.review.charts import draw_curve, draw_reliability
 from service.review.shell import Form, Section, Shell, ShellOf, SignedIn, Viewer, field
@@ -39,9 +40,13 @@ _log = logging.getLogger(__name__)
 
 SECTION = Section("model", "Model", "/review/model", "configure")
 
-View = Literal["figures", "lines", "card", "releases", "shadow"]
+View = Literal["figures", "lines", "card", "releases", "retraining", "shadow"]
 
 _DISAGREEMENTS = 30
+_MOST_NOTE_CHARS = 500
+_STOP_ASKING = 286
+"""The status by which htmx ends what it does again and again."""
+
 _NAMES = {"publish": "Published", "hold": "Held", "reject": "Rejected"}
 _LABELS = {each.code: each.label for each in CATEGORIES}
 
@@ -61,32 +66,61 @@ def show_model(
 ) -> Response:
     """The model that scores now, and what came before or is scored beside it."""
     _check(viewer)
-    return _show(request, shell, viewer, parts, view, before=before, wanted=bundle, done=done == "back")
+    return _show(request, shell, viewer, parts, view, before=before, wanted=bundle, done=done)
 
 
 @router.post("/review/model/rollback")
 def roll_back(request: Request, shell: ShellOf, viewer: SignedIn, parts: PartsOf, form: Form) -> Response:
     """Go back to the bundle that served before, unless another one serves by now than the page has shown."""
-    _check(viewer)
-    if not _governs(viewer, parts):
-        raise Forbidden("the model serves every site, so this needs the role of a maintainer on all of them")
-    shown = InForce.parse(field(form, "in_force").replace("\r\n", "\n"))
-    if shown is None:
-        raise InvalidRequest("the form does not say which bundle it has shown; load the page again")
+    _require_all(viewer, parts)
+    shown = _read_shown(form)
     try:
         release = parts.live_model.releases.roll_back(
             note="rolled back on the Model page", by=viewer.moderator.name, instead_of=shown
         )
     except BundleError as error:
-        _log.error("not rolled back", extra={"fault": str(error)})
-        if not isinstance(error, ReleaseRefused):
-            raise InvalidRequest(
-                f"the former bundle cannot be used ({type(error).__name__}); the log of the service says why"
-            ) from error
-        raise InvalidRequest(str(error)) from error
+        raise _refusal(error, "not rolled back", "the former bundle") from error
     _log.info("rolled back", extra={"bundle": release.bundle, "who": viewer.moderator.name})
-    site = viewer.site.row if viewer.site is not None else None
-    return shell.redirect(request, "/review/model", site=site, view="releases", done="back")
+    return shell.redirect(request, "/review/model", site=_chosen(viewer), view="releases", done="back")
+
+
+@router.post("/review/model/retrain")
+def retrain(request: Request, shell: ShellOf, viewer: SignedIn, parts: PartsOf, form: Form) -> Response:
+    """Start a retraining; where one runs already, the page shows that one."""
+    _require_all(viewer, parts)
+    parts.retraining.begin(viewer.moderator.name, anyway=bool(field(form, "anyway")))
+    return shell.redirect(request, "/review/model", site=_chosen(viewer), view="retraining")
+
+
+@router.get("/review/model/retraining")
+def follow_retraining(request: Request, shell: ShellOf, parts: PartsOf) -> Response:
+    """How far a retraining is, for a page that asks again and again; that is no use of the session."""
+    try:
+        viewer = shell.find_listener(request)
+    except NotFound:
+        viewer = None
+    if viewer is None or not _governs(viewer, parts):
+        return Response(status_code=_STOP_ASKING, headers={"HX-Reswap": "none"})
+    return shell.render(request, "retraining.html", viewer, done="", **_read_retraining(viewer, parts, ""))
+
+
+@router.post("/review/model/publish")
+def publish_anyway(request: Request, shell: ShellOf, viewer: SignedIn, parts: PartsOf, form: Form) -> Response:
+    """Publish a challenger that the gate holds, on the word of a person, which is kept with the release."""
+    _require_all(viewer, parts)
+    try:
+        release = parts.retraining.publish_anyway(
+            parts.live_model.releases,
+            field(form, "report"),
+            digest=field(form, "digest"),
+            note=field(form, "note")[:_MOST_NOTE_CHARS],
+            by=viewer.moderator.name,
+            instead_of=_read_shown(form),
+        )
+    except BundleError as error:
+        raise _refusal(error, "not published", "the bundle") from error
+    _log.info("published though held", extra={"bundle": release.bundle, "who": viewer.moderator.name})
+    return shell.redirect(request, "/review/model", site=_chosen(viewer), view="releases", done="published")
 
 
 def _check(viewer: Viewer) -> None:
@@ -94,6 +128,32 @@ def _check(viewer: Viewer) -> None:
         viewer.require("configure", viewer.site)
     if not viewer.may("configure"):
         raise Forbidden("this needs the role of a maintainer on at least one site")
+
+
+def _require_all(viewer: Viewer, parts: Parts) -> None:
+    _check(viewer)
+    if not _governs(viewer, parts):
+        raise Forbidden("the model serves every site, so this needs the role of a maintainer on all of them")
+
+
+def _chosen(viewer: Viewer) -> int | None:
+    return viewer.site.row if viewer.site is not None else None
+
+
+def _read_shown(form: FormData) -> InForce:
+    """What served when the page of a form was made."""
+    shown = InForce.parse(field(form, "in_force").replace("\r\n", "\n"))
+    if shown is None:
+        raise InvalidRequest("the form does not say which bundle it has shown; load the page again")
+    return shown
+
+
+def _refusal(error: BundleError, what: str, which: str) -> InvalidRequest:
+    """Why a release was refused, in a sentence for the page; paths stay in the log."""
+    _log.error(what, extra={"fault": str(error)})
+    if isinstance(error, ReleaseRefused):
+        return InvalidRequest(str(error))
+    return InvalidRequest(f"{which} cannot be used ({type(error).__name__}); the log of the service says why")
 
 
 def _governs(viewer: Viewer, parts: Parts) -> bool:
@@ -111,7 +171,7 @@ def _show(
     *,
     before: int | None,
     wanted: str,
-    done: bool,
+    done: str,
 ) -> Response:
     live = parts.live_model.current()
     bundle = live.bundle
@@ -130,6 +190,8 @@ def _show(
         values = {"card": render_card(_read(bundle.path / "MODEL_CARD.md"))}
     elif view == "releases":
         values = read_releases(parts.live_model.releases) | {"may_go_back": _governs(viewer, parts)}
+    elif view == "retraining":
+        values = _read_retraining(viewer, parts, wanted)
     elif view == "shadow":
         values = _read_shadow(viewer, parts, wanted, before)
     return shell.render(
@@ -191,6 +253,33 @@ def read_releases(releases: Releases) -> dict[str, Any]:
     newest = next((release for release, _ in history if release.took_effect), None)
     pinned = releases.pinned()
     return {"releases": history, "newest": newest, "in_force": present, "former": former, "pinned": pinned}
+
+
+def _read_retraining(viewer: Viewer, parts: Parts, wanted: str) -> dict[str, Any]:
+    """How retraining stands and its reports, which name accounts and sites: for who maintains every site."""
+    if not _governs(viewer, parts):
+        return {"may_retrain": False}
+    state, reports = parts.retraining.look(), parts.retraining.reports()
+    newest = reports[0] if reports else None
+    report = next((each for each in reports if each.name == wanted), newest)
+    try:
+        present = parts.live_model.releases.in_force()
+    except BundleError:
+        present = None
+    return {
+        "may_retrain": True,
+        "state": state,
+        "run": state.run,
+        "days": parts.retraining.days,
+        "reports": reports,
+        "report": report,
+        "in_force": present,
+        "may_publish": report is not None
+        and report.verdict == "HOLD"
+        and present is not None
+        and report.champion == present.bundle
+        and (parts.live_model.models / report.name).is_dir(),
+    }
 
 
 def _read_shadow(viewer: Viewer, parts: Parts, wanted: str, before: int | None) -> dict[str, Any]:
