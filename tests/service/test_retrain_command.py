@@ -1,6 +1,6 @@
 """``moderation retrain``: what it prints, keeps and publishes, whom it does not believe, what it says if it cannot.
 
-The software is the real one with fewer anchors and behaviour cases, so that a round takes seconds.
+The software is the real one with fewer behaviour cases, so that a round takes seconds.
 """
 
 from __future__ import annotations
