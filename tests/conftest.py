@@ -223,7 +223,7 @@ def anchors(shipped_bundle: Bundle) -> Anchors:
 
 @dataclass(frozen=True)
 class School:
-    """What a retraining is made from, and what came of it: all real, but fewer anchors, cases and labels."""
+    """What a retraining is made from, and what came of it: all real, but fewer cases and labels."""
 
     champion: Bundle
     labels: Sequence[Label]
@@ -238,13 +238,10 @@ class School:
 def school(shipped_bundle: Bundle, anchors: Anchors, tmp_path_factory: pytest.TempPathFactory) -> School:
     """One retraining of the shipped bundle on seed rows as labels of two sites. Do not change its folders."""
     folder = tmp_path_factory.mktemp("school")
-    few = Anchors(
-        *(part.take(np.arange(0, len(part), 4)) for part in (anchors.kept, anchors.validation, anchors.frozen))
-    )
     source, full = shipped_bundle.path, shipped_bundle.model.full
     assert full is not None
-    # Its lines are measured on the few, as those of its challengers are.
-    tier, points = calibrate(full, few.validation)
+    # Its lines are measured on the anchors, as those of its challengers are.
+    tier, points = calibrate(full, anchors.validation)
     path = write_bundle(
         folder / "shipped",
         replace(shipped_bundle.model, full=tier),
@@ -258,7 +255,7 @@ def school(shipped_bundle: Bundle, anchors: Anchors, tmp_path_factory: pytest.Te
         made_with={},
         trained_on=shipped_bundle.manifest["trained_on"],
         encoder=encoder_folder(source),
-        anchors=pack(few),
+        anchors=pack(anchors),
     )
     publish_bundle(path, note="tests")
     seed = [
