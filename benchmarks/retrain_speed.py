@@ -102,12 +102,13 @@ def run_one(work: Path) -> dict[str, object]:
     )
     wall = time.perf_counter() - began
     ends = [at for at, _ in steps[1:]] + [wall]
+    against = [check.name for check in result.gate.checks if check.state in ("hold", "reject")]
     return {
         "wall": round(wall, 1),
         "busy": round(_processor_seconds() - before, 1),
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "load": os.getloadavg()[0],
-        "verdict": result.gate.verdict,
+        "verdict": ", ".join([result.gate.verdict, *against]),
         "steps": [(step, round(end - at, 1)) for (at, step), end in zip(steps, ends, strict=True)],
     }
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import minimize
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 
 from moderation.adaptation import Adaptation, Residual
 from moderation.arrays import WORDS
@@ -203,9 +204,12 @@ def _fit(
     """The residual of all categories. ``taught`` and the end of ``beside`` are offsets, labels and weights."""
     columns, ngrams = seen
     one = delayed(_fit_category)
-    fitted = Parallel(n_jobs=jobs, prefer="threads")(
-        one(code, columns, ngrams, *taught, holding, beside, has_words=words is not None) for code in CODES
-    )
+    # Heads are fitted side by side; threads within a product of matrices would only wait for each other, and on a
+    # machine that is busy serving for so long that a fit takes minutes.
+    with threadpool_limits(limits=1, user_api="blas"):
+        fitted = Parallel(n_jobs=jobs, prefer="threads")(
+            one(code, columns, ngrams, *taught, holding, beside, has_words=words is not None) for code in CODES
+        )
     weights = np.stack([dense for dense, _ in fitted], axis=1)
     field = None
     if words is not None:

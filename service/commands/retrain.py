@@ -19,7 +19,6 @@ from moderation.files import write_file
 from service.commands.labels import check_gathered, gather_labels, read_home_trust
 from service.commands.places import HomeOption, make_console, open_home
 from service.commands.training import show_progress
-from service.retraining import REPORTS, alone
 from service.settings import Settings
 
 if TYPE_CHECKING:  # what runs models would slow --help down
@@ -62,6 +61,7 @@ def retrain(
     One at a time runs in a home, also of those that the service starts by its schedule or the button on the Model page.
     """
     from service.home import prepare_home
+    from service.retraining import alone
 
     if nice and hasattr(os, "nice"):  # Windows has none
         os.nice(nice)
@@ -80,6 +80,7 @@ def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: 
     from moderation.training.retrain import is_learned, need_encoder
     from moderation.training.retrain import retrain as run
     from moderation.training.rows import read_behaviour
+    from service.retraining import REPORTS
 
     console = Console(stderr=True)
     trust = read_home_trust(settings)

@@ -199,7 +199,7 @@ class TestRefused:
         figures = read(shipped_bundle, comments)
         labels = np.full((len(cases), len(CODES)), np.nan)
         labels[:, HOSTILE] = 1
-        taught = replace(figures, labels=labels, weights=np.full(len(cases), 2.0))
+        taught = replace(figures, labels=labels, weights=np.full(len(cases), 20.0))
         held = contest(taught, cases=cases)
         assert judge(held).verdict == "REJECT"
         assert "behaviour" in in_the_way(held)
