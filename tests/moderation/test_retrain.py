@@ -192,18 +192,19 @@ class TestRefused:
         assert found <= {"lines", "ranking"}
         assert verdict_without(held, *found) == "PROMOTE"
 
-    def test_a_challenger_that_loses_on_distress_alone(self, contest, shipped_bundle):
+    def test_a_challenger_that_was_taught_to_hold_distress(self, contest, shipped_bundle):
         behaviour = (shipped_folder("training_data") / "behaviour").glob("*.jsonl")
         cases = [case for path in sorted(behaviour) for case in read_behaviour(path) if case.slice in DISTRESS]
         comments = [case.comment for case in cases]
         figures = read(shipped_bundle, comments)
         labels = np.full((len(cases), len(CODES)), np.nan)
         labels[:, HOSTILE] = 1
-        taught = replace(figures, labels=labels, weights=np.full(len(cases), 20.0))
+        taught = replace(figures, labels=labels, weights=np.full(len(cases), 4.0))
         held = contest(taught, cases=cases)
         assert judge(held).verdict == "REJECT"
         assert "behaviour" in in_the_way(held)
-        assert verdict_without(held, "behaviour") != "REJECT"
+        assert verdict_without(held, *(in_the_way(held) - {"behaviour"})) == "REJECT"
+        assert verdict_without(held, *in_the_way(held)) == "PROMOTE"
 
     def test_a_challenger_that_has_learned_from_frozen_rows(self, contest, anchors):
         """It looks better everywhere."""
