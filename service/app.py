@@ -30,10 +30,10 @@ from service.live_model import LiveModel
 from service.logs import describe_error
 from service.metrics import Metrics, known_method
 from service.queue_news import QueueNews
+from service.retraining import Retraining
 from service.review.edge import is_review
 from service.review.pages import add_pages
 from service.review.shell import shell_of
-from service.retraining import Retraining
 from service.settings import Settings
 from service.shadow import Shadow
 from service.tries import also_mapped

@@ -1,7 +1,7 @@
 """Retraining from the service: ``moderation retrain`` as a process of its own, how far it is, and what came of it.
 
-The service never learns itself: what learns would slow its answers down, and serving does not load it. The process steps
-back behind all others, ends with the service, and is the only one of a home, whoever starts it.
+The service never learns itself: what learns would slow its answers down, and serving does not load it. The process
+steps back behind all others, ends with the service, and is the only one of a home, whoever starts it.
 
 ::
 
@@ -176,7 +176,7 @@ class Retraining:
             watcher.join()
 
     def begin(self, by: str | None = None, *, anyway: bool = False) -> bool:
-        """Start one, for ``by`` or for the schedule; false where one runs already. ``anyway``: with nothing new, too."""
+        """Start one, for ``by`` or the schedule; false where one runs already. ``anyway``: also with nothing new."""
         with self._turn, ExitStack() as stack:
             if self._stopping.is_set() or (self._watcher is not None and self._watcher.is_alive()):
                 return False
