@@ -20,7 +20,7 @@ from moderation.shipped import shipped_folder
 from service.auth import make_sign_in_token
 from service.cli import app
 from service.errors import InvalidRequest, NotFound
-from service.retraining import REPORTS, Retraining, RetrainingRuns, Run, alone
+from service.retraining import NICE, REPORTS, Retraining, RetrainingRuns, Run, alone
 
 
 def write_report(home, challenger, champion, verdict="HOLD", **more):
@@ -42,7 +42,7 @@ def write_report(home, challenger, champion, verdict="HOLD", **more):
     (home / REPORTS / f"{challenger}.json").write_text(json.dumps(content))
 
 
-def wait_for_end(retraining, seconds=300):
+def wait_for_end(retraining, seconds=600):
     ends = time.monotonic() + seconds
     while retraining.look().is_running:
         assert time.monotonic() < ends
@@ -55,8 +55,8 @@ def make(home):
     home.mkdir(mode=0o700)
     made = []
 
-    def make_one(days=0):
-        made.append(Retraining(home, days))
+    def make_one(days=0, nice=0):  # the machine may be busy with other tests
+        made.append(Retraining(home, days, nice=nice))
         return made[-1]
 
     yield make_one
@@ -84,12 +84,12 @@ def test_one_runs_at_a_time_and_says_why_it_failed(make, home):
 
 
 def test_it_ends_with_the_service_and_steps_back(make):
-    retraining = make()
+    retraining = make(nice=NICE)
     assert retraining.begin()
     process = retraining._process
     if hasattr(os, "getpriority"):
         ends = time.monotonic() + 120
-        while os.getpriority(os.PRIO_PROCESS, process.pid) < min(10, os.getpriority(os.PRIO_PROCESS, 0) + 10, 19):
+        while os.getpriority(os.PRIO_PROCESS, process.pid) < min(os.getpriority(os.PRIO_PROCESS, 0) + NICE, 19):
             assert time.monotonic() < ends
             time.sleep(0.01)
     retraining.stop()
@@ -155,7 +155,7 @@ def test_sixty_labels_come_to_a_verdict(make, home, shipped_encoder):
     assert read.exit_code == 0, read.output
     retraining = make()
     assert retraining.begin("Ada")
-    run = wait_for_end(retraining, 600)
+    run = wait_for_end(retraining)
     assert run.outcome in ("PROMOTE", "HOLD", "REJECT"), run
     (report,) = retraining.reports()
     assert (report.name, report.verdict) == (run.report, run.outcome)
