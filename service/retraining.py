@@ -28,12 +28,14 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from moderation.files import is_locked, try_lock, write_file
-from moderation.releases import InForce, Release, Releases
 from service.errors import InvalidRequest, NotFound, ServiceError
 from service.logs import describe_error
+
+if TYPE_CHECKING:  # numpy would slow down the command line
+    from moderation.releases import InForce, Release, Releases
 
 _log = logging.getLogger(__name__)
 
