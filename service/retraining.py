@@ -28,21 +28,24 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from moderation.files import is_locked, try_lock, write_file
-from moderation.releases import InForce, Release, Releases
 from service.errors import InvalidRequest, NotFound, ServiceError
 from service.logs import describe_error
+
+if TYPE_CHECKING:  # numpy would slow down the command line
+    from moderation.releases import InForce, Release, Releases
 
 _log = logging.getLogger(__name__)
 
 REPORTS = "retraining"
 LEAST_NOTE_CHARS = 3
+NICE = 10
+"""How far a retraining steps back behind other processes."""
 
 _FORMAT = 1
 _MOST_REPORTS = 50
-_NICE = 10
 _MOST_STEP_CHARS = 200
 _LOOK_SECONDS = 60.0
 _WAIT_SECONDS = 3.0
@@ -138,8 +141,12 @@ class Report:
 class Retraining:
     """Starts retrainings of a home, one at a time, and knows what came of them. Thread-safe."""
 
-    def __init__(self, home: Path, days: int = 0) -> None:
-        """``days``: every how many days one is started without being asked for; 0 is never."""
+    def __init__(self, home: Path, days: int = 0, *, nice: int = NICE) -> None:
+        """``days``: every how many days one is started without being asked for; 0 is never.
+
+        ``nice``: how far it steps back behind other processes, 0 to 19.
+        """
+        self._nice = nice
         self._home = home
         self._folder = home / REPORTS
         self._days = days
@@ -176,7 +183,7 @@ class Retraining:
             watcher.join()
 
     def begin(self, by: str | None = None, *, anyway: bool = False) -> bool:
-        """Start one, for ``by`` or for the schedule; false where one runs already. ``anyway``: nothing new is fine."""
+        """Start one, for ``by`` or the schedule; false where one runs already. ``anyway``: also with nothing new."""
         with self._turn, ExitStack() as stack:
             if self._stopping.is_set() or (self._watcher is not None and self._watcher.is_alive()):
                 return False
@@ -273,7 +280,7 @@ class Retraining:
 
     def _launch(self, by: str | None, out: IO[str], *, anyway: bool) -> subprocess.Popen[str]:
         # -P: a folder named service where the process happens to be is not meant.
-        command = [sys.executable, "-P", "-m", "service", "retrain", "--json", "--jobs=1", f"--nice={_NICE}"]
+        command = [sys.executable, "-P", "-m", "service", "retrain", "--json", "--jobs=1", f"--nice={self._nice}"]
         command += [f"--home={self._home}", *([f"--by={by}"] if by else []), *(["--anyway"] if anyway else [])]
         # One line for each step, however long, and nothing of what libraries have to say.
         told = {"COLUMNS": "1000", "PYTHONIOENCODING": "utf-8", "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
