@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,6 +64,10 @@ def backtest(
     toml = read_policy(policy) if policy is not None else None
     console = Console(stderr=True)
     with open_home(settings) as store, console.status("deciding again") as status:
+
+        def tell(url: str, number: int) -> None:
+            status.update(f"deciding again: {url}, comment {number:,}")
+
         policies = Policies(store, LiveModel(settings.home, shipped_folder("models")))
         sites = [find_site(store, site)] if site is not None else store.sites()
         found = [
@@ -74,7 +79,7 @@ def backtest(
                 toml=toml,
                 days=days,
                 most=most,
-                progress=lambda number: status.update(f"deciding again: comment {number:,}"),
+                progress=partial(tell, each.url),
             )
             for each in sites
         ]
@@ -103,7 +108,7 @@ def _describe_backtest(found: Backtest) -> dict[str, Any]:
                 "verdict": each.verdict,
                 "reasons": [reason.name for reason in each.decision.reasons if reason.fired],
             }
-            for each in trial.changed
+            for each in found.changed
         ],
     }
 
@@ -114,10 +119,10 @@ def _show_backtest(found: Backtest) -> None:
     for move in trial.moves:
         said = f"later approved {move.approved}, later rejected {move.rejected}"
         typer.echo(f"    {move.old} -> {move.new}: {move.comments} ({said})")
-    for each in trial.changed[:_SHOWN]:
+    for each in found.changed[:_SHOWN]:
         reasons = ", ".join(reason.name for reason in each.decision.reasons if reason.fired)
         typer.echo(f"    {each.decided.comment.id}: {each.decided.action} -> {each.decision.action} ({reasons})")
-    if len(trial.changed) > _SHOWN:
-        typer.echo(f"    and {len(trial.changed) - _SHOWN:,} more; --json lists all")
+    if len(found.changed) > _SHOWN:
+        typer.echo(f"    and {len(found.changed) - _SHOWN:,} more; --json lists all")
     newest = ", the newest of more" if trial.is_cut else ""
     typer.echo(f"Compared: {trial.compared} comments decided since {trial.since:%Y-%m-%d}{newest}.")
