@@ -6,7 +6,7 @@ steps back behind all others, ends with the service, and is the only one of a ho
 ::
 
     retraining/
-      comments-<hash>.json    a report of each challenger, by its name
+      comments-*.json         a report of each round, by the challenger's name and its own hash
       run                     the last run that a service has started: since when, which step, how it ended
       .lock                   locked by ``moderation retrain`` while it runs
       .watched                locked by the service that has started it
@@ -234,24 +234,30 @@ class Retraining:
         )
 
     def reports(self) -> list[Report]:
-        """The latest reports, newest first; what cannot be read is left out."""
-        found = (self.report(path.stem) for path in self._folder.glob("comments-*.json"))
-        return sorted((each for each in found if each), key=lambda each: each.at, reverse=True)[:_MOST_REPORTS]
+        """The latest reports, newest first, the last one of each challenger; what cannot be read is left out."""
+        found: dict[str, Report] = {}
+        for report in sorted(self._read_reports(), key=lambda each: each.at, reverse=True):
+            found.setdefault(report.name, report)
+        return list(found.values())[:_MOST_REPORTS]
 
     def report(self, name: str) -> Report | None:
-        """The report of a challenger; ``None`` where there is none, or of another format."""
-        path = next((each for each in self._folder.glob("comments-*.json") if each.stem == name), None)
-        if path is None:
-            return None
-        try:
-            data = path.read_bytes()
-            moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-            content = json.loads(data)
-        except (OSError, ValueError):
-            return None
-        if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            return None
-        return Report(name, moment, hashlib.sha256(data).hexdigest(), content)
+        """The last report of a challenger; ``None`` where there is none, or of another format."""
+        return max((each for each in self._read_reports() if each.name == name), key=lambda each: each.at, default=None)
+
+    def _read_reports(self) -> Iterator[Report]:
+        for path in self._folder.glob("comments-*.json"):
+            try:
+                data = path.read_bytes()
+                moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                content = json.loads(data)
+            except (OSError, ValueError):
+                continue
+            if (
+                isinstance(content, dict)
+                and content.get("format") == _FORMAT
+                and isinstance(content.get("challenger"), str)
+            ):
+                yield Report(content["challenger"], moment, hashlib.sha256(data).hexdigest(), content)
 
     def publish_anyway(
         self, releases: Releases, name: str, *, digest: str, note: str, by: str, instead_of: InForce
@@ -331,7 +337,7 @@ class Retraining:
         with suppress(ValueError, IndexError):
             said = json.loads(out.strip().splitlines()[-1])
         outcome, sentence = str(said.get("verdict", "FAILED")), ""
-        report = Path(said["report"]).stem if "report" in said else None
+        report = said.get("challenger") if "report" in said else None
         if not said and self._stopping.is_set():
             outcome, sentence = "STOPPED", "the service was stopped"
         elif not said and status == _REFUSED and last.startswith("Error:"):

@@ -1,0 +1,179 @@
+"""``moderation retrain``: what it prints, keeps and publishes, whom it does not believe, what it says if it cannot.
+
+The software is the real one with fewer behaviour cases, so that a round takes seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from moderation.categories import CODES
+from moderation.releases import Releases
+from moderation.training.labels import write_labels
+from service.cli import app
+
+WORSE = ("hostile", "spam", "insult", "identity_attack", "profanity")
+
+
+def run(home, *arguments, status: int = 0):
+    result = CliRunner().invoke(app, [*map(str, arguments), "--home", str(home)])
+    assert result.exit_code == status, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def software(school):
+    """The folders that come with the software."""
+    with pytest.MonkeyPatch.context() as patch:
+        places = {"models": school.champion.path.parent, "training_data": school.data}
+        patch.setattr("moderation.shipped.shipped_folder", lambda name: places[name])
+        yield
+
+
+@pytest.fixture(scope="module")
+def make_home(school, software, tmp_path_factory):  # noqa: ARG001 - in force from here on
+    """Makes a home with labels and a cache that knows them, and nothing else."""
+
+    def make(labels) -> Path:
+        home = tmp_path_factory.mktemp("homes") / "home"
+        source = home.parent / "labels.jsonl"
+        write_labels(source, labels)
+        run(home, "labels", "import", source)
+        shutil.copytree(school.cache, home / "cache")
+        return home
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def labels(school):
+    """Those of the school, and those of an account that calls good comments spam and hostile, and bad ones good."""
+    kept = [*school.labels[:160], *school.labels[200:]]
+    hostile = [
+        replace(label, moderator="Mallory", labels={code: 1 - value for code, value in label.labels.items()})
+        for label in school.labels[160:200]
+    ]
+    return [*kept, *hostile]
+
+
+@pytest.fixture(scope="module")
+def taught(make_home, labels):
+    """A fresh home after one round, and what that said."""
+    home = make_home(labels)
+    result = CliRunner().invoke(app, ["retrain", "--json", "--jobs", "1", "--by", "Ada", "--home", str(home)])
+    return home, result
+
+
+def said(result):
+    return json.loads(result.stdout)
+
+
+def test_a_fresh_home_learns_and_serves_the_result(taught, school):
+    home, result = taught
+    assert result.exit_code == 0, result.output
+    found = said(result)
+    assert (found["verdict"], found["gate"]["champion"]) == ("PROMOTE", school.champion.name)
+    releases = Releases(home / "models", school.champion.path.parent)
+    assert releases.in_force().bundle == found["challenger"] != school.champion.name
+    assert {folder.name for folder in (home / "models").iterdir() if folder.is_dir()} >= {found["challenger"]}
+
+
+def test_the_report_is_stored_and_its_hash_is_in_the_record(taught):
+    home, result = taught
+    found = said(result)
+    path = Path(found.pop("report"))
+    digest = found.pop("report_sha256")
+    assert path.parent == home / "retraining"
+    assert path.name == f"{found['challenger']}-{digest[:12]}.json"
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    assert json.loads(path.read_text(encoding="utf-8")) == found
+    record = json.loads((home / "models" / "published.jsonl").read_text().splitlines()[-1])
+    assert (record["bundle"], record["by"]) == (found["challenger"], "Ada")
+    assert f"report {digest[:12]}" in record["note"]
+
+
+def test_an_account_that_the_others_speak_against_is_left_out_and_named(taught, labels):
+    found = said(taught[1])
+    assert set(found["accounts_left_out"]) == {"Mallory"}
+    assert "contradict" in found["accounts_left_out"]["Mallory"]
+    assert found["labels"]["said"] == len(labels) - 40
+    manifest = (taught[0] / "models" / found["challenger"] / "manifest.json").read_text(encoding="utf-8")
+    assert "Mallory" not in manifest
+
+
+def test_nothing_in_the_home_but_labels_and_the_database_holds_texts(taught, school):
+    home, _ = taught
+    long = max(school.labels, key=lambda label: len(label.comment.text)).comment.text.encode()[:60]
+    found = [
+        path.relative_to(home)
+        for path in home.rglob("*")
+        if path.is_file() and path.parts[-2] in ("cache", "retraining") and long in path.read_bytes()
+    ]
+    assert found == []
+
+
+def test_nothing_new_is_said_so(taught, tmp_path):
+    home = shutil.copytree(taught[0], tmp_path / "home")
+    before = (home / "models" / "published.jsonl").read_bytes()
+    assert "NOTHING NEW" in run(home, "retrain", "--jobs", "1", status=5).stdout
+    assert said(run(home, "retrain", "--jobs", "1", "--json", status=5))["verdict"] == "NOTHING NEW"
+    assert (home / "models" / "published.jsonl").read_bytes() == before
+
+
+def test_again_without_anything_new_is_for_a_person_to_decide(taught, tmp_path):
+    home = shutil.copytree(taught[0], tmp_path / "home")
+    before = (home / "models" / "published.jsonl").read_bytes()
+    shown = run(home, "retrain", "--jobs", "1", "--anyway", status=3)
+    assert shown.stdout.splitlines()[-1] == "HOLD"
+    for part in ("learned from", "left out: Mallory", "labels/trust.toml", "champion comments-", "Nothing gained"):
+        assert part in shown.stdout
+    assert (home / "models" / "published.jsonl").read_bytes() == before
+    # Of the same bundle, and the report that the record names is still there.
+    assert len(list((home / "retraining").glob("*.json"))) == 2
+
+
+def test_who_is_named_in_trust_toml_is_believed_as_far_as_it_says(taught, tmp_path, labels):
+    home = shutil.copytree(taught[0], tmp_path / "home")
+    (home / "labels" / "trust.toml").write_text("[moderators]\nMallory = 0.5\n")
+    result = CliRunner().invoke(app, ["retrain", "--json", "--jobs", "1", "--no-publish", "--home", str(home)])
+    found = said(result)
+    assert found["accounts_left_out"] == {}
+    assert found["labels"]["said"] == len(labels)
+    assert result.exit_code == {"PROMOTE": 0, "HOLD": 3, "REJECT": 4}[found["verdict"]]
+    serving = said(taught[1])["challenger"]
+    assert (home / "models" / "current").read_text().split() == [serving]
+
+
+def test_what_is_worse_is_rejected_kept_and_not_published(make_home, school):
+    home = make_home(
+        [replace(label, labels=dict.fromkeys(WORSE, 1), source="appeal_upheld") for label in school.labels]
+    )
+    result = run(home, "retrain", "--json", "--jobs", "1", status=4)
+    found = said(result)
+    assert found["verdict"] == "REJECT"
+    assert "reject" in {check["state"] for check in found["gate"]["checks"]}
+    assert (home / "models" / found["challenger"] / "manifest.json").is_file()
+    assert not (home / "models" / "current").exists()
+    assert Path(found["report"]).is_file()
+    assert set(found["labels"]["sides"]) == set(CODES)
+
+
+def test_too_few_labels_say_how_many_are_needed(make_home, school):
+    home = make_home(school.labels[:10])
+    output = run(home, "retrain", "--jobs", "1", status=2).output.replace("\n", " ")
+    assert "at least 20 are needed" in output
+    assert not list((home / "retraining").glob("*.json"))
+
+
+def test_no_encoder_is_a_clear_error(plain_home, plain_bundle):
+    run(plain_home, "publish", plain_bundle.name)
+    output = run(plain_home, "retrain", status=2).output.replace("\n", " ")
+    assert "has no encoder in use" in output
+    assert "publish a bundle that has one" in output
