@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from urllib.parse import quote
 
 import pytest
@@ -177,7 +178,8 @@ def test_of_two_who_look_at_one_comment_the_second_is_told_and_loses_nothing(liv
         "entry => document.querySelector(`li[data-entry='${entry}'] .entry-link`).click()",
         entry,
     )
-    grace.get_by_text("decided meanwhile").wait_for()
+    # The page may have heard of it before the click.
+    grace.get_by_text(re.compile("decided meanwhile|decided by Ada|Decided by Ada")).first.wait_for()
     assert counts(live, ten) == {"held": 9, "published": 1}
 
 
@@ -206,6 +208,10 @@ def test_a_text_that_changes_under_ones_eyes_comes_back_with_what_changed(live, 
 
 def test_every_payload_is_shown_as_text_and_does_nothing(live, open_page, sign_in):
     site = live.parts.store.add_site("https://hostile.example")
+    # Every one is to be looked at, however sure the model is.
+    policies = Policies(live.parts.store, live.parts.live_model)
+    policies.put(site, policies.check("[spam]\nhold = 0.0\n"), who="Ada", instead_of=None)
+    site = next(each for each in live.parts.store.sites() if each.url == site.url)
     for n, payload in enumerate(PAYLOADS):
         author = Author(payload[:100], payload[:100], "http://evil.example/" + quote(payload))
         text = f"{payload} {LINKS} {chatter(n)}"
