@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from moderation.comment import Author, Comment, Post
+from service.policies import Policies
 
 LINKS = "http://one.example/a http://two.example/b"
 
