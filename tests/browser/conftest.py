@@ -178,6 +178,7 @@ def sign_in(live: Running) -> Callable[..., None]:
         page.get_by_label("The same again").fill(PASSWORD)
         page.get_by_role("button", name="Set password and sign in").click()
         page.get_by_role("heading", name="Queue").wait_for()
+        page.wait_for_load_state("load")  # keys do nothing before its script is there
 
     return sign_one_in
 
