@@ -24,7 +24,7 @@ from moderation.bundle import ENCODER_FILES, encoder_folder
 from moderation.categories import CODES
 from moderation.encoder import WIDTH, Encoder
 from moderation.heads import Vectors
-from moderation.releases import current_bundle
+from moderation.record import current_bundle
 from moderation.shipped import shipped_folder
 from moderation.training.fit import Lexical, fit_lexical
 from moderation.training.fuse import FULL_RECIPES, FullRecipe, fit_full_heads

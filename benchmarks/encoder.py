@@ -26,7 +26,7 @@ from moderation.bundle import ENCODER_FILES, encoder_folder, load_bundle
 from moderation.comment import Comment
 from moderation.encoder import Encoder, make_readable
 from moderation.model import FullTier, Model
-from moderation.releases import current_bundle
+from moderation.record import current_bundle
 from moderation.shipped import shipped_folder
 from moderation.training.rows import read_behaviour
 

@@ -20,7 +20,8 @@ from scipy.stats import beta, norm
 
 from moderation.bounds import bernstein, betting, clopper_pearson
 from moderation.goals import Goal, read_goal
-from moderation.guarantee import Judged, Stratum, estimate, lines_among, resolve
+from moderation.guarantee import lines_among, resolve
+from moderation.judged import Judged, Stratum, estimate
 
 CONFIDENCE = 0.95
 

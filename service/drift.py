@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from moderation.categories import CODES
 from moderation.comment import Tier
 from moderation.goals import ACTIONS, Goal, ResolvedLine, read_goal
-from moderation.guarantee import Judged
+from moderation.judged import Judged
 from moderation.policy import Policy
 from moderation.topic import TopicModel
 from service.insight import Looked, Share, estimate

@@ -28,7 +28,8 @@ from moderation.comment import Comment, Facts, Scores, Tier
 from moderation.errors import BundleMissing, BundleUnsupported, EncoderUnavailable, InvalidPolicy
 from moderation.goals import OwnEvidence
 from moderation.policy import Policy, default_policy_toml
-from moderation.releases import InForce, Releases, current_bundle
+from moderation.record import InForce, current_bundle
+from moderation.releases import Releases
 from service.errors import InvalidSettings
 
 _log = logging.getLogger(__name__)

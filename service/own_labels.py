@@ -28,7 +28,8 @@ from moderation.categories import CODES
 from moderation.comment import Action, Tier
 from moderation.errors import InvalidPolicy
 from moderation.goals import TIERS, Goal, OwnEvidence, Promise
-from moderation.guarantee import Judged, Stratum, own_evidence
+from moderation.guarantee import own_evidence
+from moderation.judged import Judged, Stratum
 from moderation.policy import Policy
 from moderation.policy_schema import read_settings
 from service.errors import StoreError

@@ -35,7 +35,8 @@ from service.errors import InvalidRequest, NotFound, ServiceError
 from service.logs import describe_error
 
 if TYPE_CHECKING:  # numpy would slow down the command line
-    from moderation.releases import InForce, Release, Releases
+    from moderation.record import InForce, Release
+    from moderation.releases import Releases
 
 _log = logging.getLogger(__name__)
 

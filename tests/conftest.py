@@ -26,7 +26,8 @@ from moderation.encoder import WIDTH, Encoder
 from moderation.heads import FIELDS, FieldWeights, FullHeads, Heads
 from moderation.lexical import LexicalSpec
 from moderation.model import CONTEXT, DENSE, MARKS, FullTier, Model
-from moderation.releases import current_bundle, publish_bundle
+from moderation.record import current_bundle
+from moderation.releases import publish_bundle
 from moderation.shipped import shipped_folder
 from moderation.topic import BITS, TopicModel
 from moderation.training.anchors import Anchors, pack, unpack

@@ -80,7 +80,7 @@ def find_site(store: Store, url: str) -> Site:
 
 def find_bundle(home: Path | None, bundle: Path | None) -> Path:
     """The folder given, else the bundle published in the home, else the one that came with the software."""
-    from moderation.releases import current_bundle
+    from moderation.record import current_bundle
     from moderation.shipped import shipped_folder
 
     if bundle is not None:

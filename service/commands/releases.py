@@ -12,7 +12,8 @@ from rich.table import Table
 from service.commands.places import HomeOption, JsonOption, bundle_path, make_console, open_releases
 
 if TYPE_CHECKING:  # what runs models would slow --help down
-    from moderation.releases import Release, Releases
+    from moderation.record import Release
+    from moderation.releases import Releases
 
 _WHO = "operator"
 

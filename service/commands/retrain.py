@@ -126,10 +126,13 @@ def _distrust(check: Check, trust: Trust) -> dict[str, str]:
     """Accounts whose labels are left out, and why; those that ``trust`` names are somebody's decision."""
     reasons: dict[str, str] = {}
     for flood in check.floods:
-        reasons[flood.moderator] = f"gave {flood.day:,} labels within a day, {flood.share:.0%} of all"
-    for what, accounts in (("other moderators", check.outvoted), ("the model", check.contradicted)):
+        reasons[flood.moderator] = f"it gave {flood.day:,} labels within a day, {flood.share:.0%} of all"
+    for what, accounts in (
+        ("other moderators contradict", check.outvoted),
+        ("the model contradicts", check.contradicted),
+    ):
         for odds in accounts:
-            reasons[odds.moderator] = f"{what} contradict {odds.contradicted:,} of {odds.labels:,} labels"
+            reasons[odds.moderator] = f"{what} {odds.contradicted:,} of its {odds.labels:,} labels"
     return {who: why for who, why in sorted(reasons.items()) if who not in trust.moderators}
 
 
@@ -171,7 +174,7 @@ def _show(result: Round, left_out: dict[str, str], path: Path) -> None:
     for reason, count in labels["left_out"].items():
         console.print(f"left out: {count:,} ({reason})", highlight=False)
     for who, why in left_out.items():
-        console.print(Text(f"left out: {who}, because they {why}; labels/trust.toml can say otherwise"))
+        console.print(Text(f"left out: {who}, because {why}; labels/trust.toml can say otherwise"))
     table = Table("site", "category", "held out", "of it bad", "log loss before", "after", box=None, pad_edge=False)
     for site, categories in result.figures["sites"].items():
         for code, item in categories.items():

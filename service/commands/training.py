@@ -174,7 +174,7 @@ def _encoder_folder(settings: Settings, given: Path | None) -> Path | None:
     """The folder given, else that of the bundle published at home, else of the one that came with the software."""
     from moderation.bundle import ENCODER_FILES, encoder_folder
     from moderation.errors import BundleError
-    from moderation.releases import current_bundle
+    from moderation.record import current_bundle
     from moderation.shipped import shipped_folder
 
     found = given

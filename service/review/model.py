@@ -27,7 +27,8 @@ from moderation.categories import CATEGORIES, CODES
 from moderation.comment import Scores
 from moderation.errors import BundleError, ModerationError, ReleaseRefused
 from moderation.goals import TIERS
-from moderation.releases import InForce, Releases
+from moderation.record import InForce
+from moderation.releases import Releases
 from service.api import Parts, PartsOf
 from service.errors import Forbidden, InvalidRequest, NotFound
 from service.policies import Policies
@@ -278,7 +279,7 @@ def _read_retraining(viewer: Viewer, parts: Parts, wanted: str) -> dict[str, Any
         and report.verdict == "HOLD"
         and present is not None
         and report.champion == present.bundle
-        and (parts.live_model.models / report.name).is_dir(),
+        and (parts.live_model.releases.models / report.name).is_dir(),
     }
 
 

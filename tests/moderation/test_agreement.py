@@ -9,7 +9,7 @@ from nltk.metrics.agreement import AnnotationTask
 
 from moderation.bundle import load_bundle
 from moderation.comment import Comment
-from moderation.releases import current_bundle
+from moderation.record import current_bundle
 from moderation.shipped import shipped_folder
 from moderation.training.agreement import (
     FLOOD_DAY,

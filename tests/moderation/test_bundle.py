@@ -14,7 +14,8 @@ import pytest
 from moderation.bundle import ENCODER_FILES, FILES, encoder_folder, load_bundle
 from moderation.comment import Comment, Post
 from moderation.errors import BundleCorrupt, BundleError, BundleMissing, BundleUnsupported
-from moderation.releases import current_bundle, publish_bundle
+from moderation.record import current_bundle
+from moderation.releases import publish_bundle
 from moderation.training.train import train_bundle
 
 

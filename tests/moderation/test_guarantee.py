@@ -14,7 +14,8 @@ from scipy.stats import beta
 from moderation.bounds import clopper_pearson
 from moderation.errors import DataError
 from moderation.goals import read_goal
-from moderation.guarantee import Judged, OwnLabels, Stratum, estimate, lines_among, own_evidence, resolve
+from moderation.guarantee import OwnLabels, lines_among, own_evidence, resolve
+from moderation.judged import Judged, Stratum, estimate
 from moderation.policy import Policy
 
 

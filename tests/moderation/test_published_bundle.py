@@ -9,7 +9,7 @@ import pytest
 from moderation.bundle import load_bundle
 from moderation.comment import Comment, Neighbour, Post
 from moderation.policy import Policy, default_policy_toml
-from moderation.releases import current_bundle
+from moderation.record import current_bundle
 from moderation.shipped import shipped_folder
 from moderation.training.evaluate import evaluate
 from moderation.training.rows import read_behaviour

@@ -16,7 +16,8 @@ import pytest
 from moderation.bundle import encoder_folder, load_bundle
 from moderation.comment import Comment
 from moderation.errors import BundleCorrupt, BundleMissing, BundleUnsupported, ReleaseRefused
-from moderation.releases import InForce, Releases, current_bundle, read_current
+from moderation.record import InForce, current_bundle, read_current
+from moderation.releases import Releases
 
 SITES = [f"https://site-{number}.example" for number in range(1000)]
 

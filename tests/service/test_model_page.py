@@ -9,7 +9,8 @@ import time
 import httpx
 import pytest
 
-from moderation.releases import InForce, Releases
+from moderation.record import InForce
+from moderation.releases import Releases
 from moderation.shipped import shipped_folder
 from service.auth import make_sign_in_token
 from service.review.charts import draw_curve, draw_reliability

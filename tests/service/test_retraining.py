@@ -15,7 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from moderation.errors import ReleaseRefused
-from moderation.releases import InForce, Releases
+from moderation.record import InForce
+from moderation.releases import Releases
 from moderation.shipped import shipped_folder
 from service.auth import make_sign_in_token
 from service.cli import app
@@ -35,7 +36,7 @@ def write_report(home, challenger, champion, verdict="HOLD", **more):
         "challenger": challenger,
         "labels": {"said": 60, "learned": 48, "held_out": 12, "left_out": {"the same text as one held out": 2}},
         "sites": {"https://blog.example": {"spam": {"rows": 30, "bad": 11, "log_loss": [0.4321, 0.1234]}}},
-        "accounts_left_out": {"Mallory": "gave 900 labels within a day, 90% of all"},
+        "accounts_left_out": {"Mallory": "it gave 900 labels within a day, 90% of all"},
         "gate": {"format": 1, "verdict": verdict, "champion": champion, "challenger": challenger, "checks": checks},
     } | more
     (home / REPORTS).mkdir(parents=True, exist_ok=True)
@@ -301,6 +302,21 @@ class TestPage:
         assert "We know these" in client.get(answer.headers["location"]).text
         assert "It serves now" in self.show(client, bundle=challenger)
         assert client.post("/review/model/publish", data=filled).status_code == 422
+
+    def test_what_is_held_can_be_published_where_the_shipped_bundle_serves(
+        self, client, plain_home, make_bundle
+    ):
+        """As in every new home: nothing has been published there, and the challenger is the first bundle in it."""
+        challenger = make_bundle(plain_home / "models", spam=3.0).name
+        for name in ("current", "published.jsonl"):
+            (plain_home / "models" / name).unlink()
+        releases = Releases(plain_home / "models", shipped_folder("models"))
+        write_report(plain_home, challenger, releases.in_force().bundle)
+        page = self.show(client, bundle=challenger)
+        hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
+        answer = client.post("/review/model/publish", data=hidden | {"note": "We know these"})
+        assert answer.headers["location"] == "/review/model?view=releases&done=published"
+        assert releases.in_force().bundle == challenger
 
     def test_it_takes_a_maintainer_of_every_site(self, client, service, plain_home):
         write_report(plain_home, "comments-000000000001", "comments-000000000000")
