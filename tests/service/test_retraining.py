@@ -309,7 +309,7 @@ class TestPage:
         """As in every new home: nothing has been published there, and the challenger is the first bundle in it."""
         challenger = make_bundle(plain_home / "models", spam=3.0).name
         for name in ("current", "published.jsonl"):
-            (plain_home / "models" / name).unlink()
+            (plain_home / "models" / name).unlink(missing_ok=True)
         releases = Releases(plain_home / "models", shipped_folder("models"))
         write_report(plain_home, challenger, releases.in_force().bundle)
         page = self.show(client, bundle=challenger)
