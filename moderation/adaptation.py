@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from moderation.heads import FieldWeights, Vectors, telling_windows
+from moderation.heads import FieldWeights, Vectors, product, telling_windows
 from moderation.lexical import count_ngrams, project, weigh
 
 
@@ -41,9 +41,9 @@ class Residual:
         ``vectors``, ``context`` and ``texts`` are those of all comments.
         """
         windows = vectors.windows[telling_windows(vectors)[rows]]
-        total = self.intercept + _product(windows, self.window_weights)
-        total += _product(vectors.signatures[rows], self.signature_weights)
-        total += _product(context[rows], self.context_weights)
+        total = self.intercept + product(windows, self.window_weights)
+        total += product(vectors.signatures[rows], self.signature_weights)
+        total += product(context[rows], self.context_weights)
         if self.words is not None:
             ngrams = count_ngrams([texts[row] for row in rows.tolist()], self.words.spec)
             total += project(ngrams, weigh(ngrams, self.words.idf), self.words.weights)
@@ -66,9 +66,3 @@ class Adaptation:
             rows = np.flatnonzero([other == site for other in sites])
             total[rows] += self.sites[site].logits(vectors, context, texts, rows)
         return total
-
-
-def _product(rows: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float64]:
-    # In 64 bits and in the same order whatever rows stand beside it, as the heads have it.
-    result: NDArray[np.float64] = np.einsum("ij,jk->ik", rows.astype(np.float64), weights.astype(np.float64))
-    return result

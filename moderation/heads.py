@@ -61,7 +61,7 @@ class Heads:
 
     def logits(self, features: Features) -> NDArray[np.float64]:
         """Raw scores, shape (comments, heads), before calibration."""
-        total = _product(self.standardise(features.dense), self.dense_weights) + self.intercept
+        total = product(self.standardise(features.dense), self.dense_weights) + self.intercept
         for name, field in self.fields.items():
             if not any(features.fields[name]):
                 continue  # no author, no link: nothing to count, which for one comment alone is a third of the work
@@ -140,9 +140,9 @@ class FullHeads:
     def loud(self, vectors: Vectors, dense: NDArray[np.float32], lexical: NDArray[np.float64]) -> NDArray[np.float64]:
         """What :meth:`logits` would be without the quiet reading."""
         context = self.context(vectors, dense, lexical)
-        total = _product(context, self.context_weights) + self.intercept
+        total = product(context, self.context_weights) + self.intercept
         total += worst_windows(vectors, self.window_weights)
-        return total + _product(vectors.signatures, self.signature_weights)
+        return total + product(vectors.signatures, self.signature_weights)
 
     def quiet(self, vectors: Vectors) -> NDArray[np.float64]:
         """How much of hostility in calm words the worst window holds, shape (comments,)."""
@@ -188,7 +188,7 @@ def window_products(vectors: Vectors, weights: NDArray[np.float32]) -> NDArray[n
     A window in another language, whose product is near nought, is no excuse for the others and no charge against them:
     minus infinity, unless none of its comment can be read.
     """
-    products = _product(vectors.windows, weights)
+    products = product(vectors.windows, weights)
     unread = vectors.windows[:, -1] < _READABLE
     some_read = np.zeros(len(vectors.foreign), bool)
     some_read[vectors.owners[~unread]] = True
@@ -212,7 +212,7 @@ def telling_windows(vectors: Vectors) -> NDArray[np.int64]:
     return result
 
 
-def _product(rows: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float64]:
+def product(rows: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float64]:
     """The matrix product in 64 bits.
 
     Each row's sum is taken in the same order whatever rows stand beside it, which BLAS does not promise: so a comment

@@ -10,7 +10,7 @@ does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -29,6 +29,7 @@ from moderation.lexical import count_ngrams, weigh
 from moderation.model import CONTEXT
 from moderation.training.anchors import Figures
 from moderation.training.fuse import FULL_RECIPES
+from moderation.training.vectorizer import LexicalVectorizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +137,7 @@ def count_words(texts: Sequence[str], field: FieldWeights) -> sparse.csr_matrix:
 
 
 def _learn_words(texts: Sequence[str]) -> NDArray[np.float32]:
-    ngrams = count_ngrams(texts, WORDS)
-    frequency = np.bincount(ngrams.indices, minlength=1 << WORDS.bits)
-    idf: NDArray[np.float32] = (np.log((1 + len(texts)) / (1 + frequency)) + 1).astype(np.float16).astype(np.float32)
+    idf: NDArray[np.float32] = LexicalVectorizer(**asdict(WORDS)).fit(texts).idf_
     return idf
 
 

@@ -25,7 +25,7 @@ from moderation.model import CONTEXT
 from moderation.training.anchors import Figures, read_figures
 from moderation.training.points import calibration_rows, fit_knots, operating_points, stack_knots
 from moderation.training.quiet import fit_quiet, lay_beside
-from moderation.training.table import MANNERS, UNEVEN, Table, choose_lesson, read_table
+from moderation.training.table import MANNERS, UNEVEN, Labelled, Table, choose_lesson, read_table
 
 _HOSTILE_CODES = tuple(code for code in CODES if code not in {"spam", "off_topic"})
 _HOSTILE_WORDS = (
@@ -143,15 +143,23 @@ def fit_full(
     loud = heads.loud(validation_vectors, validation.features.dense, validation_logits)
     heads = lay_beside(heads, validation_vectors, loud[:, CODES.index("hostile")], validation)
     logits = heads.logits(validation_vectors, validation.features.dense, validation_logits)
+    heads, points = calibrate(heads, logits, validation)
+    kept_figures = read_figures(kept, vectors, cross.logits(kept.features))
+    return FittedFull(heads, points, kept_figures, read_figures(validation, validation_vectors, validation_logits))
+
+
+def calibrate(heads: FullHeads, logits: NDArray[np.float64], validation: Labelled) -> tuple[FullHeads, dict[str, Any]]:
+    """The heads with their scores calibrated on validation rows, whose ``logits`` these are, and what they reach there.
+
+    Raises ``DataError`` where the rows do not hold both labels of a category.
+    """
     knots = []
     for head, code in enumerate(CODES):
         index, labels, weights = calibration_rows(code, validation)
         knots.append(fit_knots(logits[index, head], labels, weights))
     heads = replace(heads, knots=stack_knots(knots))
     probabilities = heads.calibrate(logits)
-    points = {code: operating_points(code, validation, probabilities) for code in CODES}
-    kept_figures = read_figures(kept, vectors, cross.logits(kept.features))
-    return FittedFull(heads, points, kept_figures, read_figures(validation, validation_vectors, validation_logits))
+    return heads, {code: operating_points(code, validation, probabilities) for code in CODES}
 
 
 def fit_full_heads(

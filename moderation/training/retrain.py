@@ -27,6 +27,7 @@ from moderation.errors import DataError
 from moderation.heads import Features, Vectors
 from moderation.model import FullTier, extract, read_vectors
 from moderation.policy import Policy, default_policy_toml
+from moderation.training import fuse
 from moderation.training.adapt import Labelled, fit_adaptation
 from moderation.training.agreement import LEAST_SHARED, measure_agreement
 from moderation.training.anchors import Figures, unpack
@@ -54,7 +55,6 @@ from moderation.training.lessons import (
     prepare,
     tier_logits,
 )
-from moderation.training.points import calibration_rows, fit_knots, operating_points, stack_knots
 from moderation.training.rows import BehaviourCase
 from moderation.training.trials import lined_policy
 
@@ -154,13 +154,8 @@ def retrain(
 def calibrate(tier: FullTier, validation: Figures) -> tuple[FullTier, dict[str, Any]]:
     """The tier with its scores calibrated on validation rows, and its part of ``operating_points.json``."""
     logits = tier_logits(tier, validation)
-    knots = []
-    for head, code in enumerate(CODES):
-        index, labels, weights = calibration_rows(code, validation)
-        knots.append(fit_knots(logits[index, head], labels, weights))
-    heads = replace(tier.heads, knots=stack_knots(knots))
-    probabilities = heads.calibrate(logits)
-    return replace(tier, heads=heads), {code: operating_points(code, validation, probabilities) for code in CODES}
+    heads, points = fuse.calibrate(tier.heads, logits, validation)
+    return replace(tier, heads=heads), points
 
 
 def hold_contest(

@@ -303,9 +303,7 @@ class TestPage:
         assert "It serves now" in self.show(client, bundle=challenger)
         assert client.post("/review/model/publish", data=filled).status_code == 422
 
-    def test_what_is_held_can_be_published_where_the_shipped_bundle_serves(
-        self, client, plain_home, make_bundle
-    ):
+    def test_what_is_held_can_be_published_where_the_shipped_bundle_serves(self, client, plain_home, make_bundle):
         """As in every new home: nothing has been published there, and the challenger is the first bundle in it."""
         challenger = make_bundle(plain_home / "models", spam=3.0).name
         for name in ("current", "published.jsonl"):
