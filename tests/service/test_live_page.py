@@ -40,7 +40,8 @@ class Desk:
         self.opened: list[httpx.Client] = []
 
     def name(self, who: str) -> str:
-        return f"{who} {self.number}"
+        """A name that nobody else has on the shared service, where other modules have people of theirs."""
+        return f"{who} of live {self.number}"
 
     def sign_in(self, who="Ada", role="moderator", *sites) -> httpx.Client:
         for site in sites or (self.site,):
