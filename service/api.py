@@ -24,6 +24,7 @@ from service.auth import find_site, site_url
 from service.errors import CommentErased, InvalidRequest, InvalidSettings, ServiceError, StoreError, TooLarge, WrongSite
 from service.errors import error_body as make_error_body
 from service.events import Events
+from service.feedback import Feedback
 from service.live_model import LiveModel
 from service.metrics import CONTENT_TYPE, Metrics
 from service.queue_news import QueueNews
@@ -46,6 +47,7 @@ class Parts:
     metrics: Metrics
     workflow: Workflow
     moderation: Moderation
+    feedback: Feedback
     events: Events
     queue_news: QueueNews
     retraining: Retraining
@@ -73,9 +75,14 @@ def require_site(
 KeySite = Annotated[Site, Depends(require_site)]
 
 
-async def read_body(request: Request, parts: PartsOf, _site: KeySite) -> bytes:
-    """The request's body, up to the limit. Raises ``TooLarge``."""
-    limit = parts.settings.max_body_bytes
+async def read_body(request: Request, _site: KeySite) -> bytes:
+    """The request's body, up to the limit, of a caller with a key. Raises ``TooLarge``."""
+    return await read_whole_body(request)
+
+
+async def read_whole_body(request: Request) -> bytes:
+    """The request's body, up to the limit. Raises ``TooLarge`` or, where it ends early, ``InvalidRequest``."""
+    limit = parts_of(request).settings.max_body_bytes
     refusal = TooLarge(f"the body is longer than {limit:,} bytes", [{"field": "body", "message": "is too large"}])
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:

@@ -22,9 +22,11 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 import moderation
 from moderation.shipped import shipped_folder
 from service import api, docs_page, events_api, review_api
+from service.dialects import DIALECTS, find_dialect
 from service.drift import Drift
 from service.errors import InvalidRequest, NotFound, ServiceError, UnknownHost, error_body
 from service.events import Events
+from service.feedback import Feedback
 from service.hashes import Hashes
 from service.home import open_store, prepare_home
 from service.live_model import LiveModel
@@ -117,11 +119,16 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         redirect_slashes=False,
         lifespan=working,
     )
-    app.state.parts = api.Parts(settings, store, live_model, metrics, workflow, desk, events, queue_news, retraining)
+    feedback = Feedback(store, workflow, desk, hashes)
+    app.state.parts = api.Parts(
+        settings, store, live_model, metrics, workflow, desk, feedback, events, queue_news, retraining
+    )
     app.include_router(api.router)
     app.include_router(review_api.router)
     app.include_router(events_api.router)
     app.include_router(docs_page.router)
+    for dialect in DIALECTS:
+        app.include_router(dialect.router)
     app.openapi = lambda: api.describe_api(app)  # type: ignore[method-assign]  # FastAPI's documented way
     add_pages(app, settings, store, hashes)
     app.add_exception_handler(ServiceError, _answer_service_error)
@@ -132,7 +139,13 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     return app
 
 
-def _answer(error: ServiceError) -> JSONResponse:
+def _answer(path: str, error: ServiceError) -> Response:
+    """The error as callers of that path understand it."""
+    dialect = find_dialect(path)
+    return _answer_natively(error) if dialect is None else dialect.answer(error)
+
+
+def _answer_natively(error: ServiceError) -> JSONResponse:
     headers = {}
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
@@ -145,7 +158,7 @@ async def _answer_service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
     if error.status >= 500:
         _log.error("refused", extra={"code": error.code, **describe_error(error)})
-    return await _answer_page(request, error) if is_review(request.url.path) else _answer(error)
+    return await _answer_page(request, error) if is_review(request.url.path) else _answer(request.url.path, error)
 
 
 async def _answer_page(request: Request, error: ServiceError) -> Response:
@@ -158,6 +171,11 @@ async def _answer_framework_error(request: Request, error: Exception) -> Respons
         refusal = NotFound("there is no such page")
         refusal.status = error.status_code
         return await _answer_page(request, refusal)
+    dialect = find_dialect(request.url.path)
+    if dialect is not None:
+        refusal = NotFound("there is no such route")
+        refusal.status = error.status_code
+        return dialect.answer(refusal)
     code = _CODES.get(error.status_code, "invalid_request")
     sentences = {
         "not_found": "there is no such route; /docs lists them",
@@ -171,7 +189,7 @@ async def _answer_validation_error(request: Request, error: Exception) -> Respon
     assert isinstance(error, RequestValidationError)
     details = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in error.errors()]
     refusal = InvalidRequest("the request is malformed", details)
-    return await _answer_page(request, refusal) if is_review(request.url.path) else _answer(refusal)
+    return await _answer_page(request, refusal) if is_review(request.url.path) else _answer(request.url.path, refusal)
 
 
 @dataclass
@@ -191,6 +209,7 @@ class _Edge:
             return
         started = time.perf_counter()
         status = 0
+        refusal: ServiceError
         is_read = not _has_body(scope)
 
         async def listen() -> Message:
@@ -216,11 +235,13 @@ class _Edge:
             if self._is_our_host(scope):
                 await self.app(scope, listen, watch)
             else:
-                await _answer(UnknownHost("this service does not answer to that name"))(scope, listen, watch)
+                refusal = UnknownHost("this service does not answer to that name")
+                await _answer(scope["path"], refusal)(scope, listen, watch)
         except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets the one error body
             _log.error("fault", extra=describe_error(error))  # the traceback would quote its message
             if status == 0:
-                await _answer(ServiceError("a fault of the service; nothing was kept"))(scope, listen, watch)
+                refusal = ServiceError("a fault of the service; nothing was kept")
+                await _answer(scope["path"], refusal)(scope, listen, watch)
         finally:
             seconds = time.perf_counter() - started
             route = _route(scope)

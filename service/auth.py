@@ -1,7 +1,9 @@
 """Who is asking: API keys of sites, and the token with which a moderator signs in for the first time.
 
-A key is ``mod_ID_SECRET``. ``ID`` (8 characters) is public and finds the row. Of the whole key only the SHA-256 is
-kept, which is enough because ``SECRET`` has 256 random bits and cannot be guessed from it.
+A key is 60 hexadecimal digits, so that it fits wherever clients put one: a form of WordPress that drops every other
+sign, the first label of a host name (63 signs, capitals not told apart), a header, an address. The first 8 are public
+and find the row. Of the whole key only the SHA-256 is kept, which is enough because the other 52 are 208 random bits
+and cannot be guessed from it. Keys of the form ``mod_ID_SECRET``, which were made before, go on working.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ import hashlib
 import hmac
 import re
 import secrets
-import string
 import unicodedata
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -23,8 +24,11 @@ from service.store import Moderator, Site, Store
 SIGN_IN_DAYS = 7
 """How long a token for a first sign-in works."""
 
-_KEY = re.compile(r"mod_([a-z0-9]{8})_[A-Za-z0-9_-]{43}")
-_ID_LETTERS = string.ascii_lowercase + string.digits
+PREFIX_CHARS = 8
+"""So much of a key is public."""
+
+_KEY = re.compile(rf"([0-9a-f]{{{PREFIX_CHARS}}})[0-9a-f]{{52}}|mod_([a-z0-9]{{{PREFIX_CHARS}}})_[A-Za-z0-9_-]{{43}}")
+_KEY_BYTES = 30
 _NO_HASH = "0" * 64
 _USUAL_PORTS = {"http": 80, "https": 443}
 # The underscore is in no standard, and in some names of local networks.
@@ -34,10 +38,15 @@ _NOT_IN_ADDRESS = re.compile(r"[<>\"'`{}|\\^]")
 
 def make_key(store: Store, site: Site, *, who: str = "operator") -> str:
     """A new key of a site. It is returned here and never again."""
-    prefix = "".join(secrets.choice(_ID_LETTERS) for _ in range(8))
-    key = f"mod_{prefix}_{secrets.token_urlsafe(32)}"
-    store.add_key(site, prefix, hash_token(key), who=who)
+    key = secrets.token_hex(_KEY_BYTES)
+    store.add_key(site, key[:PREFIX_CHARS], hash_token(key), who=who)
     return key
+
+
+def read_prefix(key: str) -> str | None:
+    """The public part of a key, or of what somebody has copied of one; ``None`` where it cannot be one."""
+    match = re.fullmatch(rf"(?:mod_)?([a-z0-9]{{{PREFIX_CHARS}}})(?:_?[A-Za-z0-9_.…-]*)?", key.strip())
+    return match[1] if match else None
 
 
 def make_sign_in_token(store: Store, moderator: Moderator, *, who: str = "operator") -> tuple[str, datetime]:
@@ -64,8 +73,13 @@ def find_site(store: Store, headers: Mapping[str, str]) -> Site:
     key = bearer if _KEY.fullmatch(bearer) else header or bearer
     if not key:
         raise Unauthorized("send the site's API key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
+    return find_site_of_key(store, key)
+
+
+def find_site_of_key(store: Store, key: str) -> Site:
+    """The site of a key, wherever it stood. Raises ``Unauthorized`` as :func:`find_site`."""
     match = _KEY.fullmatch(key)
-    stored = store.find_key(match[1]) if match else None
+    stored = store.find_key(match[1] or match[2]) if match else None
     is_right = hmac.compare_digest(hash_token(key), stored.hash if stored else _NO_HASH)
     if stored is None or stored.revoked or not is_right:
         raise Unauthorized("this API key is not valid; make a new one with 'moderation add-site URL'")

@@ -151,6 +151,7 @@ class TextChanged(ServiceError):
         if text is not None:
             details.append({"field": "text", "message": text})
         super().__init__("the text has changed since it was read; read the new one, which is in the details", details)
+        self.digest = digest
 
 
 class EntryTaken(ServiceError):

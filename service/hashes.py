@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -44,6 +45,13 @@ class Hashes:
     def author(self, site: str, author: str) -> str:
         """The hash (hex) of an author of one site; that of a reader of the same name is another."""
         return self._digest("author", f"{site}\n{author}".encode()).hex()
+
+    def handles(self, site: str, said: Mapping[str, str]) -> tuple[str, ...]:
+        """The hashes (hex) of what a caller tells a text from its equals by, such as ``{"token": "comment-17"}``."""
+        return tuple(
+            self._digest("handle", f"{site}\n{name}\n{value}".encode("utf-8", "replace")).hex()
+            for name, value in sorted(said.items())
+        )
 
     def browser(self, name: str, issued: str, password_hash: str) -> str:
         """The hash (hex) by which a browser shows that somebody has signed in there, under that name and password."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from moderation.comment import Author, Comment, Decision, Facts, Neighbour, Post, Reason, Scores
@@ -54,17 +54,22 @@ class Workflow:
         self._make_seed = make_seed
         self._shadow = shadow
 
-    def submit(self, site: Site, comment: Comment) -> Stored:
-        """Judge one comment. Raises ``CommentErased``, ``StoreBusy`` or ``StoreUnavailable``."""
-        (result,) = self.submit_many(site, [comment])
+    def submit(self, site: Site, comment: Comment, *, handles: Mapping[str, str] | None = None) -> Stored:
+        """Judge one comment. Raises ``CommentErased``, ``StoreBusy`` or ``StoreUnavailable``.
+
+        ``handles`` as for :meth:`~service.feedback.Feedback.give`, which finds the comment again by them.
+        """
+        (result,) = self.submit_many(site, [comment], handles=handles)
         if isinstance(result, CommentErased):
             raise result
         return result
 
-    def submit_many(self, site: Site, sent: Sequence[Comment]) -> list[Stored | CommentErased]:
+    def submit_many(
+        self, site: Site, sent: Sequence[Comment], *, handles: Mapping[str, str] | None = None
+    ) -> list[Stored | CommentErased]:
         """Judge many comments in one call of the model and keep them in one transaction; results in the same order.
 
-        Comments of one call are not yet neighbours of each other.
+        Comments of one call are not yet neighbours of each other. ``handles`` are those of all of them.
         """
         known = self._store.find_comments(site, [comment.id for comment in sent if comment.id is not None])
         results: dict[int, Stored | CommentErased] = {}
@@ -79,7 +84,8 @@ class Workflow:
                 results[index] = replace(stored, seen=True)
         new = [index for index in range(len(sent)) if index not in results]
         if new:
-            recorded = self._judge(site, [sent[index] for index in new])
+            hashed = self._hashes.handles(site.url, handles or {})
+            recorded = self._judge(site, [sent[index] for index in new], hashed)
             results |= dict(zip(new, recorded, strict=True))
         for result in results.values():
             if isinstance(result, Stored) and result.seen:
@@ -88,7 +94,7 @@ class Workflow:
                 self._metrics.count_decision(result.decision.action, result.decision.tier)
         return [results[index] for index in range(len(sent))]
 
-    def _judge(self, site: Site, sent: Sequence[Comment]) -> list[Stored | CommentErased]:
+    def _judge(self, site: Site, sent: Sequence[Comment], handles: tuple[str, ...]) -> list[Stored | CommentErased]:
         live = self._live_model.current(site.url)
         policy = live.readable_policy(site.policy_digest, self._store.policy_toml, site.url)
         if policy is None:
@@ -124,6 +130,7 @@ class Workflow:
                 facts=asdict(facts),
                 known=(*context.thread, *([context.parent] if context.parent else [])),
                 bands=bands[index],
+                handles=handles,
                 whys=reasons_to_look(decision, draw),
                 priority=measure(decision),
                 draw=draw,

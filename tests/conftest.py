@@ -319,7 +319,7 @@ def serve() -> Callable[[Path], AbstractContextManager[Served]]:
                 said += line
                 if line.startswith("Serving"):
                     break
-            key = re.search(r"mod_\S+", said)
+            key = re.search(r"\b[0-9a-f]{60}\b", said)
             address = re.search(r"Serving (http://\S+)", said)
             assert address, said + errors.read_text(encoding="utf-8")
             yield Served(address[1], key[0] if key else None)

@@ -69,7 +69,7 @@ def test_the_curl_lines_of_the_readme_work_as_printed(shipped_service):
     """Against a running service, with its key and address put in the place of those printed."""
     console = "".join(block for block in blocks("console") if "curl" in block)
     script = re.sub(r"^\$ ", "", console, flags=re.MULTILINE)
-    script = script.replace("mod_...", shipped_service.key).replace("http://127.0.0.1:8000", shipped_service.url)
+    script = script.replace("3f81c02b...", shipped_service.key).replace("http://127.0.0.1:8000", shipped_service.url)
     script = "set -e\n" + script.replace("curl -s ", "curl -s -w '\\n%{http_code}\\n' ")
     result = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, check=False, env={**os.environ}, timeout=120

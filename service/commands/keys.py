@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Annotated
 
 import typer
 
+from service.auth import read_prefix
 from service.commands.places import HomeOption, find_site, open_home
 from service.errors import NotFound
 from service.settings import Settings
@@ -34,20 +34,20 @@ def keys(
         return
     for key in found:
         ended = f"revoked {key.revoked_at:%Y-%m-%d %H:%M} UTC" if key.revoked_at else "in use"
-        typer.echo(f"mod_{key.prefix}_...  made {key.created_at:%Y-%m-%d %H:%M} UTC  {ended}")
+        typer.echo(f"{key.prefix}...  made {key.created_at:%Y-%m-%d %H:%M} UTC  {ended}")
 
 
 def revoke_key(
     prefix: Annotated[
         str,
-        typer.Argument(metavar="PREFIX", help="The key's public part: the 8 signs after mod_, as 'keys' shows them."),
+        typer.Argument(metavar="PREFIX", help="The key's public part: its first 8 signs, as 'keys' shows them."),
     ],
     home: HomeOption = None,
 ) -> None:
     """End an API key at once and for good. The site's other keys, and what was stored with this one, stay."""
     # Whoever pastes more than the public part, even the whole key, is understood; none of it is printed.
-    match = re.fullmatch(r"(?:mod_)?([a-z0-9]{8})(?:_.*)?", prefix.strip())
+    public = read_prefix(prefix)
     with open_home(Settings.load(home=home)) as store:
-        if match is None or not store.revoke_key(match[1]):
+        if public is None or not store.revoke_key(public):
             raise NotFound("there is no such key in use; 'moderation keys URL' lists those of a site")
-    typer.echo(f"Revoked: mod_{match[1]}_...")
+    typer.echo(f"Revoked: {public}...")

@@ -100,8 +100,8 @@ class Copies:
         query = query.join(comments, comments.c.id == verdicts.c.comment_id)
         query = query.join(comment_versions, comment_versions.c.id == verdicts.c.comment_version_id)
         query = query.join(sites, sites.c.id == verdicts.c.site_id)
-        names = ["together", "at", "action", "categories", "note", "moderator", "source", "score_shown", "digest"]
-        names += ["inclusion_probability", "old", "undone_at", "undone_by"]
+        names = ["together", "at", "action", "categories", "cleared", "note", "moderator", "source", "score_shown"]
+        names += ["digest", "inclusion_probability", "old", "undone_at", "undone_by"]
         for row in self._rows(query, verdicts.c.id, verdicts, site):
             about = {"comment_id": row.external_id, "version": row.number, "site": row.site_url}
             yield {"verdict_id": row.public_id, **about, **{name: getattr(row, name) for name in names}}

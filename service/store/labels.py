@@ -60,17 +60,21 @@ class Labels:
 
 
 def labels_of(
-    action: VerdictAction, categories: Collection[str], scores: Mapping[str, float | None] | None
+    action: VerdictAction,
+    categories: Collection[str],
+    scores: Mapping[str, float | None] | None,
+    cleared: Collection[str] = (),
 ) -> dict[str, int]:
     """What a verdict says of each category, 0 or 1; one that is missing is unknown.
 
-    An approval says 0 of everything that the model did not abstain from, or only of the categories that it names. A
-    rejection says 1 of the categories that it names; without any it says nothing of which it was.
+    An approval says 0 of everything that the model did not abstain from, or only of what it has ``cleared``. A
+    rejection says 1 of the categories that it names and 0 of what it has cleared; without any it says nothing of which
+    it was.
     """
-    if action == "reject":
-        return {code: 1 for code in CODES if code in categories}
+    if action == "reject" or cleared:
+        return {code: int(code in categories) for code in CODES if code in categories or code in cleared}
     known = scores or dict.fromkeys(set(CODES) - MAY_ABSTAIN, 0.0)
-    return {code: 0 for code in CODES if known.get(code) is not None and (not categories or code in categories)}
+    return {code: 0 for code in CODES if known.get(code) is not None}
 
 
 def _select_words() -> Select[Any]:
@@ -90,7 +94,7 @@ def _select_words() -> Select[Any]:
     parent = comment_versions.alias("parent")
     return (
         select(verdict.id.label("verdict_row"), verdict.action.label("verdict"), verdict.categories, verdict.moderator)
-        .add_columns(verdict.source, verdict.at, verdict.score_shown, verdict.inclusion_probability)
+        .add_columns(verdict.cleared, verdict.source, verdict.at, verdict.score_shown, verdict.inclusion_probability)
         .add_columns(version.digest, version.text, version.author_id, version.author_name, version.author_url)
         .add_columns(version.kind, version.parent_id, version.parent_text, version.thread, version.lang, version.url)
         .add_columns(version.written_at, version.hints, version.post_version_id, parent.c.text.label("known_parent"))
@@ -123,7 +127,7 @@ def _find_texts(connection: Connection, rows: Sequence[Row[Any]]) -> dict[int, s
 def _write_label(row: Row[Any], said: Mapping[int, Row[Any]], texts: Mapping[int, str | None]) -> dict[str, Any]:
     label = {
         **_write_comment(row, said, texts),
-        "labels": labels_of(row.verdict, row.categories, row.scores),
+        "labels": labels_of(row.verdict, row.categories, row.scores, row.cleared or ()),
         "verdict": row.verdict,
         "moderator": row.moderator,
         "source": _source(row),

@@ -87,7 +87,7 @@ class Looks:
         drawn = exists().where(audit_draws.c.decision_id == decision.id)
         query = (
             select(decision.tier, decision.action, decision.scores, inclusion.label("inclusion"))
-            .add_columns(drawn.label("is_drawn"), verdict.action.label("verdict"), verdict.categories)
+            .add_columns(drawn.label("is_drawn"), verdict.action.label("verdict"), verdict.categories, verdict.cleared)
             .select_from(verdicts)
             .join(judged_on, is_it)
             .where(*standing([site], since), decision.bundle == bundle, decision.tier.is_not(None), inclusion > 0)
@@ -104,7 +104,7 @@ class Looks:
                 row.inclusion,
                 bool(row.is_drawn),
                 row.verdict,
-                labels_of(row.verdict, row.categories, row.scores),
+                labels_of(row.verdict, row.categories, row.scores, row.cleared or ()),
             )
             for row in rows
             if row.scores

@@ -31,7 +31,7 @@ from service.store.policies import Policies
 from service.store.queue import Queue
 from service.store.readers import Readers
 from service.store.reading import Reading
-from service.store.records import Context, Judged, KeyDates, Site, StatusChange, Stored, StoredKey
+from service.store.records import Context, Judged, KeyDates, SameText, Site, StatusChange, Stored, StoredKey
 from service.store.review_tables import audit_draws
 from service.store.rows import (
     copied_ids,
@@ -174,6 +174,21 @@ class Store:
         with connections.reading(self._engine) as connection:
             query = select_stored().where(comments.c.site_id == site.row, comments.c.external_id.in_(ids), is_current())
             return {row.external_id: read_stored(row) for row in connection.execute(query)}
+
+    def find_texts(self, site: Site, text_hash: str, *, limit: int = 50) -> list[SameText]:
+        """Comments with an id whose present text, which is kept, has that hash; the newest first."""
+        version = comment_versions.c
+        query = (
+            select(comments.c.external_id, version.digest, version.handles)
+            .join(comments, (comments.c.id == version.comment_id) & (comments.c.version == version.number))
+            .where(version.text_hash == text_hash, version.text.is_not(None))
+            .where(comments.c.site_id == site.row, comments.c.external_id.is_not(None))
+            .order_by(comments.c.id.desc())
+            .limit(limit)
+        )
+        with connections.reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+        return [SameText(row.external_id, row.digest, tuple(row.handles or ())) for row in rows]
 
     def find_decision(self, site: Site, decision_id: str) -> Stored:
         """A decision of this site by its public id. Raises ``NotFound``."""

@@ -107,7 +107,8 @@ class Judged:
 
     ``comment`` is what was judged, ``sent_digest`` the digest of what was sent. ``known`` are the neighbours in it that
     the store filled in: they are kept as references, so that erasing one erases it everywhere. ``whys`` say why a
-    person is to look at it (none: nobody needs to), ``bands`` are the hashes by which near-duplicates are found.
+    person is to look at it (none: nobody needs to), ``bands`` are the hashes by which near-duplicates are found,
+    ``handles`` those by which a caller who names no id tells it from others with the same text.
     """
 
     comment: Comment
@@ -117,6 +118,7 @@ class Judged:
     facts: Mapping[str, Any]
     known: tuple[Known, ...] = ()
     bands: tuple[int, ...] = ()
+    handles: tuple[str, ...] = ()
     whys: tuple[Why, ...] = ()
     priority: Priority = Priority(None, 1.0, 0.0, 1.0)
     draw: AuditDraw | None = None
@@ -133,6 +135,15 @@ class Stored:
     decision: Decision
     created_at: datetime
     seen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SameText:
+    """A comment whose present text has the hash that was looked for: its id on its site, its digest, its handles."""
+
+    comment: str
+    digest: str
+    handles: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,12 +269,17 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is said about a text: approve, or reject with categories. ``score_shown`` is ``None`` where unknown."""
+    """What is said about a text: approve, or reject with categories. ``score_shown`` is ``None`` where unknown.
+
+    ``cleared`` are categories that are said not to apply. An approval without any clears the text of all; with some it
+    says nothing of the others, as "not spam" does.
+    """
 
     action: VerdictAction
     categories: tuple[str, ...] = ()
     note: str | None = None
     score_shown: bool | None = None
+    cleared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

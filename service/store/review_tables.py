@@ -137,6 +137,7 @@ verdicts = Table(
     Column("digest", DIGEST, nullable=False),
     Column("action", String(16), nullable=False),
     Column("categories", JSON_VALUE, nullable=False),
+    Column("cleared", JSON_VALUE),  # categories said not to apply, where that is not all of the others
     Column("note", Text),
     to("moderators.id", "moderator_id", nullable=True, ondelete="SET NULL"),
     Column("moderator", Text, nullable=False),

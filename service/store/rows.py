@@ -80,6 +80,7 @@ ERASED: Mapping[str, str | None] = dict.fromkeys(
     (
         "text",
         "text_hash",
+        "handles",
         "author_id",
         "author_name",
         "author_url",
@@ -122,6 +123,7 @@ def write_comment(judged: Judged, erased: Collection[str]) -> dict[str, Any]:
     thread = [replace(item, text=None) if item.id in erased else item for item in comment.thread or ()]
     return row | {
         "text": comment.text,
+        "handles": list(judged.handles) or None,
         "author_id": author.id,
         "author_name": author.name,
         "author_url": author.url,

@@ -151,6 +151,7 @@ class Verdicts:
             "digest": target.digest,
             "action": judgement.action,
             "categories": list(judgement.categories),
+            "cleared": list(judgement.cleared) or None,
             "note": judgement.note,
             "moderator_id": judge.moderator if is_ours else None,
             "moderator": judge.name,
@@ -241,8 +242,9 @@ def _is_forgotten(verdict: Row[Any]) -> bool:
 
 
 def _says_the_same(row: Row[Any], judge: Judge, judgement: Judgement) -> bool:
-    said = (row.moderator, row.moderator_id, row.action, row.categories)
-    return said == (judge.name, judge.moderator, judgement.action, list(judgement.categories))
+    said = (row.moderator, row.moderator_id, row.action, row.categories, row.cleared or [])
+    meant = (judge.name, judge.moderator, judgement.action, list(judgement.categories), list(judgement.cleared))
+    return said == meant
 
 
 def _inclusion_probability(connection: Connection, entry: int) -> float | None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.auth import find_site, make_key, site_url
+from service.auth import find_site, hash_token, make_key, read_prefix, site_url
 from service.errors import InvalidSettings, Unauthorized
 from service.store import Store
 
@@ -21,16 +21,29 @@ def test_a_key_is_found_by_either_header_and_only_its_hash_is_kept(store):
     assert site == find_site(store, {"authorization": f"BEARER  {key} "})
     assert site == find_site(store, {"x-api-key": key})
     assert site == find_site(store, {"authorization": "Basic dTpw", "x-api-key": key})
-    assert hashlib.sha256(key.encode()).hexdigest() == store.find_key(key[4:12]).hash
-    assert len(key) == len("mod_") + 8 + 1 + 43
+    assert hashlib.sha256(key.encode()).hexdigest() == store.find_key(key[:8]).hash
+    assert (len(key), set(key) <= set("0123456789abcdef")) == (60, True)
+
+
+def test_a_key_of_the_form_before_goes_on_working(store):
+    site, key = store.add_site("https://blog.example"), "mod_k3y4y0u2_" + "aB-_" * 10 + "xyz"
+    store.add_key(site, "k3y4y0u2", hash_token(key), who="operator")
+
+    assert find_site(store, {"x-api-key": key}) == site
+    assert (read_prefix(key), read_prefix("mod_k3y4y0u2_..."), read_prefix("3f81c02b…")) == (
+        "k3y4y0u2",
+        "k3y4y0u2",
+        "3f81c02b",
+    )
+    assert read_prefix("no prefix") is None
 
 
 def test_the_answer_to_a_bad_key_does_not_tell_why(store):
     key = make_key(store, store.add_site("https://blog.example"))
     revoked = make_key(store, store.add_site("https://blog.example"))
-    store.revoke_key(revoked[4:12])
-    wrong_secret = key[:-1] + ("A" if key[-1] != "A" else "B")
-    unknown = "mod_zzzzzzzz_" + key[13:]
+    store.revoke_key(revoked[:8])
+    wrong_secret = key[:-1] + ("a" if key[-1] != "a" else "b")
+    unknown = ("b" if key[0] == "a" else "a") + key[1:]
     messages = set()
     for bad in (wrong_secret, unknown, revoked, "nonsense", key + "x", f"x{key}"):
         with pytest.raises(Unauthorized) as caught:
@@ -52,8 +65,9 @@ UNREACHABLE = Store("sqlite:////nowhere/at/all.db")
 
 @given(st.text())
 def test_no_text_whatever_breaks_the_check(key):
-    with pytest.raises(Unauthorized):
-        find_site(UNREACHABLE, {"x-api-key": f"mod_{key}"})
+    for shape in (key, f"mod_{key}", f"3f81c02b{key}"):
+        with pytest.raises(Unauthorized):
+            find_site(UNREACHABLE, {"x-api-key": shape})
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def serve(home: Path) -> Iterator[Callable[..., Served]]:
 class TestServe:
     def test_without_any_configuration_it_serves_and_says_where_everything_is(self, serve, home):
         served = serve()
-        key = re.search(r"mod_\S+", served.lines[0])[0]
+        key = re.search(r"\b[0-9a-f]{60}\b", served.lines[0])[0]
         headers = {"Authorization": f"Bearer {key}"}
         response = CLIENT.post(f"{served.url}/v1/comments", json={"id": "1", "text": "Hello"}, headers=headers)
 
@@ -127,7 +127,7 @@ class TestServe:
 
     def test_a_second_start_keeps_everything_and_prints_no_key(self, serve):
         first = serve()
-        key = re.search(r"mod_\S+", first.lines[0])[0]
+        key = re.search(r"\b[0-9a-f]{60}\b", first.lines[0])[0]
         headers = {"Authorization": f"Bearer {key}"}
         comment = {"id": "1", "text": "Hello", "author": {"name": "Ann"}}
         answer = CLIENT.post(f"{first.url}/v1/comments", json=comment, headers=headers)
@@ -151,14 +151,14 @@ class TestServe:
         monkeypatch.setenv("MODERATION_PUBLIC_URL", "https://moderation.example")
         served = serve()
 
-        assert "mod_" in served.lines[0]
+        assert re.search(r"\b[0-9a-f]{60}\b", served.lines[0])
         assert served.url.startswith("http://127.0.0.1:")
         assert "https://moderation.example/docs" in served.lines[1]
         assert "chmod 700" in served.stop()
 
     def test_what_was_answered_survives_a_kill(self, serve):
         first = serve()
-        headers = {"X-API-Key": re.search(r"mod_\S+", first.lines[0])[0]}
+        headers = {"X-API-Key": re.search(r"\b[0-9a-f]{60}\b", first.lines[0])[0]}
         comments = [{"id": f"{n}", "text": f"Comment {n}"} for n in range(5)]
         answers = [CLIENT.post(f"{first.url}/v1/comments", json=comment, headers=headers) for comment in comments]
         first.stop(signal.SIGKILL)
@@ -169,7 +169,7 @@ class TestServe:
 
     def test_a_request_under_way_is_answered_before_it_stops(self, serve):
         served = serve()
-        headers = {"X-API-Key": re.search(r"mod_\S+", served.lines[0])[0]}
+        headers = {"X-API-Key": re.search(r"\b[0-9a-f]{60}\b", served.lines[0])[0]}
 
         def slow_body():
             yield b'{"text": '
@@ -266,7 +266,7 @@ class TestAddSite:
         assert (done.returncode, done.stderr) == (0, "")
         assert {"site", "key"} == set(made)
         assert made["site"] == "https://blog.example"
-        assert re.fullmatch(r"mod_[a-z0-9]{8}_[A-Za-z0-9_-]{43}", made["key"])
+        assert re.fullmatch(r"[0-9a-f]{60}", made["key"])
         assert (home / "moderation.db").exists()
 
     def test_who_maintains_a_site_that_is_there_already_is_said(self, home):
@@ -294,7 +294,7 @@ class TestAddSite:
     def test_without_json_it_is_told_in_words(self, home):
         done = run("add-site", "https://b.example", "--home", home)
 
-        assert done.stdout.startswith("Site: https://b.example\nKey:  mod_")
+        assert re.match(r"Site: https://b.example\nKey:  [0-9a-f]{60}\n", done.stdout)
         assert "not shown again" in done.stderr
 
 

@@ -191,7 +191,7 @@ def test_the_command_serves_what_it_filled_and_leaves_nothing_behind(tmp_path):
                     break
             address = re.search(r"Serving (http://\S+)", said)
             assert address, said + (tmp_path / "stderr").read_text()
-            waiting, keys = re.findall(r"(\d+) wait", said), re.findall(r"mod_\S+", said)
+            waiting, keys = re.findall(r"(\d+) wait", said), re.findall(r"\b[0-9a-f]{60}\b", said)
             for count, key in zip(waiting, keys, strict=True):
                 answer = httpx.get(f"{address[1]}/v1/queue", headers={"Authorization": f"Bearer {key}"}, timeout=20)
                 assert len(answer.json()["entries"]) > 0

@@ -64,19 +64,20 @@ def test_what_the_machine_did_and_nobody_looked_at_is_no_label(store, site, put,
 
 
 @pytest.mark.parametrize(
-    ("action", "categories", "scores", "expected"),
+    ("action", "categories", "cleared", "scores", "expected"),
     [
-        ("approve", (), dict.fromkeys(CODES, 0.1), dict.fromkeys(CODES, 0)),
-        ("approve", (), dict.fromkeys(CODES, 0.1) | {"off_topic": None}, GOOD),
-        ("approve", (), None, GOOD),
-        ("approve", ("spam",), dict.fromkeys(CODES, 0.1), {"spam": 0}),
-        ("reject", ("spam", "hostile"), dict.fromkeys(CODES, 0.1), {"hostile": 1, "spam": 1}),
-        ("reject", ("off_topic",), None, {"off_topic": 1}),
-        ("reject", (), dict.fromkeys(CODES, 0.9), {}),
+        ("approve", (), (), dict.fromkeys(CODES, 0.1), dict.fromkeys(CODES, 0)),
+        ("approve", (), (), dict.fromkeys(CODES, 0.1) | {"off_topic": None}, GOOD),
+        ("approve", (), (), None, GOOD),
+        ("approve", (), ("spam",), dict.fromkeys(CODES, 0.1), {"spam": 0}),
+        ("reject", ("spam", "hostile"), (), dict.fromkeys(CODES, 0.1), {"hostile": 1, "spam": 1}),
+        ("reject", ("hostile",), ("insult",), dict.fromkeys(CODES, 0.1), {"hostile": 1, "insult": 0}),
+        ("reject", ("off_topic",), (), None, {"off_topic": 1}),
+        ("reject", (), (), dict.fromkeys(CODES, 0.9), {}),
     ],
 )
-def test_what_a_verdict_says_of_each_category(action, categories, scores, expected):
-    assert labels_of(action, categories, scores) == expected
+def test_what_a_verdict_says_of_each_category(action, categories, cleared, scores, expected):
+    assert labels_of(action, categories, scores, cleared) == expected
 
 
 def test_the_last_word_of_each_is_there_and_the_last_one_counts(site, put, decide, read):

@@ -1,0 +1,72 @@
+"""What callers say later about a text they had judged, in protocols that have no id of ours to name it by.
+
+Akismet's ``submit-ham`` and Perspective's ``suggestscore`` send the text once more, with more or less of what stood
+beside it. The comment is looked for by the keyed hash of its text; among several with the same text the one that shares
+most *handles* (community, token, author ...) is meant, of equal ones the last. Handles are kept as keyed hashes only.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+
+from moderation.comment import Comment
+from service.errors import TextChanged
+from service.hashes import Hashes
+from service.store import Judge, Judgement, Site, Store, Target, Verdict
+from service.verdicts import Moderation
+from service.workflow import Workflow
+
+
+class Feedback:
+    """Verdicts on texts. Thread-safe."""
+
+    def __init__(self, store: Store, workflow: Workflow, moderation: Moderation, hashes: Hashes) -> None:
+        self._store = store
+        self._workflow = workflow
+        self._moderation = moderation
+        self._hashes = hashes
+
+    def give(
+        self,
+        site: Site,
+        comment: Comment,
+        judge: Judge,
+        judgement: Judgement,
+        *,
+        handles: Mapping[str, str] | None = None,
+    ) -> Verdict:
+        """A verdict on a comment that was judged before, by its id or else by its text; on a new one where it was not.
+
+        ``comment`` is what the caller sends along, with the id where they know one. ``handles`` are names and values by
+        which the comment is told from others with the same text, as they were given to
+        :meth:`~service.workflow.Workflow.submit`. What was never judged is judged now, so that the label has a
+        decision beside it. Raises ``CommentErased``, ``StoreBusy`` or ``StoreUnavailable``.
+        """
+        target = self._find(site, comment, handles or {})
+        if target is None:
+            new = replace(comment, id=comment.id or new_id("feedback"))
+            stored = self._workflow.submit(site, new, handles=handles)
+            target = Target(stored.decision.digest, new.id)
+        try:
+            return self._moderation.decide(site, judge, judgement, target)
+        except TextChanged as changed:
+            # Between the look and the verdict another text came in under this id; the caller means the comment.
+            return self._moderation.decide(site, judge, judgement, replace(target, digest=changed.digest))
+
+    def _find(self, site: Site, comment: Comment, handles: Mapping[str, str]) -> Target | None:
+        if comment.id is not None:
+            known = self._store.find_comments(site, [comment.id]).get(comment.id)
+            if known is not None:
+                return Target(known.decision.digest, comment.id)
+        wanted = set(self._hashes.handles(site.url, handles))
+        found = self._store.find_texts(site, self._hashes.text(comment.text))
+        # The newest stands first, and the first of equal ones is taken.
+        best = max(found, key=lambda text: len(wanted.intersection(text.handles)), default=None)
+        return None if best is None else Target(best.digest, best.comment)
+
+
+def new_id(kind: str) -> str:
+    """An id for a comment of which its site has said none."""
+    return f"{kind}-{secrets.token_hex(16)}"
