@@ -19,6 +19,9 @@ EVERY_SECONDS = 3_600.0
 DELIVERIES_KEPT = timedelta(days=7)
 """How long messages that were delivered or given up can be looked at."""
 
+SHADOW_KEPT = timedelta(days=90)
+"""How long it can be looked at what a challenger would have decided."""
+
 _LOOK_SECONDS = 60.0
 _AT_ONCE = 100
 _BREATHER_SECONDS = 0.05
@@ -77,9 +80,13 @@ class Upkeep:
             forgotten += count
             if self._stopping.wait(_BREATHER_SECONDS):
                 return forgotten
-        moment = datetime.now(UTC) - DELIVERIES_KEPT
-        while self._store.webhooks.forget_before(moment) and not self._stopping.wait(_BREATHER_SECONDS):
-            pass
+        now = datetime.now(UTC)
+        for forget, kept in (
+            (self._store.webhooks.forget_before, DELIVERIES_KEPT),
+            (self._store.shadows.forget_before, SHADOW_KEPT),
+        ):
+            while forget(now - kept) and not self._stopping.wait(_BREATHER_SECONDS):
+                pass
         if forgotten:
             _log.info("forgotten", extra={"comments": forgotten})
         return forgotten

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    delete,
     func,
     select,
 )
@@ -151,6 +152,13 @@ class Shadows:
             query = query.where(shadow_decisions.c.id < before)
         with connections.reading(self._engine) as connection:
             return [_read(row) for row in connection.execute(query.order_by(shadow_decisions.c.id.desc()).limit(limit))]
+
+    def forget_before(self, moment: datetime) -> int:
+        """Drop what was scored beside before ``moment``; how many comments, at most some thousands."""
+        old = select(shadow_decisions.c.id).where(shadow_decisions.c.at < moment).limit(5_000)
+        with connections.writing(self._engine) as connection:
+            forgotten = delete(shadow_decisions).where(shadow_decisions.c.id.in_(old.scalar_subquery()))
+            return connection.execute(forgotten).rowcount
 
 
 def _write(decision: Decision) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from service.live_model import LiveModel
 from service.metrics import Metrics
 from service.shadow import Fired, Pair, Shadow, report
 from service.store import Beside, Judge, Judgement, Target
+from service.upkeep import SHADOW_KEPT, Upkeep
+from service.verdicts import Moderation
 from service.workflow import Workflow
 
 LINK = "See https://shop.example/1 and https://shop.example/2 and https://shop.example/3"
@@ -181,3 +184,17 @@ def test_disagreements_are_read_page_by_page_and_twice_scored_is_kept_once(store
     again = Beside(decision.decision_id, replace(decision, bundle=challenger.name))
     store.shadows.add([again, Beside("d_nothing", again.decision)])
     assert len(list(store.shadows.rows([site], challenger.name))) == 5
+
+
+def test_what_was_scored_long_ago_is_forgotten_by_upkeep(store, site, workflow, shadow, challenger):
+    now = store.now()
+    store._now = lambda: now - SHADOW_KEPT - timedelta(hours=1)
+    store.shadows._now = store._now
+    workflow.submit(site, Comment("Well said.", id="old"))
+    shadow.work()
+    store._now = store.shadows._now = lambda: now
+    workflow.submit(site, Comment("Well said.", id="new"))
+    shadow.work()
+    Upkeep(store, Moderation(store, Hashes(b"k" * 32), reports_to_reopen=3), None).work()
+
+    assert [row.comment_id for row in store.shadows.rows([site], challenger.name)] == ["new"]
