@@ -154,7 +154,8 @@ def empty_versions(connection: Connection, comment_rows: Sequence[int], *, keep_
     connection.execute(update(appeals).where(appeals.c.comment_id.in_(comment_rows)).values(text=None))
     connection.execute(delete(near_hashes).where(near_hashes.c.comment_id.in_(comment_rows)))
     connection.execute(delete(sent_along).where(sent_along.c.comment_version_id.in_(versions)))
-    emptied = {"folded_text": None, "author_id": None, "post_id": None, "lang": None, "campaign": None}
+    # Which were near-duplicates of each other stays: that says nothing of their words, and looks at them count once.
+    emptied = {"folded_text": None, "author_id": None, "post_id": None, "lang": None}
     connection.execute(update(queue_entries).where(queue_entries.c.comment_id.in_(comment_rows)).values(emptied))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -80,7 +80,11 @@ class Looks:
             return max(each or 0 for each in connection.execute(select(*last)).one())
 
     def judged(self, site: Site, bundle: str, since: datetime = _BEGINNING) -> list[Look]:
-        """The last word about each text that a bundle has scored, where it is known how likely a look was."""
+        """The last word about each text that a bundle has scored, where it is known how likely a look was.
+
+        Of near-duplicates that were decided alike the last look counts: that one text is judged rightly three hundred
+        times says no more than that it is once.
+        """
         verdict = verdicts.c
         judged_on, is_it = decision_judged(self._engine)
         decision, inclusion = judged_on.c, inclusion_of_look()
@@ -88,14 +92,16 @@ class Looks:
         query = (
             select(decision.tier, decision.action, decision.scores, inclusion.label("inclusion"))
             .add_columns(drawn.label("is_drawn"), verdict.action.label("verdict"), verdict.categories, verdict.cleared)
+            .add_columns(queue_entries.c.campaign)
             .select_from(verdicts)
             .join(judged_on, is_it)
+            .outerjoin(queue_entries, queue_entries.c.comment_id == verdict.comment_id)
             .where(*standing([site], since), decision.bundle == bundle, decision.tier.is_not(None), inclusion > 0)
             .order_by(verdict.id.desc())
             .limit(MOST_LOOKS)
         )
         with connections.reading(self._engine) as connection:
-            rows = connection.execute(query).all()
+            rows = _without_copies(connection.execute(query).all())
         return [
             Look(
                 row.tier,
@@ -141,6 +147,15 @@ class Looks:
         )
         with connections.reading(self._engine) as connection:
             return [_read_height(row) for row in connection.execute(query)]
+
+
+def _without_copies(rows: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """The rows without all but the first of each campaign, tier and action."""
+    kept = {
+        (row.campaign, row.tier, row.action) if row.campaign is not None else number: row
+        for number, row in reversed(list(enumerate(rows)))
+    }
+    return list(reversed(kept.values()))
 
 
 def _select_decisions(*columns: Any) -> Select[Any]:

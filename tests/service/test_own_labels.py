@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 
 import pytest
@@ -71,6 +72,18 @@ class TestStore:
         assert "off_topic" not in found[0.97].labels
         assert store.looks.judged(site, "bundle-2") == []
         assert store.looks.judged(store.add_site("https://other.example"), "bundle-1") == []
+
+    def test_near_duplicates_that_were_decided_alike_count_once(self, store, site, put, judge):
+        words = "Cheap watches of every kind, at prices that nobody believes, only this week, come and see"
+        copies = [put(site, f"copy {n}", text=f"{words} {n}", score=0.9 + n / 100) for n in range(3)]
+        let_through = put(site, "through", text=f"{words} 9", score=0.2, **drawn("publish"))
+        put(site, "other", score=0.6)
+        for stored in (*copies, let_through):
+            judge(stored, "reject", "spam")
+        scores = {look.scores["spam"] for look in store.looks.judged(site, "bundle-1")}
+        assert scores == {0.92, 0.2}, "the last look at the held ones, and that at the published one"
+        store.erasure.erase_comment(site, "copy 0", who="site")
+        assert {look.scores["spam"] for look in store.looks.judged(site, "bundle-1")} == scores
 
     def test_what_waits_of_what_was_picked(self, store, site, put, judge):
         put(site, "held", score=0.6)
@@ -195,9 +208,12 @@ def measured_home(home, make_full, shipped_encoder):
 
 
 def submit(service, start, stop):
+    """Comments with links, each in words of its own: near-duplicates would count once."""
+    letters = [random.Random(n) for n in range(start, stop)]
+    words = [" ".join("".join(some.choices("abcdefghij", k=7)) for _ in range(12)) for some in letters]
     answers = [
-        service.submit(id=f"c{n}", text=f"Read https://shop{n}.example and https://shop.example")
-        for n in range(start, stop)
+        service.submit(id=f"c{n}", text=f"{said} https://shop{n}.example and https://shop.example")
+        for n, said in zip(range(start, stop), words, strict=True)
     ]
     return {answer.json()["action"] for answer in answers}
 
