@@ -44,6 +44,7 @@ from service.dialects.perspective_requests import (
     language_not_supported,
     read_analyze,
     read_suggestion,
+    refuse,
     unknown_attribute,
 )
 from service.errors import ServiceError, TooLarge, Unauthorized
@@ -57,6 +58,7 @@ _log = logging.getLogger(__name__)
 
 _SOURCE = "perspective"
 _MAX_NAME_CHARS = 200
+_MAX_VERSIONS = 4  # of each the comment is scored once more
 _DIGITS = 6  # more than calibration can mean
 
 _BAD_KEY = {
@@ -226,11 +228,11 @@ def suggest_score(site: KeySite, body: Body, parts: PartsOf) -> Response:
         200: {"description": "The document.", "content": {"application/json": {"schema": {"type": "object"}}}},
         **schema.describe_errors(404),
     },
-    openapi_extra={"parameters": schema.describe_parameters()},
+    openapi_extra={"parameters": schema.describe_parameters(version="Only v1alpha1, which is the default.")},
 )
-def discover(request: Request, parts: PartsOf, version: str = schema.VERSION) -> Response:
+def discover(request: Request, parts: PartsOf) -> Response:
     """For clients that build themselves from it: google-api-python-client, googleapis, OSMod. Needs no key."""
-    if version != schema.VERSION:
+    if request.query_params.get("version", schema.VERSION) != schema.VERSION:
         raise NoDocument("Discovery document not found for API service: commentanalyzer.googleapis.com format: rest")
     root = parts.settings.public_url or str(request.base_url)
     return JSONResponse(schema.write_discovery(root.rstrip("/") + "/"))
@@ -238,13 +240,15 @@ def discover(request: Request, parts: PartsOf, version: str = schema.VERSION) ->
 
 def _find_attributes(said: AnalyzeRequest, parts: Parts) -> list[tuple[Attribute, Bundle | None]]:
     """The attributes that are answered, each with the bundle that its version names. Raises ``Refused``."""
+    attributes = [Attribute.read(name) for name in said.thresholds]
+    versions = {each.version for each in attributes if each.base is not None and each.version is not None}
+    if len(versions) > _MAX_VERSIONS:
+        raise refuse("INVALID_REQUEST", f"At most {_MAX_VERSIONS} versions can be requested at once.")
+    bundles = {version: _find_bundle(version, parts) for version in versions}
     wanted: list[tuple[Attribute, Bundle | None]] = []
     unknown = []
-    for name in said.thresholds:
-        attribute = Attribute.read(name)
-        bundle = None
-        if attribute.base is not None and attribute.version is not None:
-            bundle = _find_bundle(attribute.version, parts)
+    for attribute in attributes:
+        name, bundle = attribute.name, bundles.get(attribute.version or "")
         if attribute.base is None or (attribute.version is not None and bundle is None):
             unknown.append(name)
             continue

@@ -162,11 +162,12 @@ def describe_call(request: str) -> dict[str, Any]:
     return {"parameters": describe_parameters(), "requestBody": {"required": True, "content": content}}
 
 
-def describe_parameters() -> list[dict[str, Any]]:
-    """The parameters in the address, for the OpenAPI description."""
+def describe_parameters(**more: str) -> list[dict[str, Any]]:
+    """The parameters in the address, and ``more`` with their descriptions, for the OpenAPI description."""
+    descriptions = {name: said["description"] for name, said in PARAMETERS.items()} | more
     return [
-        {"name": name, "in": "query", "required": False, "description": said["description"], "schema": _TEXT}
-        for name, said in PARAMETERS.items()
+        {"name": name, "in": "query", "required": False, "description": description, "schema": _TEXT}
+        for name, description in descriptions.items()
     ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import warnings
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,16 +51,13 @@ class TestPython:
         discovery = pytest.importorskip("googleapiclient.discovery")
 
         def build_one(key=None):
-            with warnings.catch_warnings():
-                # httplib2 speaks to pyparsing in words that it is about to unlearn.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                return discovery.build(
-                    "commentanalyzer",
-                    "v1alpha1",
-                    developerKey=key or desk.key,
-                    discoveryServiceUrl=desk.address,
-                    static_discovery=False,
-                )
+            return discovery.build(
+                "commentanalyzer",
+                "v1alpha1",
+                developerKey=key or desk.key,
+                discoveryServiceUrl=desk.address,
+                static_discovery=False,
+            )
 
         return build_one
 
@@ -158,5 +154,5 @@ def test_whatever_the_description_permits_and_what_it_does_not(call_as_described
         is_whole = {"code", "message", "status"} <= set(body["error"]) <= {"code", "message", "status", "details"}
         return set(body) == {"error"} and is_whole and body["error"]["code"] == answer.status_code
 
-    calls = call_as_described(desk.url, "perspective", is_google_error, headers={"X-Goog-Api-Key": desk.key})
-    assert calls >= 80
+    statuses = call_as_described(desk.url, "perspective", is_google_error, headers={"X-Goog-Api-Key": desk.key})
+    assert min(statuses[200], statuses[400], statuses[404]) > 0

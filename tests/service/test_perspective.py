@@ -471,6 +471,14 @@ def unknown_attribute(_desk, fixture):
     assert desk.analyze("x").status_code == 200
 
 
+@row("INVALID_REQUEST: too many versions")
+def too_many_versions(desk):
+    names = [f"{name}@{number}" for name in ("SPAM", "INSULT") for number in range(5)]
+    assert error_type(desk.analyze("x", names)) == ("At most 4 versions can be requested at once.", "INVALID_REQUEST")
+    assert desk.analyze("x", [name for name in names if not name.endswith("4")]).json()["attributeScores"] == {}
+    assert desk.analyze("x", [f"FLIRTATION@{number}" for number in range(9)]).status_code == 200
+
+
 @row("INVALID_REQUEST: score type")
 def wrong_score_type(desk):
     answer = desk.analyze("x", {"SPAM": {"scoreType": "STD_DEV_SCORE"}})
