@@ -57,6 +57,7 @@ _TAGS = [
     {"name": "comments", "description": "Submit comments and ask what became of them."},
     {"name": "decisions", "description": "Read what was decided, and why."},
     {"name": "review", "description": "What waits for a person, verdicts, reports by readers, appeals by authors."},
+    {"name": "perspective", "description": "The protocol of Google's Perspective API, for clients that speak it."},
     {"name": "operation", "description": "For the people and programs that run the service. No key needed."},
 ]
 
@@ -175,7 +176,9 @@ async def _answer_framework_error(request: Request, error: Exception) -> Respons
     if dialect is not None:
         refusal = NotFound("there is no such route")
         refusal.status = error.status_code
-        return dialect.answer(refusal)
+        answer = dialect.answer(refusal)
+        answer.headers.update(error.headers or {})
+        return answer
     code = _CODES.get(error.status_code, "invalid_request")
     sentences = {
         "not_found": "there is no such route; /docs lists them",

@@ -76,6 +76,11 @@ def find_site(store: Store, headers: Mapping[str, str]) -> Site:
     return find_site_of_key(store, key)
 
 
+def looks_like_key(key: str) -> bool:
+    """Whether it has the form of a key, so that it is worth a look."""
+    return _KEY.fullmatch(key) is not None
+
+
 def find_site_of_key(store: Store, key: str) -> Site:
     """The site of a key, wherever it stood. Raises ``Unauthorized`` as :func:`find_site`."""
     match = _KEY.fullmatch(key)

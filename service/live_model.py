@@ -25,7 +25,7 @@ from pathlib import Path
 
 from moderation.bundle import Bundle, load_bundle, unscored
 from moderation.comment import Comment, Facts, Scores, Tier
-from moderation.errors import BundleMissing, BundleUnsupported, EncoderUnavailable, InvalidPolicy
+from moderation.errors import BundleBusy, BundleMissing, BundleUnsupported, EncoderUnavailable, InvalidPolicy
 from moderation.goals import OwnEvidence
 from moderation.policy import Policy, default_policy_toml
 from moderation.record import InForce, current_bundle
@@ -39,6 +39,8 @@ RETRY_SECONDS = 30.0
 
 # With the one that serves: the former one, a canary and a challenger, or whatever was asked for lately.
 _BUNDLES_KEPT = 4
+# So many requests may wait for a bundle that is not loaded; more of them would take the threads of all others.
+_MAY_WAIT = 4
 _POLICIES_KEPT = 256
 
 Own = Mapping[tuple[Tier, str], OwnEvidence]
@@ -169,6 +171,7 @@ class LiveModel:
         self._check = threading.Lock()
         self._opening = threading.Lock()
         self._opened: OrderedDict[Path, Bundle] = OrderedDict()
+        self._waiting = threading.BoundedSemaphore(_MAY_WAIT)
         self._own: dict[tuple[str, str], Own] = {}
         self._stopping = threading.Event()
         self._watching: threading.Thread | None = None
@@ -236,9 +239,20 @@ class LiveModel:
         """A bundle that is kept, by its name or digits of it: ``NAME@version`` means the scores of an older one.
 
         Loads it where it is not loaded, which takes a second or two. Raises ``BundleMissing`` where there is no such
-        bundle (any more), and as :func:`load_bundle`.
+        bundle (any more), ``BundleBusy`` where enough others wait for one already, and as :func:`load_bundle`.
         """
-        return self._open(self.releases.find(name))
+        path = self.releases.find(name)
+        bundle = self._opened.get(path)
+        if bundle is not None and bundle.fault is None:
+            with suppress(KeyError):  # let go meanwhile
+                self._opened.move_to_end(path)
+            return bundle
+        if not self._waiting.acquire(blocking=False):
+            raise BundleBusy(f"{path.name} is not loaded, and enough others wait for a bundle already")
+        try:
+            return self._open(path)
+        finally:
+            self._waiting.release()
 
     def _watch(self) -> None:
         while not self._stopping.wait(CHECK_SECONDS):

@@ -95,6 +95,11 @@ class Settings(BaseSettings):
     session_days: float = Field(
         default=7.0, gt=0, le=365, description="After how many days a moderator signs in again, however busy they are."
     )
+    unknown_attributes: Literal["omit", "refuse"] = Field(
+        default="omit",
+        description="What callers of the Perspective dialect get for attributes that are not known: omit leaves them "
+        "out of the answer, refuse answers 400 as Google does.",
+    )
     log_format: Literal["text", "json"] = Field(default="text", description="One line per event: text or json.")
 
     @classmethod
