@@ -88,7 +88,7 @@ def import_comments(
                 label
                 for file, name in zip(files, names, strict=True)
                 for label in tally.labels(
-                    _read(file, name, url, told), file, name, moderator or name, trash_is_reject=trash_is_reject
+                    _read(file, name, url, told), file, name, url, moderator or name, trash_is_reject=trash_is_reject
                 )
                 if tally.take(label, is_erased=(url, label.comment.id) in erased)
             )
@@ -118,7 +118,7 @@ class _Tally:
     _status: Status = "other"
 
     def labels(
-        self, found: Iterator[Found], file: Path, name: str, moderator: str, *, trash_is_reject: bool
+        self, found: Iterator[Found], file: Path, name: str, site: str, moderator: str, *, trash_is_reject: bool
     ) -> Iterator[Label]:
         """The labels that are in what was found; the rest is counted."""
         from moderation.training.systems.found import as_label
@@ -126,16 +126,14 @@ class _Tally:
         for each in found:
             self.found[each.status] += 1
             self._status = each.status
+            label = as_label(each, f"import:{name}", moderator, trash_is_reject=trash_is_reject)
+            self.empty += each.comment is None and each.error is None
             if each.error is not None:
                 self.bad.append(InvalidRow(str(file), each.line, each.error))
-            elif each.comment is None:
-                self.empty += 1
-            else:
-                label = as_label(each, f"import:{name}", moderator, trash_is_reject=trash_is_reject)
-                if label is not None:
-                    yield label
-                elif each.comment.id:
-                    self.silent.add((each.comment.site, each.comment.id, f"import:{name}", moderator))
+            elif label is not None:
+                yield label
+            elif each.id is not None:
+                self.silent.add((site, each.id, f"import:{name}", moderator))
 
     def take(self, _label: Label, *, is_erased: bool) -> bool:
         """Whether a label is taken: not where its comment was erased here."""

@@ -131,7 +131,7 @@ class _Builder(ContentHandler):
         if self._open and written in self._ignored:
             self._skipping = self._depth
         elif self._open or self._wanted.get(written) == self._depth:
-            attributes = {self._write(key): value for key, value in attrs.items()}
+            attributes = {self._write(key): value for key, value in attrs.items()} if len(attrs) else {}
             element = Element(written, attributes, self.line)
             if self._open:
                 self._open[-1].children.append(element)

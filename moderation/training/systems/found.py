@@ -60,6 +60,7 @@ class Found:
 
     line: int
     status: Status
+    id: str | None
     comment: Comment | None
     error: str | None = None
 
@@ -79,15 +80,13 @@ def make_found(
     created_at: str | None = None,
 ) -> Found:
     """What was found on a line. A text that is too long is an error: comments are never cut."""
-    words = readable(text or "")
+    words, own = readable(text or ""), readable(id) if id else None
     if not words.strip():
-        return Found(line, status, None)
-    if id and len(id) > MAX_ID_CHARS:
-        return Found(line, status, None, f"id is longer than {MAX_ID_CHARS} characters")
+        return Found(line, status, own, None)
     try:
         comment = Comment(
             words,
-            id=readable(id) if id else None,
+            id=own,
             site=site,
             kind=readable(kind)[:MAX_ID_CHARS] or "comment",
             author=author,
@@ -97,8 +96,8 @@ def make_found(
             created_at=created_at,
         )
     except InvalidComment as error:
-        return Found(line, status, None, str(error))
-    return Found(line, status, comment)
+        return Found(line, status, own, None, str(error))
+    return Found(line, status, own, comment)
 
 
 def make_author(id: str | None, name: str | None, url: str | None) -> Author | None:

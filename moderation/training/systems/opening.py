@@ -27,7 +27,7 @@ def open_export(path: Path, told: Told) -> Iterator[io.BufferedReader]:
         with path.open("rb", buffering=0) as raw:
             file: Any = io.BufferedReader(_Counted(raw, path.stat().st_size, told), _AT_ONCE)
             if file.peek(2)[:2] == b"\x1f\x8b":
-                file = io.BufferedReader(gzip.GzipFile(fileobj=file), _AT_ONCE)  # type: ignore[arg-type]  # it reads
+                file = io.BufferedReader(gzip.GzipFile(fileobj=file), _AT_ONCE)
             yield file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: cannot be unpacked, it ends too early or is damaged ({error})") from None

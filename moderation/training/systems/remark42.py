@@ -67,7 +67,7 @@ def _read_users(first: object, path: Path) -> frozenset[str]:
 
 def _read_comment(number: int, line: object, site: str, blocked: frozenset[str], texts: Texts) -> Found:
     if not isinstance(line, dict) or not isinstance(line.get("id"), str) or not isinstance(line.get("text"), str):
-        return Found(number, "other", None, "is no comment: it should have id and text")
+        return Found(number, "other", None, None, "is no comment: it should have id and text")
     user, locator = _inside(line, "user"), _inside(line, "locator")
     own, user_id, page = line["id"], _said(user, "id"), html.unescape(_said(locator, "url"))
     # As it was typed, where that is kept; else what was made of it.

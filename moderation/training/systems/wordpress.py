@@ -45,7 +45,7 @@ _ABOUT_POSTS = frozenset({"category", "post_tag"})
 def read(path: Path, site: str, told: Told) -> Iterator[Found]:
     """Every comment of an export, by either way. Raises ``DataError`` for a broken file."""
     with open_export(path, told) as file:
-        if file.peek(1).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<":
+        if file.peek(1).lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n")[:1] == b"<":
             for item in read_elements(file, path, wanted={"item": 3}, prefixes=_PREFIXES, ignored=_IGNORED):
                 yield from _read_item(item, site)
         else:
