@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -173,26 +174,20 @@ def _read(file: Path, name: str, site: str, told: Callable[[Path, float], None])
     return SYSTEMS[name].read(file, site, lambda share: told(file, share))
 
 
-class _progress:  # noqa: N801  # used like a function
+@contextmanager
+def _progress() -> Iterator[Callable[[Path, float], None]]:
     """A bar for each file on a terminal, and nothing elsewhere; what it gives hears how far a file is."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    tasks: dict[Path, TaskID] = {}
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
 
-    def __init__(self) -> None:
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._tasks: dict[Path, object] = {}
+        def tell(file: Path, share: float) -> None:
+            if file not in tasks:
+                tasks[file] = progress.add_task(file.name, total=1.0)
+            progress.update(tasks[file], completed=share)
 
-    def __enter__(self) -> Callable[[Path, float], None]:
-        self._progress.start()
-        return self._tell
-
-    def __exit__(self, *_error: object) -> None:
-        self._progress.stop()
-
-    def _tell(self, file: Path, share: float) -> None:
-        if file not in self._tasks:
-            self._tasks[file] = self._progress.add_task(file.name, total=1.0)
-        self._progress.update(self._tasks[file], completed=share)  # type: ignore[arg-type]  # its own type of number
+        yield tell
 
 
 def _show(

@@ -12,7 +12,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -416,6 +416,21 @@ def test_plain_text_stays_as_it_is(text):
 )  # fmt: skip
 def test_html_is_what_an_author_typed(markup, typed):
     assert as_typed(markup) == typed
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(alphabet=st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\ufffe\uffff")))
+def test_whatever_was_written_comes_out_of_an_export_as_it_was(tmp_path, text):
+    wrapped = f"<![CDATA[{text.replace(']]>', ']]]]><![CDATA[>')}]]>"
+    path = tmp_path / "one.xml"
+    path.write_text(
+        '<rss xmlns:wp="http://wordpress.org/export/1.0/"><channel><item><wp:comment><wp:comment_id>1</wp:comment_id>'
+        f"<wp:comment_content>{wrapped}</wp:comment_content></wp:comment></item></channel></rss>",
+        encoding="utf-8",
+    )
+    [found] = SYSTEMS["wordpress"].read(path, SITE, lambda _share: None)
+
+    assert (found.comment.text if found.comment else "") == text.strip()
 
 
 # --- weights ---------------------------------------------------------------------------------------------------------
