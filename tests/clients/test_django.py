@@ -85,6 +85,7 @@ def site(service, tmp_path_factory):
         MODERATION_URL=service.url,
         MODERATION_KEY=make_key(store, place),
         MODERATION_WEBHOOK_SECRET=secret,
+        MODERATION_TIMEOUT=30.0,
     )  # fmt: skip
     django.setup()
     from comment_moderation import contrib, hooks
@@ -246,6 +247,14 @@ def test_a_form_refuses_what_is_rejected_and_says_what_is_held(site):
         def moderation_context(self):
             return {"author": {"name": self.cleaned_data["name"]}, "post": {"id": "guestbook", "title": "Guestbook"}}
 
+    class Renamed(ModerationFormMixin, forms.ModelForm):
+        moderation_field = "content"
+
+        class Meta:
+            model = type(site.page)
+            fields = ("url", "title", "content")
+
+    other = Renamed({"url": "/rye/" + "x" * 200, "title": "Rye", "content": "a forbidden word"})
     good = Guestbook({"name": "Ada", "words": "A lovely place."})
     held = Guestbook({"name": "Ada", "words": f"{SPAM} In a book."})
     bad = Guestbook({"name": "Ada", "words": "a forbidden word"})
@@ -260,6 +269,12 @@ def test_a_form_refuses_what_is_rejected_and_says_what_is_held(site):
     assert error.message == bad.moderation.author_message != ""
     assert not incomplete.is_valid()
     assert incomplete.moderation is None
+    # What the model of a form finds wrong comes first, too.
+    assert not other.is_valid()
+    assert other.moderation is None
+    other = Renamed({"url": "/tea/", "title": "Tea", "content": "a forbidden word"})
+    assert [error.code for error in other.non_field_errors().as_data()] == ["rejected"]
+    assert Renamed().moderation is None
     assert site.api.get(f"/v1/comments/{held.moderation_id}").json()["status"] == "held"
 
 

@@ -36,10 +36,8 @@ class ServiceModerator(CommentModerator):
 
     def describe(self, comment: Any, content_object: Any) -> dict[str, Any]:
         """What the service is told, as in docs/api.md: never the e-mail or the IP address, which it does not want."""
-        url = getattr(content_object, "get_absolute_url", str)() if hasattr(content_object, "get_absolute_url") else ""
-        text = next(
-            (getattr(content_object, name) for name in ("body", "content", "text") if hasattr(content_object, name)), ""
-        )
+        address = getattr(content_object, "get_absolute_url", None)
+        texts = (getattr(content_object, name, "") for name in ("body", "content", "text"))
         return {
             "id": comment_id(comment),
             "text": comment.comment,
@@ -47,8 +45,8 @@ class ServiceModerator(CommentModerator):
             "post": {
                 "id": f"{comment.content_type_id}-{comment.object_pk}",
                 "title": str(content_object),
-                "text": str(text or ""),
-                "url": url,
+                "text": str(next(filter(None, texts), "")),
+                "url": address() if address else "",
             },
         }
 

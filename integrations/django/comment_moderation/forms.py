@@ -35,16 +35,14 @@ class ModerationFormMixin:
         """What goes along with the text: ``author``, ``post``, ``parent`` ... as in docs/api.md; never an e-mail."""
         return {}
 
-    def clean(self) -> dict[str, Any]:
-        """Everything as in other forms, then the judgement."""
-        cleaned = super().clean()  # type: ignore[misc]  # of the form that this is mixed into
-        cleaned = self.cleaned_data if cleaned is None else cleaned  # type: ignore[attr-defined]
-        text = cleaned.get(self.moderation_field)
-        if text and not self.errors:  # type: ignore[attr-defined]
+    def full_clean(self) -> None:
+        """Everything as in other forms, what a model asks for too; the judgement comes last, since it is kept."""
+        super().full_clean()
+        text = self.cleaned_data.get(self.moderation_field) if self.is_bound and not self._errors else None
+        if text:
             self.moderation = submit({"id": self.moderation_id, "text": text, **self.moderation_context()})
             if self.moderation.status == "rejected":
-                raise ValidationError(self.moderation.author_message or REFUSED, code="rejected")
-        return cleaned
+                self.add_error(None, ValidationError(self.moderation.author_message or REFUSED, code="rejected"))
 
 
 @deconstructible
