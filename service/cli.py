@@ -19,6 +19,7 @@ from service.commands import (
     backtest,
     drift,
     encoder,
+    imports,
     keys,
     labels,
     policy,
@@ -255,6 +256,7 @@ app.add_typer(webhooks.webhooks, name="webhooks")
 app.command()(review.export)
 app.command()(review.forget)
 app.add_typer(labels.labels, name="labels")
+app.command("import")(imports.import_comments)
 app.command()(score.score)
 app.command()(releases.releases)
 app.command()(releases.publish)

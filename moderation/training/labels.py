@@ -60,7 +60,7 @@ COLUMNS: tuple[str, ...] = (
 """The columns that a CSV file of labels may have."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_SOURCE = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
+_SOURCE = re.compile(r"[a-z][a-z0-9_]{0,31}(?::[a-z][a-z0-9_]{0,31})?", re.ASCII)
 _MAX_TRUST = 10.0
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -125,8 +125,9 @@ class Trust:
         return self.of_source(label.source) * self.moderators.get(label.moderator, 1.0)
 
     def of_source(self, source: str) -> float:
-        """The weight of a source; one that is not known counts as a file."""
-        return self.sources.get(source, self.sources["import"])
+        """The weight of a source; one of a kind (``import:disqus``) as its kind, one that is not known as a file."""
+        kind = self.sources.get(source.partition(":")[0], self.sources["import"])
+        return self.sources.get(source, kind)
 
 
 def read_trust(path: Path) -> Trust:
@@ -143,7 +144,7 @@ def read_trust(path: Path) -> Trust:
     for table in said.values():
         if not isinstance(table, dict) or not all(_is_number(value, _MAX_TRUST) for value in table.values()):
             raise DataError(f"{path}: every weight must be a number from 0 to {_MAX_TRUST:g}")
-    if unknown := sorted(said.get("sources", {}).keys() - TRUST.keys()):
+    if unknown := sorted(name for name in said.get("sources", {}) if name.partition(":")[0] not in TRUST):
         raise DataError(f"{path}: there is no source {unknown[0]!r}; there are {', '.join(TRUST)}")
     return Trust({**TRUST, **said.get("sources", {})}, said.get("moderators", {}))
 
@@ -178,7 +179,7 @@ def read_label(data: object, *, ignore_unknown: bool = False) -> Label:
     comment = Comment.from_dict({name: data[name] for name in data if name in names and name not in _LABEL_FIELDS})
     if comment.do_not_store:
         raise ValueError("do_not_store says that the text may not be kept, and a label keeps it")
-    source = _text(said, "source", _SOURCE, "a word in small letters such as import") or "import"
+    source = _text(said, "source", _SOURCE, "a word in small letters such as import or import:disqus") or "import"
     verdict = _choice(said, "verdict", ("approve", "reject"))
     labels = _labels(said.get("labels", {}))
     if not labels and verdict != "reject" and source != UNDO:
@@ -217,12 +218,15 @@ def write_labels(path: Path, labels: Iterable[Label | Mapping[str, Any]]) -> int
     aside = path.with_name(f".{path.name}.part")
     aside.unlink(missing_ok=True)
     aside.touch(mode=0o600)
-    with aside.open("w", encoding="utf-8") as file:
-        for label in labels:
-            line = label.to_dict() if isinstance(label, Label) else dict(label)
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            count += 1
-    aside.replace(path)
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            for label in labels:
+                line = label.to_dict() if isinstance(label, Label) else dict(label)
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                count += 1
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
     return count
 
 

@@ -30,8 +30,10 @@ labels = typer.Typer(
     help="What people said about comments: write it to files, read it from files, and see whether to believe it.",
 )
 
+IMPORTED = "imported.jsonl"
+"""The file of labels from elsewhere, in the folder of labels of a home."""
+
 _OWN = "store.jsonl"
-_IMPORTED = "imported.jsonl"
 _TRUST = "trust.toml"
 _AT_ONCE = 64
 _SHOWN_BAD = 20
@@ -76,7 +78,7 @@ def export_labels(
             return
         path = output or settings.home / "labels" / _OWN
         count = write_labels(path, lines)
-        dropped = _drop_erased(store, settings.home / "labels" / _IMPORTED)
+        dropped = _drop_erased(store, settings.home / "labels" / IMPORTED)
     typer.echo(f"Labels: {count} in {path}")
     if dropped:
         typer.echo(f"Dropped: {dropped} imported labels of comments that were erased")
@@ -114,7 +116,7 @@ def import_labels(
     settings = Settings.load(home=home)
     defaults = {name: value for name, value in (("moderator", moderator), ("site", site)) if value}
     read = _read(source, file_format=file_format, defaults=defaults, ignore_unknown=ignore_unknown)
-    path = settings.home / "labels" / _IMPORTED
+    path = settings.home / "labels" / IMPORTED
     with open_home(settings) as store:
         new, erased = _without_erased(store, read.labels)
     kept, added, replaced = merge_labels(_read_kept(path), new)
@@ -125,7 +127,7 @@ def import_labels(
         bad = [{"file": row.path, "line": row.line, "error": row.message} for row in read.bad]
         typer.echo(json.dumps({**found, "bad": bad}, ensure_ascii=False))
     else:
-        _tell_bad(read.bad)
+        tell_bad(read.bad)
         typer.echo(f"Labels: {added} new, {replaced} replaced, {len(kept)} in {path}")
         if erased:
             typer.echo(f"Left out: {erased} labels of comments that were erased here")
@@ -169,7 +171,7 @@ def check_labels(
         said = {**check.to_dict(limit=limit, show_text=show_text), "bad": bad}
         typer.echo(json.dumps(said, ensure_ascii=False))
     else:
-        _tell_bad(read.bad)
+        tell_bad(read.bad)
         _show(_console(), check, limit, show_text=show_text)
     if read.bad or check.is_alarming:
         raise typer.Exit(1)
@@ -233,7 +235,7 @@ def _read_all(store: Store, settings: Settings, sources: Sequence[Path], site: S
         parts = [_read(source) for source in sources]
         return _Read([label for part in parts for label in part.labels], [row for part in parts for row in part.bad])
     own = [read_label(line) for line in store.labels.read(site)]
-    imported, _ = _without_erased(store, _read_kept(settings.home / "labels" / _IMPORTED))
+    imported, _ = _without_erased(store, _read_kept(settings.home / "labels" / IMPORTED))
     return _Read([*own, *imported], [])
 
 
@@ -278,7 +280,8 @@ def _features(console: Console, bundle: Path, standing: Sequence[Label]) -> Any:
     return log_odds([known for known in scores if known is not None])
 
 
-def _tell_bad(bad: Sequence[InvalidRow]) -> None:
+def tell_bad(bad: Sequence[InvalidRow]) -> None:
+    """List bad lines on standard error, and how many more there are."""
     for row in bad[:_SHOWN_BAD]:
         typer.echo(str(row), err=True)
     if len(bad) > _SHOWN_BAD:

@@ -1,0 +1,145 @@
+"""Exports of WordPress: its XML (WXR, any version), and what ``wp comment list --format=csv`` prints.
+
+WordPress leaves spam out of its XML; the list has it. Formats: ``wp-admin/includes/export.php`` of WordPress and the
+columns of its table of comments.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from moderation.errors import DataError, InvalidRow
+from moderation.training.systems.elements import Element, read_elements
+from moderation.training.systems.found import Found, Status, make_author, make_found, make_parent, make_post
+from moderation.training.systems.markup import read_markup
+from moderation.training.systems.opening import Told, open_export
+
+_STATUSES: Mapping[str, Status] = {
+    "1": "approved",
+    "approve": "approved",
+    "approved": "approved",
+    "0": "pending",
+    "hold": "pending",
+    "unapproved": "pending",
+    "spam": "spam",
+    "trash": "trash",
+    "post-trashed": "post_trashed",
+}
+# Kept in the table of comments by plugins; no visitor has written them.
+_NOTES = frozenset({"action_log", "edd_payment_note", "order_note", "scheduled-action", "webhook_delivery"})
+_PREFIXES = {
+    "http://purl.org/rss/1.0/modules/content/": "content:",
+    # The namespace of the other names begins like that of excerpts.
+    **{f"http://wordpress.org/export/{version}/excerpt/": "excerpt:" for version in ("1.0", "1.1", "1.2")},
+    "http://wordpress.org/export/": "wp:",
+}
+_IGNORED = ("wp:commentmeta", "wp:postmeta", "wp:comment_author_email", "wp:comment_author_IP", "excerpt:encoded")
+_COLUMNS = ("comment_ID", "comment_approved", "comment_content")
+_ABOUT_POSTS = frozenset({"category", "post_tag"})
+
+
+def read(path: Path, site: str, told: Told) -> Iterator[Found]:
+    """Every comment of an export, by either way. Raises ``DataError`` for a broken file."""
+    with open_export(path, told) as file:
+        if file.peek(1).lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n")[:1] == b"<":
+            for item in read_elements(file, path, wanted={"item": 3}, prefixes=_PREFIXES, ignored=_IGNORED):
+                yield from _read_item(item, site)
+        else:
+            yield from _read_table(file, path, site)
+
+
+def _read_item(item: Element, site: str) -> Iterator[Found]:
+    """The comments of a post. All of them are in memory, since one may answer a later one."""
+    comments = [child for child in item.children if child.name == "wp:comment"]
+    if not comments:
+        return
+    link = item.say("link")
+    tags = [
+        child.text
+        for child in item.children
+        if child.name == "category"
+        and child.attributes.get("domain") in _ABOUT_POSTS
+        and child.attributes.get("nicename") != "uncategorized"
+    ]
+    title, text = read_markup(item.say("title")), read_markup(item.say("content:encoded"))
+    post = make_post(item.say("wp:post_id"), title, text, link, tags)
+    texts = {comment.say("wp:comment_id"): comment.say("wp:comment_content") for comment in comments}
+    for comment in comments:
+        own, parent = comment.say("wp:comment_id"), _known(comment.say("wp:comment_parent"))
+        kind = comment.say("wp:comment_type")
+        yield make_found(
+            comment.line,
+            _status(comment.say("wp:comment_approved"), kind),
+            comment.say("wp:comment_content"),
+            site=site,
+            id=own or None,
+            kind=_kind(kind, parent),
+            author=make_author(
+                _known(comment.say("wp:comment_user_id")),
+                comment.say("wp:comment_author"),
+                comment.say("wp:comment_author_url"),
+            ),
+            post=post,
+            parent=make_parent(parent, texts.get(parent or "")),
+            url=f"{link}#comment-{own}" if link and own else link,
+            created_at=_moment(comment.say("wp:comment_date_gmt")),
+        )
+
+
+def _read_table(file: io.BufferedReader, path: Path, site: str) -> Iterator[Found]:
+    """The comments of a list. Of posts it has the ids alone."""
+    # Closing the wrapper would close the file, which is for who opened it.
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
+    rows = csv.DictReader(text, strict=True)
+    line = 1
+    try:
+        if missing := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
+            raise DataError(f"{path}: has no column {', '.join(missing)}; ask for it with --fields")
+        for row in rows:
+            said = {name: value or "" for name, value in row.items() if isinstance(value, str)}
+            parent, kind = _known(said.get("comment_parent", "")), said.get("comment_type", "")
+            yield make_found(
+                line + 1,
+                _status(said["comment_approved"], kind),
+                said["comment_content"],
+                site=site,
+                id=said["comment_ID"] or None,
+                kind=_kind(kind, parent),
+                author=make_author(
+                    _known(said.get("user_id", "")), said.get("comment_author"), said.get("comment_author_url")
+                ),
+                post=make_post(said.get("comment_post_ID"), None, None, None, ()),
+                parent=make_parent(parent, None),
+                created_at=_moment(said.get("comment_date_gmt", "")),
+            )
+            line = rows.line_num
+    except (csv.Error, KeyError) as error:
+        raise InvalidRow(str(path), rows.line_num, f"is no row of a CSV file ({error})") from None
+    finally:
+        text.detach()
+
+
+def _status(said: str, kind: str) -> Status:
+    return "note" if kind in _NOTES else _STATUSES.get(said.strip().lower(), "other")
+
+
+def _kind(said: str, parent: str | None) -> str:
+    if said in ("", "comment"):
+        return "reply" if parent else "comment"
+    return said
+
+
+def _known(id: str) -> str | None:
+    """An id that is one: 0 is none."""
+    return id if id.strip() not in ("", "0") else None
+
+
+def _moment(said: str) -> str | None:
+    try:
+        return datetime.strptime(said, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).isoformat()
+    except ValueError:
+        return None  # what was never dated is 0000-00-00
