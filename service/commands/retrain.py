@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from moderation.files import write_file
-from service.commands.labels import check_gathered, gather_labels, read_home_trust
+from service.commands.labels import check_gathered, gather_labels, keep_check, read_home_trust
 from service.commands.places import HomeOption, make_console, open_home
 from service.commands.training import show_progress
 from service.settings import Settings
@@ -91,7 +91,9 @@ def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: 
     need_encoder(champion)
     with show_progress(console) as progress:
         score = partial(score_labels, champion.model, cache=settings.home / "cache", jobs=jobs, progress=progress)
-        left_out = _distrust(check_gathered(settings, found, score, trust), trust)
+        check = check_gathered(settings, found, score, trust)
+    keep_check(settings, check)
+    left_out = _distrust(check, trust)
     trust = replace(trust, moderators={**trust.moderators, **dict.fromkeys(left_out, 0.0)})
     if not anyway and is_learned(champion, found, trust):
         _tell_nothing(champion.name, as_json=as_json)

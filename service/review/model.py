@@ -33,6 +33,7 @@ from service.api import Parts, PartsOf
 from service.errors import Forbidden, InvalidRequest, NotFound
 from service.policies import Policies
 from service.review.charts import draw_curve, draw_reliability
+from service.review.doubts import read_doubts
 from service.review.shell import Form, Section, Shell, ShellOf, SignedIn, Viewer, field
 from service.shadow import report
 from service.statuses import STATUS_AFTER
@@ -41,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 SECTION = Section("model", "Model", "/review/model", "configure")
 
-View = Literal["figures", "lines", "card", "releases", "retraining", "shadow"]
+View = Literal["figures", "lines", "card", "releases", "retraining", "labels", "shadow"]
 
 _DISAGREEMENTS = 30
 _MOST_NOTE_CHARS = 500
@@ -193,6 +194,8 @@ def _show(
         values = read_releases(parts.live_model.releases) | {"may_go_back": _governs(viewer, parts)}
     elif view == "retraining":
         values = _read_retraining(viewer, parts, wanted)
+    elif view == "labels":
+        values = read_doubts(viewer, parts, done)
     elif view == "shadow":
         values = _read_shadow(viewer, parts, wanted, before)
     return shell.render(

@@ -16,8 +16,8 @@ from service.statuses import REVIEW, SECOND_LOOK, VerdictAction
 from service.store import engine as connections
 from service.store.records import Site
 from service.store.review_tables import appeals, reports, verdicts
-from service.store.verdicts import gave_before
 from service.store.tables import comment_versions, comments, decisions, post_versions, posts, sites
+from service.store.verdicts import gave_before
 
 # Posts may be long, and so many are in memory at a time.
 _AT_ONCE = 200

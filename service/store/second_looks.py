@@ -56,6 +56,20 @@ class SecondLooks:
         with connections.reading(self._engine) as connection:
             return connection.execute(query).scalar_one()
 
+    def has_judged(self, entry: int, name: str) -> bool:
+        """Whether somebody has judged the present text of an entry, in a verdict that stands."""
+        verdict = verdicts.c
+        query = (
+            select(verdict.id)
+            .join(queue_entries, queue_entries.c.comment_id == verdict.comment_id)
+            .join(comments, comments.c.id == verdict.comment_id)
+            .join(comment_versions, comment_versions.c.id == verdict.comment_version_id)
+            .where(queue_entries.c.id == entry, comment_versions.c.number == comments.c.version)
+            .where(verdict.moderator == name, verdict.undone_at.is_(None))
+        )
+        with connections.reading(self._engine) as connection:
+            return connection.execute(query.limit(1)).first() is not None
+
     def standing(self, site: Site, since: datetime, *, after: int = 0, limit: int = 500) -> list[Standing]:
         """Verdicts given since a moment that a second look could follow, in the order of rows, those after a row."""
         query = _select_standing(site).where(*standing([site], since), verdicts.c.id > after)

@@ -91,9 +91,9 @@ class Verdicts:
         """Take back a verdict and those given together with it; all of them as they are now. Twice is no error.
 
         The status before comes back and the entry that the verdict closed opens again, unless the text has changed
-        since: then the verdict is only marked. A second look that waited because of it ends. One that a later verdict has replaced stays, and is left out, and so is
-        one whose comment would wait again with a text that is no longer kept. Raises ``NotFound``, and
-        ``VerdictStands`` where nothing could be taken back.
+        since: then the verdict is only marked. A second look that waited because of it ends. One that a later verdict
+        has replaced stays, and is left out, and so is one whose comment would wait again with a text that is no longer
+        kept. Raises ``NotFound``, and ``VerdictStands`` where nothing could be taken back.
         """
         with connections.writing(self._engine) as connection:
             take_turn(connection, site)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from moderation.policy import Policy
 from moderation.training.agreement import measure_agreement, measure_second_looks
 from moderation.training.labels import last_words, read_label
-from service.errors import TextChanged
-from service.priority import measure
+from service.errors import TextChanged, VerdictStands
+from service.hashes import Hashes
+from service.live_model import LiveModel
+from service.policies import Policies
+from service.priority import draw_audit, draw_second_look, measure
+from service.second_looks import Doubt, Findings, RandomLooks, keep_findings, queue_doubts, read_findings
 from service.store import AuditDraw, Judge, Judgement, QueueFilter, Store, Target, Verdict
+from service.upkeep import Upkeep
+from service.verdicts import Moderation
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 APPROVE, SPAM = Judgement("approve", score_shown=True), Judgement("reject", ("spam",), score_shown=True)
@@ -242,8 +250,6 @@ class TestUndo:
         assert store.find_comments(site, ["c1"])["c1"].status == "published"
 
     def test_the_first_verdict_cannot_be_taken_back_under_the_second(self, store, site, ben, held):
-        from service.errors import VerdictStands
-
         stored, first = held
         judge(store, site, ben, BLIND_SPAM, stored, entries(store, site)[0].row)
         with pytest.raises(VerdictStands):
@@ -283,3 +289,114 @@ def test_agreement_on_second_looks_is_told_apart(store: Store, site, put, ada, b
     assert (plain.comments, blind.comments) == (15, 12)
     assert blind.alpha > plain.alpha
     assert store.insight.ratings([site], datetime.now(UTC) + timedelta(days=1), blind=True) == []
+
+
+class TestByChance:
+    """What the policy of a site asks for, drawn by the hash of each verdict's id."""
+
+    @pytest.fixture
+    def policies(self, store, tmp_path):
+        return Policies(store, LiveModel(tmp_path / "home", tmp_path / "none"))
+
+    @pytest.fixture
+    def asks(self, store):
+        def ask(site, share):
+            policy = Policy.parse(f"[spam]\nhold = 0.5\n[audit]\nverdicts = {share}\n", None)
+            assert store.policies.put(site, (policy.digest, policy.toml), who="Ada", instead_of=site.policy_digest)
+            return next(each for each in store.sites() if each.row == site.row)
+
+        return ask
+
+    def fill(self, store, site, put, ada, count=40):
+        for n in range(count):
+            judge(store, site, ada, SPAM, put(site, f"c{n}", f"Words of number {n} {'abcdefgh'[n % 8] * 9}"))
+
+    def test_a_share_of_the_verdicts_is_drawn_once(self, store, site, put, ada, ben, policies, asks):
+        assert ben.name
+        self.fill(store, site, put, ada)
+        looks = RandomLooks(store, policies)
+        assert looks.work() == 0, "off until somebody asks"
+        asks(site, 0.5)
+        drawn = looks.work()
+
+        expected = [
+            v for n in range(40) for v in store.verdicts.of_comment(site, f"c{n}") if draw_second_look(v.id, 0.5)
+        ]
+        assert drawn == len(expected) == store.queue.count([site])
+        assert 5 < drawn < 35
+        assert looks.work() == 0
+        assert not [line for line in store.logs.audit() if line.event == "second_look"], "chance is nobody"
+
+    def test_nobody_looks_where_one_alone_may_judge(self, store, site, put, ada, policies, asks):
+        self.fill(store, site, put, ada, 3)
+        asks(site, 1)
+        store.people.add("Vic", site, "viewer", who="operator")
+        assert RandomLooks(store, policies).work() == 0
+        store.people.add("Vic", site, "moderator", who="operator")
+        assert RandomLooks(store, policies).work() == 3
+
+    def test_what_was_judged_more_than_a_week_ago_is_left_alone(self, store, site, put, ada, ben, policies, asks):
+        assert ben.name
+        store._now = store.verdicts._now = lambda: datetime.now(UTC) - timedelta(days=8)
+        self.fill(store, site, put, ada, 2)
+        store._now = store.verdicts._now = lambda: datetime.now(UTC)
+        asks(site, 1)
+        assert RandomLooks(store, policies).work() == 0
+
+    def test_the_upkeep_does_it(self, store, site, put, ada, ben, policies, asks):
+        assert ben.name
+        self.fill(store, site, put, ada, 2)
+        asks(site, 1)
+        desk = Moderation(store, Hashes(b"k" * 32), reports_to_reopen=3)
+        Upkeep(store, desk, None, None, RandomLooks(store, policies)).work()
+        assert store.queue.count([site]) == 2
+
+    def test_the_draw_is_uniform_and_not_that_of_other_draws(self):
+        ids = [f"v_{n}" for n in range(20_000)]
+        drawn = [each for each in ids if draw_second_look(each, 0.02)]
+        assert len(drawn) == pytest.approx(400, abs=80)
+        assert set(drawn) <= {each for each in ids if draw_second_look(each, 0.1)}
+        assert drawn != [each for each in ids if draw_audit("publish", 0.02, each, is_queued=False)]
+        assert not any(draw_second_look(each, 0.0) for each in ids)
+
+
+class TestDoubts:
+    def doubt(self, store, site, comment_id, **more) -> Doubt:
+        digest = store.find_comments(site, [comment_id])[comment_id].decision.digest
+        said = {"category": "spam", "label": 1, "moderator": "Ada", "source": "verdict", "why": "contradicted"}
+        return Doubt(site.url, comment_id, digest, **(said | more))
+
+    def test_the_first_that_can_be_looked_at_come_into_the_queue(self, store, site, put, ada, ben):
+        assert ben.name
+        for n in range(4):
+            judge(store, site, ada, SPAM, put(site, f"c{n}", f"Words of number {n}"))
+        put(site, "waits")
+        doubts = [
+            Doubt("https://elsewhere.example", "c0", "0" * 64, "spam", 1, "Ada", "import", "contradicted"),
+            self.doubt(store, site, "waits"),
+            replace(self.doubt(store, site, "c3"), digest="0" * 64),
+            *(self.doubt(store, site, f"c{n}") for n in range(4)),
+        ]
+        sites = store.sites()
+
+        assert queue_doubts(store, sites, doubts, 2, who="operator") == 2
+        looked = entries(store, site, reason="second_look")
+        assert {entry.stored.id for entry in looked} == {"c0", "c1"}
+        assert {why.detail for entry in looked for why in entry.whys} == {"doubted"}
+        assert queue_doubts(store, sites, doubts, 9, who="operator") == 2
+        assert queue_doubts(store, sites, doubts, 9, who="operator") == 0
+
+    def test_findings_are_kept_for_their_owner_alone_and_read_again(self, tmp_path):
+        doubt = Doubt("https://a.example", None, "0" * 64, "spam", 0, "Ada", "verdict", "contradicted", 0.93)
+        found = Findings(datetime(2026, 1, 2, 3, 4, tzinfo=UTC), 12, 1, (doubt,))
+        assert read_findings(tmp_path) is None
+        keep_findings(tmp_path, found)
+
+        path = tmp_path / "labels" / "doubts.json"
+        assert read_findings(tmp_path) == found
+        assert path.stat().st_mode & 0o077 == 0
+        assert found.of({"https://a.example"}) == (doubt,)
+        assert found.of({"https://b.example"}) == ()
+        for broken in ("{", "[]", '{"format": 2}', path.read_text().replace('"digest"', '"digits"')):
+            path.write_text(broken)
+            assert read_findings(tmp_path) is None
