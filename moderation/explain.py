@@ -55,8 +55,8 @@ MAX_OCCLUDED = 60
 MAX_SPANS = 50
 MAX_FACTS = 5
 _FACT_FLOOR = 0.05
-_LEXICAL = slice(CONTEXT.index(f"lexical_{CODES[0]}"), CONTEXT.index("foreign"))
-_FOREIGN_LEXICAL = slice(CONTEXT.index("foreign") + 1, None)
+LEXICAL = slice(CONTEXT.index(f"lexical_{CODES[0]}"), CONTEXT.index("foreign"))
+FOREIGN_LEXICAL = slice(CONTEXT.index("foreign") + 1, None)
 _FOREIGN = 0.5
 """From here on a comment is in a language that the encoder cannot read, and its marks say nothing."""
 
@@ -213,7 +213,7 @@ class _Evidence:
         """What a full head's logit gains for each unit of each lexical logit, shape (heads,)."""
         context = self._context(full)
         gains: Array = np.zeros(len(self._heads.codes))
-        for part, share in ((_LEXICAL, 1.0), (_FOREIGN_LEXICAL, self._foreign)):
+        for part, share in ((LEXICAL, 1.0), (FOREIGN_LEXICAL, self._foreign)):
             plain = (self._lexical[0] * share - full.mean[part]) / full.scale[part]
             # Beyond the cut a logit gains nothing more: what there is of it is shared among all that made it.
             kept = np.where(plain == 0, 1, context[part] / np.where(plain == 0, 1, plain))
@@ -341,7 +341,7 @@ class _Evidence:
             if read:
                 text = "what author and links say, read for meaning"
                 causes.append(Cause("signature", 1.0, round(read, 4), text))
-            average = heads.mean[_LEXICAL].astype(np.float64)
+            average = heads.mean[LEXICAL].astype(np.float64)
             added = float((parts["text"] + self._heads.intercept - average) @ gains)
             alone = float(self._heads.calibrate(self._lexical)[0, self._head])
             text = f"judged by its words without their context the score would be {alone:.2f}"

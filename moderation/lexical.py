@@ -108,22 +108,26 @@ def attribute(
     """How much each character of ``text`` adds to a head: (characters,), summing to :func:`project` of the text.
 
     An n-gram's contribution (its value times the head's weight, ``weights`` of shape (columns,)) is shared equally
-    by its characters, the spaces around words left out.
+    by its characters, the spaces around words left out. With weights of several heads (columns, heads), the result is
+    (characters, heads).
     """
-    result = np.zeros(len(text))
+    heads = weights.shape[1:]
+    result = np.zeros((len(text), *heads))
     layout = _Layout([text])
     columns, starts, lengths, _ = layout.windows(spec)
     if not len(columns):
         return result
     unique, inverse, counts = np.unique(columns, return_inverse=True, return_counts=True)
     ngrams = Ngrams(np.array([0, len(unique)]), unique.astype(np.int32), counts.astype(np.float32))
-    each = (weigh(ngrams, idf) * weights[unique] / counts)[inverse]
+    given = weights[unique].astype(np.float64).reshape(len(unique), -1)
+    each = (given * (weigh(ngrams, idf) / counts)[:, None])[inverse]
     visible = layout.origins >= 0
     before = np.concatenate([np.zeros(1, np.int64), np.cumsum(visible)])
-    each = each / np.maximum(before[starts + lengths] - before[starts], 1)
-    # What each place gets is what the n-grams that have begun add, less what those that have ended added.
-    steps = np.bincount(starts, each, len(visible) + 1) - np.bincount(starts + lengths, each, len(visible) + 1)
-    result[layout.origins[visible]] = np.cumsum(steps)[:-1][visible]
+    each /= np.maximum(before[starts + lengths] - before[starts], 1)[:, None]
+    for head, added in enumerate(each.T):
+        # What each place gets is what the n-grams that have begun add, less what those that have ended added.
+        steps = np.bincount(starts, added, len(visible) + 1) - np.bincount(starts + lengths, added, len(visible) + 1)
+        result.reshape(len(text), -1)[layout.origins[visible], head] = np.cumsum(steps)[:-1][visible]
     return result
 
 

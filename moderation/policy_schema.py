@@ -78,12 +78,17 @@ class StricterLines:
 
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
-    """A whole policy as stated, goals not yet resolved. ``audit`` holds the share of each action that is audited."""
+    """A whole policy as stated, goals not yet resolved.
+
+    ``audit`` holds the share of each action that is audited, ``second_looks`` the share of verdicts that somebody else
+    is to give again.
+    """
 
     categories: Mapping[str, CategorySettings]
     audit: Mapping[str, float]
     rules: Rules
     stricter: tuple[StricterLines, ...]
+    second_looks: float
 
 
 def fold(text: str) -> str:
@@ -110,11 +115,14 @@ def read_settings(toml: str) -> PolicySettings:
     document = _read_document(toml)
     _refuse_unknown("", document, (*CODES, "audit", "rules", "stricter"))
     categories = {code: _read_category(code, document.get(code, {})) for code in CODES}
+    audit = _take("audit", document.get("audit", {}), _AUDIT_KEYS)
+    second_looks = audit.pop("verdicts")
     settings = PolicySettings(
         categories=MappingProxyType(categories),
-        audit=MappingProxyType(_take("audit", document.get("audit", {}), _AUDIT_KEYS)),
+        audit=MappingProxyType(audit),
         rules=_read_rules(document.get("rules", {})),
         stricter=_read_stricter(document.get("stricter", []), categories),
+        second_looks=second_looks,
     )
     # An empty or half-saved file would otherwise let everything through.
     if all(stated.hold is None and stated.reject is None for stated in categories.values()):
@@ -332,7 +340,11 @@ _LINE_KEYS = {"hold": Key(_line, None), "reject": Key(_line, None)}
 _CATEGORY_KEYS = _LINE_KEYS | {"live_rate": Key(_rate, 0.01)}
 _ABSTAINING_KEYS = {"when_abstained": Key(_one_of("publish", "hold"), "publish")}
 _STRICTER_KEYS = _LINE_KEYS
-_AUDIT_KEYS = {"publish": Key(_audit_share, 0.01), "reject": Key(_audit_share, 0.05)}
+_AUDIT_KEYS = {
+    "publish": Key(_audit_share, 0.01),
+    "reject": Key(_audit_share, 0.05),
+    "verdicts": Key(_audit_share, 0.0),
+}
 _RULE_KEYS = {
     "trusted_authors": Key(_names, ()),
     "banned_authors": Key(_names, ()),

@@ -33,11 +33,13 @@ from service.live_model import LiveModel
 from service.logs import describe_error
 from service.metrics import Metrics, known_method
 from service.own_labels import OwnLines
+from service.policies import Policies
 from service.queue_news import QueueNews
 from service.retraining import Retraining
 from service.review.edge import is_review
 from service.review.pages import add_pages
 from service.review.shell import shell_of
+from service.second_looks import RandomLooks
 from service.settings import Settings
 from service.shadow import Shadow
 from service.tries import also_mapped
@@ -93,7 +95,8 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     async def working(_app: FastAPI) -> AsyncIterator[None]:
         """What goes on beside requests, from the first of them to the last."""
         courier = Courier(store, metrics, settings.webhook_allow)
-        upkeep = Upkeep(store, desk, settings.retention_days, Drift(store, live_model))
+        looks = RandomLooks(store, Policies(store, live_model))
+        upkeep = Upkeep(store, desk, settings.retention_days, Drift(store, live_model), looks)
         own_lines = OwnLines(store, live_model)
         tasks = [asyncio.create_task(part.run()) for part in (courier, events, queue_news)]
         # Before the first comment: with the lines of the bundle alone it might be rejected where it is to be held.

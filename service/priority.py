@@ -78,6 +78,11 @@ def draw_audit(action: Action, share: float, seed: str, *, is_queued: bool) -> A
     return AuditDraw(action, share, seed, 1.0 if is_queued else share)
 
 
+def draw_second_look(verdict_id: str, share: float) -> bool:
+    """Whether chance has a verdict looked at again: its id's hash, as a number in 0 to 1, is under ``share``."""
+    return _unit(f"second look at {verdict_id}") < share
+
+
 def is_near(score: float, line: float) -> bool:
     """Whether a score (0 to 1) is so near a line that it could as well have been on its other side."""
     if not (0 < score < 1 and 0 < line < 1):

@@ -51,8 +51,11 @@ def read_queue(
     since: _Moment = None,
     until: _Moment = None,
 ) -> Response:
-    """A page of the comments that wait, each with its reasons. Near-duplicates are one entry with a count."""
-    wanted = QueueFilter(post, category, reason, author, lang, since, until, text)
+    """A page of the comments that wait, each with its reasons. Near-duplicates are one entry with a count.
+
+    Second looks, which are for the review pages that hide the first verdict, are not among them.
+    """
+    wanted = QueueFilter(post, category, reason, author, lang, since, until, text, second_looks=False)
     page = parts.moderation.queue([site], wanted, sort=sort, limit=limit, after=after)
     return JSONResponse(
         {"entries": [review_schemas.write_entry(entry) for entry in page.entries], "cursor": page.cursor}
@@ -91,7 +94,8 @@ def claim(site: KeySite, body: RequestBody, parts: PartsOf) -> Response:
         found: QueueEntry | None = parts.moderation.claim(site, said.entry, holder, seconds=seconds)
     else:
         sort = said.sort or "urgency"
-        found = parts.moderation.claim_next(site, holder, QueueFilter(), sort=sort, seconds=seconds)
+        wanted = QueueFilter(second_looks=False)
+        found = parts.moderation.claim_next(site, holder, wanted, sort=sort, seconds=seconds)
     content = {"entry": None if found is None else review_schemas.write_entry(found)}
     return JSONResponse(content, 200 if found is None else 201)
 

@@ -16,11 +16,17 @@ Outcome = Literal["upheld", "overturned"]
 Role = Literal["viewer", "moderator", "maintainer"]
 Right = Literal["read", "decide", "configure"]
 Heard = Literal["published", "held", "rejected", "erased", "drift"]
-WhyName = Literal["held", "near_line", "reported", "appealed", "audit"]
+WhyName = Literal["held", "near_line", "reported", "appealed", "audit", "second_look"]
 Sort = Literal["urgency", "age", "score", "teaching"]
 
 DRIFT: Heard = "drift"
 """What a webhook hears of that is about no comment."""
+
+REVIEW = "review"
+"""The source of a verdict that was given on the review pages."""
+
+SECOND_LOOK: Literal["second_look"] = "second_look"
+"""Why a comment waits that was judged already, and the source of the verdict that was given without knowing how."""
 
 # Who else stands in the logs: a moderator of that name could not be told from it.
 RESERVED_NAMES = frozenset({"model", "site", "reader", "author", "retention", "operator"})

@@ -1,4 +1,4 @@
-"""What the service does by itself once an hour: figures of the day before, forgetting what it need not keep."""
+"""What the service does by itself once an hour: figures of the day before, second looks, forgetting."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from service.drift import Drift
 from service.errors import StoreError
 from service.logs import describe_error
+from service.second_looks import RandomLooks
 from service.store import Store
 from service.verdicts import Moderation
 
@@ -37,13 +38,18 @@ class Upkeep:
         desk: Moderation,
         retention_days: int | None,
         drift: Drift | None = None,
+        looks: RandomLooks | None = None,
         *,
         every_seconds: float = EVERY_SECONDS,
     ) -> None:
-        """``retention_days`` is how long texts are kept; ``None`` is for ever. ``drift`` makes the figures of days."""
+        """``retention_days`` is how long texts are kept; ``None`` is for ever.
+
+        ``drift`` makes the figures of days, ``looks`` draws verdicts for a second look.
+        """
         self._store = store
         self._desk = desk
         self._drift = drift
+        self._looks = looks
         self._retention_days = retention_days
         self._every_seconds = every_seconds
         self._stopping = threading.Event()
@@ -75,6 +81,8 @@ class Upkeep:
         # Before texts are forgotten, whose words are counted.
         if self._drift is not None and (days := self._drift.work(self._stopping)):
             _log.info("drift measured", extra={"days": days})
+        if self._looks is not None and (drawn := self._looks.work(self._stopping)):
+            _log.info("second looks drawn", extra={"comments": drawn})
         forgotten = 0
         for count in self._desk.forget(self._retention_days, at_once=_AT_ONCE):
             forgotten += count

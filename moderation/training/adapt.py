@@ -52,11 +52,15 @@ ONE_SITE = Holding(regularisation=0.08, windows=0.1, context=0.3, words=2.0, int
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Labelled comments as figures, with their texts and the site of each. Shapes: both (rows,)."""
+    """Labelled comments as figures, with their texts, the site of each, and who wrote them. Shapes: all (rows,).
+
+    ``authors`` is ``None`` for one that is not known, and empty where nobody asks.
+    """
 
     figures: Figures
     texts: Sequence[str]
     sites: Sequence[str | None]
+    authors: Sequence[str | None] = ()
 
 
 def fit_adaptation(

@@ -146,6 +146,13 @@ def measure_agreement(labels: Iterable[Label]) -> list[Agreement]:
     return found
 
 
+def measure_second_looks(labels: Iterable[Label]) -> list[Agreement]:
+    """The same, only of comments that somebody has looked at a second time without knowing of the first."""
+    plain = list(labels)
+    looked = {label.key for label in plain if label.source == "second_look"}
+    return measure_agreement(label for label in plain if label.key in looked)
+
+
 def agree(category: str, ratings: Iterable[tuple[str, Key | str | int, int]]) -> Agreement:
     """How far people agree, from ``(moderator, comment, label)``, one of each moderator and comment.
 

@@ -31,8 +31,9 @@ class Doubt:
 class Check:
     """What was found.
 
-    ``sources`` tells how many last words are of each source, and what one of them weighs. ``doubts`` are the most
-    doubtful first; of the categories in ``not_predicted`` there are too few labels to say, or there is no model.
+    ``sources`` tells how many last words are of each source, and what one of them weighs. ``second_looks`` is agreement
+    on comments that somebody has judged again without knowing of the first verdict. ``doubts`` are the most doubtful
+    first; of the categories in ``not_predicted`` there are too few labels to say, or there is no model.
     ``outvoted`` are accounts that other moderators contradict, ``contradicted`` those that the model does.
     """
 
@@ -40,6 +41,7 @@ class Check:
     comments: int
     sources: dict[str, tuple[int, float]]
     agreement: list[Agreement]
+    second_looks: list[Agreement]
     doubts: list[Doubt]
     not_predicted: list[str]
     contradictions: list[Contradiction]
@@ -65,6 +67,7 @@ class Check:
             "comments": self.comments,
             "sources": {name: {"labels": count, "weight": weight} for name, (count, weight) in self.sources.items()},
             "agreement": [{**asdict(each), "is_too_low": each.is_too_low} for each in self.agreement],
+            "second_looks": [{**asdict(each), "is_too_low": each.is_too_low} for each in self.second_looks],
             "doubts": [
                 {
                     **write(doubt.label),
@@ -108,6 +111,7 @@ def check_labels(
         comments=len(standing),
         sources={name: (count, trusted.of_source(name)) for name, count in by_source.most_common()},
         agreement=agreement.measure_agreement(labels),
+        second_looks=agreement.measure_second_looks(labels),
         doubts=doubts,
         not_predicted=not_predicted,
         contradictions=agreement.find_contradictions(standing, groups),

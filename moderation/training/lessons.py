@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moderation.categories import CODES, MAY_ABSTAIN
+from moderation.comment import Comment
 from moderation.errors import DataError
 from moderation.model import FullTier, Model, tell_related
 from moderation.training.adapt import Labelled
@@ -105,7 +106,10 @@ def prepare(
     def part(numbers: range) -> Labelled:
         index = np.array(numbers, dtype=np.int64)
         return Labelled(
-            figures.take(index), [texts[number] for number in numbers], [sites[number] for number in numbers]
+            figures.take(index),
+            [texts[number] for number in numbers],
+            [sites[number] for number in numbers],
+            [_author(used[number].comment) for number in numbers],
         )
 
     split = len(learned)
@@ -191,6 +195,12 @@ def count_sides(figures: Figures) -> dict[str, Sides]:
         code: Sides(int((figures.labels[:, head] == 1).sum()), int((figures.labels[:, head] == 0).sum()))
         for head, code in enumerate(CODES)
     }
+
+
+def _author(comment: Comment) -> str | None:
+    """Something that two authors of a site do not share."""
+    author = comment.author
+    return (author.id or author.name) if author is not None else None
 
 
 def _read(

@@ -57,6 +57,7 @@ from moderation.training.lessons import (
 )
 from moderation.training.rows import BehaviourCase
 from moderation.training.trials import lined_policy
+from moderation.training.wording import compare_wording
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,10 @@ def retrain(
     challenger = load_bundle(path, beside=[champion])
     progress("champion and challenger on the same rows")
     contest = hold_contest(champion, challenger, anchors.frozen, lessons, heard, cases)
-    return Round(path, judge(contest), {"labels": facts, "sites": _compare_sites(contest)})
+    progress("what changed, in words")
+    wording = compare_wording(champion.model, challenger.model, lessons.learned, lessons.held_out)
+    figures = {"labels": facts, "sites": _compare_sites(contest), "wording": wording.to_dict()}
+    return Round(path, judge(contest), figures)
 
 
 def calibrate(tier: FullTier, validation: Figures) -> tuple[FullTier, dict[str, Any]]:

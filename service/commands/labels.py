@@ -17,12 +17,14 @@ from rich.table import Table
 from rich.text import Text
 
 from service.commands.places import BundleOption, HomeOption, find_bundle, find_site, open_home
+from service.errors import InvalidSettings
 from service.settings import Settings
 
 if TYPE_CHECKING:
     from moderation.errors import InvalidRow
     from moderation.training.check import Check, Features
     from moderation.training.labels import Label, Trust
+    from service.second_looks import Doubt
     from service.store import Site, Store
 
 labels = typer.Typer(
@@ -145,6 +147,10 @@ def check_labels(
     limit: Annotated[int, typer.Option(min=0, max=10_000, help="How many doubtful labels to list.")] = 20,
     show_text: Annotated[bool, typer.Option("--show-text", help="Show what was written, and not only ids.")] = False,
     as_json: JsonOption = False,
+    queue: Annotated[
+        int,
+        typer.Option(min=0, max=500, help="How many comments of doubtful labels to have judged again."),
+    ] = 0,
     home: HomeOption = None,
     bundle: BundleOption = None,
 ) -> None:
@@ -152,11 +158,17 @@ def check_labels(
 
     How far moderators agree, by category and by pair; which labels the model contradicts that has learned from all the
     others; near-duplicates with opposite labels; accounts that give very many labels at once, or that everybody else
-    contradicts. docs/labels.md says how to read it. Nothing is changed.
+    contradicts. docs/labels.md says how to read it. No label is changed; what was found among all of them is listed on
+    the Model page too, without texts.
+
+    --queue N puts the N most doubtful of the service's own labels into the queue, then near-duplicates with opposite
+    labels: for a second look by somebody who is not shown what the first has said.
 
     Exit status 1 where moderators agree too little (a coefficient under 0.4), where one account floods, or where a line
     of a file is bad.
     """
+    if queue and sources:
+        raise InvalidSettings("--queue is for the labels of the service; leave the files out")
     settings = Settings.load(home=home)
     console = Console(stderr=True)
     with open_home(settings) as store:
@@ -166,13 +178,18 @@ def check_labels(
     scored_by = _find_bundle(home, bundle)
     features = None if scored_by is None else partial(_features, console, scored_by)
     check = check_gathered(settings, found, features, read_home_trust(settings))
+    if not sources and of_site is None:
+        keep_check(settings, check)
+    queued = _queue(settings, check, queue, of_site) if queue else 0
     if as_json:
         bad = [{"file": row.path, "line": row.line, "error": row.message} for row in read.bad]
-        said = {**check.to_dict(limit=limit, show_text=show_text), "bad": bad}
+        said = {**check.to_dict(limit=limit, show_text=show_text), "bad": bad, "queued": queued}
         typer.echo(json.dumps(said, ensure_ascii=False))
     else:
         tell_bad(read.bad)
         _show(_console(), check, limit, show_text=show_text)
+        if queue:
+            typer.echo(f"\nFor a second look: {queued} comments")
     if read.bad or check.is_alarming:
         raise typer.Exit(1)
 
@@ -189,6 +206,48 @@ def check_gathered(settings: Settings, found: Sequence[Label], features: Feature
     from service.home import prepare_home
 
     return check(found, Hashes(prepare_home(settings)).bands, features, trust)
+
+
+def keep_check(settings: Settings, check: Check) -> None:
+    """Leave in the home which labels are in doubt, for the Model page."""
+    from datetime import UTC, datetime
+
+    from service.second_looks import MOST_DOUBTS, Findings, keep_findings
+
+    doubts = _find_doubts(check)
+    findings = Findings(datetime.now(UTC), check.comments, len(doubts), tuple(doubts[:MOST_DOUBTS]))
+    keep_findings(settings.home, findings)
+
+
+def _queue(settings: Settings, check: Check, most: int, of_site: Site | None) -> int:
+    """Have the most doubtful labels of the store judged again; how many comments."""
+    from service.second_looks import queue_doubts
+
+    with open_home(settings) as store:
+        sites = store.sites() if of_site is None else [of_site]
+        return queue_doubts(store, sites, _find_doubts(check), most, who="operator")
+
+
+def _find_doubts(check: Check) -> list[Doubt]:
+    """What a check has found, each comment once: what the others contradict, then near-duplicates."""
+    from service.second_looks import Doubt
+
+    def write(label: Label, category: str, **why: Any) -> Doubt:
+        comment, value = label.comment, label.labels[category]
+        return Doubt(comment.site, comment.id, label.digest, category, value, label.moderator, label.source, **why)
+
+    doubts = [
+        write(each.label, each.category, why="contradicted", probability=round(each.suspect.probability, 4))
+        for each in check.doubts
+    ]
+    for pair in check.contradictions:
+        # The side that has fewer is the likelier mistake.
+        both = (*pair.yes, *pair.no) if len(pair.yes) <= len(pair.no) else (*pair.no, *pair.yes)
+        doubts += [write(label, pair.category, why="near_duplicate") for label in both]
+    first: dict[tuple[str | None, str | None, str], Doubt] = {}
+    for doubt in doubts:
+        first.setdefault((doubt.site, doubt.id, doubt.digest), doubt)
+    return list(first.values())
 
 
 def read_home_trust(settings: Settings) -> Trust:
@@ -319,6 +378,9 @@ def _show(console: Console, check: Check, limit: int, *, show_text: bool) -> Non
             who = Text(f"{pair.first}, {pair.second}")
             table.add_row("", who, str(pair.comments), str(pair.same), _number(pair.kappa), "", "")
     console.print(table if check.agreement else "no comment was judged by two people")
+    for each in check.second_looks:
+        said = f"of them with a second look that knew nothing of the first: {each.category}, {each.comments} comments"
+        console.print(f"{said}, alpha {_number(each.alpha)}")
     console.print(f"Under {ENOUGH_AGREEMENT} the labels of a category should not be learned from.", style="dim")
 
     _section(console, "Labels that the others contradict")

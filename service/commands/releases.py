@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from service.commands.places import HomeOption, JsonOption, bundle_path, make_console, open_releases
+from service.commands.wording import show_wording
 
 if TYPE_CHECKING:  # what runs models would slow --help down
     from moderation.record import Release
@@ -33,7 +34,9 @@ def releases(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List what was published and rolled back, who approved it, and which bundles are here.
+    """List what was published and rolled back, who approved it, which bundles are here, and what words taught.
+
+    Of the bundle in force, where a retraining has made it, the words are shown that weigh more or less than before.
 
     A bundle stays while it serves, is tried, is scored beside, served before (so that there is a way back), came with
     the software, or is pinned; --prune clears away the rest except for the latest.
@@ -45,6 +48,7 @@ def releases(
         found.pin(unpin, pinned=False)
     gone = found.prune(keep) if prune else []
     record = _describe(found) | ({"pruned": gone} if prune else {})
+    record["wording"] = _find_wording(found, record["in_force"])
     if as_json:
         typer.echo(json.dumps(record))
         return
@@ -60,6 +64,7 @@ def releases(
     if here.row_count:
         console.print()
         console.print(here)
+    show_wording(console, record["wording"])
     for name in gone:
         console.print(f"cleared away: {name}", highlight=False)
 
@@ -126,6 +131,17 @@ def _describe(found: Releases) -> dict[str, Any]:
         "releases": [asdict(release) for release in found.history()],
         "bundles": [{"bundle": kept.path.name, "why": list(kept.why)} for kept in found.kept()],
     }
+
+
+def _find_wording(found: Releases, in_force: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What changed in words when the bundle in force was made; ``None`` where no report says so."""
+    from service.retraining import Retraining
+
+    if in_force is None:
+        return None
+    report = Retraining(found.models.parent).report(in_force["bundle"])
+    wording: dict[str, Any] | None = report.content.get("wording") if report is not None else None
+    return wording
 
 
 def _say(release: Release) -> str:

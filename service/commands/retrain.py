@@ -16,9 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from moderation.files import write_file
-from service.commands.labels import check_gathered, gather_labels, read_home_trust
+from service.commands.labels import check_gathered, gather_labels, keep_check, read_home_trust
 from service.commands.places import HomeOption, make_console, open_home
 from service.commands.training import show_progress
+from service.commands.wording import show_wording
 from service.settings import Settings
 
 if TYPE_CHECKING:  # what runs models would slow --help down
@@ -52,7 +53,7 @@ def retrain(
     sites and for each site that has enough, and holds the result against the bundle in force: on rows that nothing is
     ever learned from, on the behaviour cases, and on a fifth of the labels. Needs none of the public data sets. What
     the encoder reads is kept in cache in the home, without texts, so that a run that was cut off, or a second one, is
-    quick.
+    quick. The report says what was left out, every check of the gate, and which words now weigh more or less.
 
     The last line is the verdict. PROMOTE (exit status 0): the new bundle serves from now on; 'moderation rollback' goes
     back. HOLD (3): it is not clear, and a person decides; 'moderation publish NAME --by YOU' publishes it. REJECT (4):
@@ -91,7 +92,9 @@ def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: 
     need_encoder(champion)
     with show_progress(console) as progress:
         score = partial(score_labels, champion.model, cache=settings.home / "cache", jobs=jobs, progress=progress)
-        left_out = _distrust(check_gathered(settings, found, score, trust), trust)
+        check = check_gathered(settings, found, score, trust)
+    keep_check(settings, check)
+    left_out = _distrust(check, trust)
     trust = replace(trust, moderators={**trust.moderators, **dict.fromkeys(left_out, 0.0)})
     if not anyway and is_learned(champion, found, trust):
         _tell_nothing(champion.name, as_json=as_json)
@@ -182,6 +185,7 @@ def _show(result: Round, left_out: dict[str, str], path: Path) -> None:
             table.add_row(Text(site), code, str(item["rows"]), str(item["bad"]), f"{before:.4f}", f"{after:.4f}")
     if table.row_count:
         console.print(table)
+    show_wording(console, result.figures["wording"])
     console.print()
     typer.echo(str(result.gate))
     typer.echo(f"report: {path}", err=True)

@@ -14,6 +14,7 @@ from moderation.categories import CATEGORIES, CODES
 from service.api import Parts, PartsOf
 from service.errors import CommentErased, EntryTaken, InvalidRequest, NotFound, ServiceError, TextChanged
 from service.review.shell import Form, Section, Shell, ShellOf, SignedIn, Viewer, field, is_htmx
+from service.statuses import REVIEW
 from service.store import BINS, MOST_TOGETHER, Judge, Judgement, QueueEntry, Site, Target, Verdict, Waiting
 
 SECTION = Section("batch", "Batch", "/review/batch")
@@ -135,7 +136,7 @@ def _judge(
         viewer.require("decide", site)
     present = parts.store.batches.find(tuple(sites.values()), list(wanted))
     entries = {entry.row: entry for entry in parts.store.queue.entries(list(present))}
-    judge = Judge(viewer.moderator.name, "review", viewer.moderator.row)
+    judge = Judge(viewer.moderator.name, REVIEW, viewer.moderator.row)
     given: list[tuple[Site, Verdict]] = []
     left_out = [LeftOut(None, "It is not there any more.") for row in wanted if row not in present]
     for site in sites.values():

@@ -72,6 +72,7 @@ def show_insight(request: Request, shell: ShellOf, viewer: SignedIn, parts: Part
     audits, drawn = insight.audits(sites, since), insight.drawn(sites, since)
     waiting, oldest = insight.waiting(sites)
     together = agreement([(each.moderator, each.version, each.action) for each in insight.ratings(sites, since)])
+    looks = insight.ratings(sites, since, blind=True)
     return shell.render(
         request,
         "insight.html",
@@ -88,6 +89,7 @@ def show_insight(request: Request, shell: ShellOf, viewer: SignedIn, parts: Part
         wronged=_estimate(audits, "reject"),
         drawn=drawn,
         agreement=together,
+        looks=agreement([(each.moderator, each.version, each.action) for each in looks]),
         # How one agrees with another is between these two and whoever answers for the site.
         pairs=[
             pair

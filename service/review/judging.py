@@ -18,11 +18,11 @@ from starlette.datastructures import FormData
 from service.api import Parts, PartsOf
 from service.errors import EntryTaken, InvalidRequest, ServiceError, TextChanged, VerdictStands, error_body
 from service.review.shell import Form, Shell, ShellOf, SignedIn, Viewer, field
+from service.statuses import REVIEW
 from service.store import Judge, Judgement, Place, Site, Target, Verdict
 
 router = APIRouter(include_in_schema=False)
 
-SOURCE = "review"
 MAX_NOTE_CHARS = 2000
 
 JUDGEMENTS: Mapping[str, Judgement] = {
@@ -133,8 +133,10 @@ def _judge(
         raise InvalidRequest(f"there is no such verdict; there are {', '.join(JUDGEMENTS)}")
     plain = JUDGEMENTS[name]
     note = field(form, "note").strip().replace("\0", "\ufffd")[:MAX_NOTE_CHARS] or None
-    judgement = Judgement(plain.action, plain.categories, note, plain.score_shown)
-    judge = Judge(viewer.moderator.name, SOURCE, viewer.moderator.row)
+    # A second look is shown without scores; the form says which page it was.
+    score_shown = plain.score_shown and not field(form, "blind")
+    judgement = Judgement(plain.action, plain.categories, note, score_shown)
+    judge = Judge(viewer.moderator.name, REVIEW, viewer.moderator.row)
     back = read_back(form)
     try:
         given = decide(site, judge, judgement)

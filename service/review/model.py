@@ -33,6 +33,7 @@ from service.api import Parts, PartsOf
 from service.errors import Forbidden, InvalidRequest, NotFound
 from service.policies import Policies
 from service.review.charts import draw_curve, draw_reliability
+from service.review.doubts import read_doubts
 from service.review.shell import Form, Section, Shell, ShellOf, SignedIn, Viewer, field
 from service.shadow import report
 from service.statuses import STATUS_AFTER
@@ -41,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 SECTION = Section("model", "Model", "/review/model", "configure")
 
-View = Literal["figures", "lines", "card", "releases", "retraining", "shadow"]
+View = Literal["figures", "lines", "card", "releases", "retraining", "labels", "shadow"]
 
 _DISAGREEMENTS = 30
 _MOST_NOTE_CHARS = 500
@@ -191,8 +192,11 @@ def _show(
         values = {"card": render_card(_read(bundle.path / "MODEL_CARD.md"))}
     elif view == "releases":
         values = read_releases(parts.live_model.releases) | {"may_go_back": _governs(viewer, parts)}
+        values["wording"] = _read_wording(parts, values["in_force"]) if values["may_go_back"] else None
     elif view == "retraining":
         values = _read_retraining(viewer, parts, wanted)
+    elif view == "labels":
+        values = read_doubts(viewer, parts, done)
     elif view == "shadow":
         values = _read_shadow(viewer, parts, wanted, before)
     return shell.render(
@@ -254,6 +258,12 @@ def read_releases(releases: Releases) -> dict[str, Any]:
     newest = next((release for release, _ in history if release.took_effect), None)
     pinned = releases.pinned()
     return {"releases": history, "newest": newest, "in_force": present, "former": former, "pinned": pinned}
+
+
+def _read_wording(parts: Parts, in_force: InForce | None) -> Mapping[str, Any] | None:
+    """Which words weigh more or less since the bundle in force was made of labels; ``None`` where no report says so."""
+    report = parts.retraining.report(in_force.bundle) if in_force is not None else None
+    return report.content.get("wording") if report is not None else None
 
 
 def _read_retraining(viewer: Viewer, parts: Parts, wanted: str) -> dict[str, Any]:

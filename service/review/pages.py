@@ -10,6 +10,7 @@ from service.review import (
     assets,
     batch,
     comment,
+    doubts,
     insight,
     judging,
     live,
@@ -36,7 +37,7 @@ def add_pages(app: FastAPI, settings: Settings, store: Store, hashes: Hashes) ->
     app.state.shell = shell
     app.state.explanations = Explanations()
     app.state.trials = Trials()
-    for part in (assets, sign_in, judging, comment, live, *PAGES):
+    for part in (assets, sign_in, judging, comment, doubts, live, *PAGES):
         app.include_router(part.router)
     app.add_middleware(ReviewEdge, shell=shell)
     return shell

@@ -101,6 +101,7 @@ RULES: tuple[tuple[str, tuple[Field, ...]], ...] = (
 AUDIT = (
     Field("audit.publish", "Of published comments", "number", "0.01 is one in a hundred."),
     Field("audit.reject", "Of rejected comments", "number", "0.05 is one in twenty."),
+    Field("audit.verdicts", "Of verdicts, a second look", "number", "By somebody else, who does not see the first."),
 )
 
 

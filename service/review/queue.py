@@ -18,7 +18,7 @@ from service.queue_news import MOST_FRESH, write_cursors
 from service.review.evidence import Explanations, bars, compare, list_links, mark
 from service.review.judging import Row, last_verdict, read_digest, site_of
 from service.review.shell import Section, Shell, ShellOf, SignedIn, Viewer
-from service.statuses import Sort
+from service.statuses import SECOND_LOOK, Sort
 from service.store import QueueEntry, QueueFilter, QueuePage
 
 SECTION = Section("queue", "Queue", "/review/")
@@ -35,6 +35,7 @@ WHYS: Mapping[str, str] = {
     "reported": "Reported",
     "appealed": "Appealed",
     "audit": "Random audit",
+    SECOND_LOOK: "Second look",
 }
 
 router = APIRouter(include_in_schema=False)
@@ -140,6 +141,7 @@ def show_queue(
         is_fresh=False,
         news={"shown": shown.isoformat(), "after": write_cursors(cursors)},
         **(_describe(request, parts, viewer, focus, read) if focus else {"focus": None}),
+        skip_to=_find_next(focus, page.entries),
     )
 
 
@@ -211,6 +213,8 @@ def show_entry(
     """One entry in full, for the script. Raises ``EntryTaken`` where it was decided."""
     found = parts.store.queue.find(viewer.sites, entry)
     values = _describe(request, parts, viewer, found, read)
+    # The script knows what follows.
+    values |= {"query": {}, "skip_to": 0}
     return shell.render(request, "queue.html", viewer, fragment="focused", back=back, **values)
 
 
@@ -218,8 +222,9 @@ def show_entry(
 def show_words(request: Request, entry: Row, shell: ShellOf, viewer: SignedIn, parts: PartsOf) -> Response:
     """The text of an entry with the words that raised the score, and the facts: they may take a moment to find."""
     found = parts.store.queue.find(viewer.sites, entry)
-    explained = _explanations(request).explain(parts, found.stored.decision)
-    values: dict[str, Any] = {"focus": found, "explained": explained, "is_explained": True}
+    # Marks are what the machine has found, and a second look is at the text alone.
+    explained = None if is_blind(found) else _explanations(request).explain(parts, found.stored.decision)
+    values: dict[str, Any] = {"focus": found, "explained": explained, "is_explained": True, "blind": is_blind(found)}
     pieces = mark(found.text, explained.spans if explained else ())
     return shell.render(request, "queue.html", viewer, fragment="words", pieces=pieces, **values)
 
@@ -244,6 +249,19 @@ def _find_focus(
         return None, True
 
 
+def is_blind(entry: QueueEntry) -> bool:
+    """Whether an entry waits for a second look: then nothing of the first, nor of the machine, is shown."""
+    return any(why.name == SECOND_LOOK for why in entry.whys)
+
+
+def _find_next(focus: QueueEntry | None, entries: tuple[QueueEntry, ...]) -> int | None:
+    """The entry that follows on the page, from the end the first one again; for whoever skips one."""
+    rows = [each.row for each in entries]
+    if focus is None or focus.row not in rows or len(rows) < 2:
+        return None
+    return rows[(rows.index(focus.row) + 1) % len(rows)]
+
+
 def _describe(request: Request, parts: Parts, viewer: Viewer, entry: QueueEntry, read: str | None) -> dict[str, Any]:
     """Everything that the entry in focus shows."""
     decision = entry.stored.decision
@@ -251,9 +269,9 @@ def _describe(request: Request, parts: Parts, viewer: Viewer, entry: QueueEntry,
     place = parts.store.reading.place_of_entry(viewer.sites, entry.row)
     around = parts.store.reading.surroundings(viewer.sites, place.row)
     site = site_of(viewer, around.place)
-    explanations = _explanations(request)
-    explained = explanations.get(live, decision)
-    wants_words = request.query_params.get("words") == "1"
+    explanations, blind = _explanations(request), is_blind(entry)
+    explained = None if blind else explanations.get(live, decision)
+    wants_words = request.query_params.get("words") == "1" and not blind
     if explained is None and wants_words:
         explained = explanations.explain(parts, decision)
     members = parts.moderation.campaign(site, entry.row) if entry.campaign_count > 1 else []
@@ -268,9 +286,11 @@ def _describe(request: Request, parts: Parts, viewer: Viewer, entry: QueueEntry,
         "may_decide": viewer.may("decide", site),
         "holder": entry.claimed_by if _is_held_by_other(entry, viewer, parts.store.now()) else None,
         "explained": explained,
-        "is_explained": explained is not None or wants_words,
+        "blind": blind,
+        "is_mine": blind and parts.store.second_looks.has_judged(entry.row, viewer.moderator.name),
+        "is_explained": explained is not None or wants_words or blind,
         "pieces": mark(entry.text, explained.spans if explained else ()),
-        "bars": bars(live, parts, site, decision, post.tags if post else ()),
+        "bars": [] if blind else bars(live, parts, site, decision, post.tags if post else ()),
         "links": list_links(entry.text, entry.author_url),
         "members": others[:_MOST_MEMBERS],
         # A verdict on all of them is on those that were there: one that comes in later may say something else.

@@ -52,6 +52,7 @@ from service.store.records import (
     may_be_id,
 )
 from service.store.rows import read_facts
+from service.store.second_looks import Standing
 from service.store.shadow import Beside, ShadowRow, ShadowRun
 from service.store.verdicts import MOST_TOGETHER
 
@@ -104,6 +105,7 @@ __all__ = [
     "ShadowRun",
     "Sight",
     "Site",
+    "Standing",
     "StatusChange",
     "Store",
     "Stored",

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, Float, Integer, Select, cast, func, select
 
 from service.store import engine as connections
+from service.store.entries import is_second_look
 from service.store.records import Site
 from service.store.review_tables import queue_entries
 from service.store.tables import comment_versions, comments
@@ -93,7 +94,8 @@ def _select_waiting() -> Select[Any]:
 def _waiting(sites: Sequence[Site]) -> list[ColumnElement[bool]]:
     rows = [site.row for site in sites]
     of_sites = queue_entries.c.site_id == rows[0] if len(rows) == 1 else queue_entries.c.site_id.in_(rows)
-    return [of_sites, queue_entries.c.closed_at.is_(None)]
+    # A second look is at one comment, without its score.
+    return [of_sites, queue_entries.c.closed_at.is_(None), ~is_second_look()]
 
 
 def _edge(percent: int) -> ColumnElement[float]:

@@ -10,11 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exists, func, insert, or_, select, update
 
 from moderation.policy_schema import fold
 from service.errors import NotFound
-from service.statuses import Status
+from service.statuses import SECOND_LOOK, Status
 from service.store.campaigns import find_campaign
 from service.store.records import Priority, Why
 from service.store.review_tables import moderators, queue_entries, queue_reasons
@@ -49,11 +49,14 @@ def put_entry(
     """Open a comment's entry, open it again, or bring an open one up to date, as the comment is now.
 
     An open entry keeps its reasons of the names ``keep`` and its age; a claim on it ends with an edit. Without any
-    reason it is closed. A comment whose text is not kept has no entry.
+    reason it is closed. A comment whose text is not kept has no entry. What waited for a second look is an ordinary
+    entry from then on: its other reasons were answered by the verdict that was to be looked at.
     """
     present = connection.execute(select(queue_entries).where(queue_entries.c.comment_id == comment_row)).first()
     is_open = present is not None and present.closed_at is None
     kept = read_whys(connection, [present.id]).get(present.id, []) if present is not None and is_open else []
+    if any(why.name == SECOND_LOOK for why in kept):
+        kept = []
     new = {why.name for why in whys}
     whys = [why for why in kept if why.name in keep and why.name not in new] + list(whys)
     if not whys and not is_open:
@@ -76,7 +79,8 @@ def put_entry(
         "urgency": priority.harm * readers,
         "teaching": priority.teaching,
         "reports": reports,
-        "campaign": find_campaign(connection, comment_row),
+        # A second look is at one text alone.
+        "campaign": None if SECOND_LOOK in new else find_campaign(connection, comment_row),
         "post_id": version.post_id,
         "author_id": version.author_id,
         "lang": version.lang,
@@ -99,6 +103,35 @@ def close_entries(connection: Connection, comment_rows: Sequence[int], now: date
     of_them = queue_entries.c.comment_id.in_(comment_rows)
     closed = {**UNCLAIMED, "closed_at": now}
     connection.execute(update(queue_entries).where(of_them, queue_entries.c.closed_at.is_(None)).values(closed))
+
+
+def drop_second_look(connection: Connection, comment_row: int, now: datetime, *, is_answered: bool) -> bool:
+    """End the wait for a second look, where there is one, since the verdict that it was to follow was taken back.
+
+    The entry waits on for the reasons that this verdict had answered, or closes where it had answered none. False
+    where no second look waits.
+    """
+    blind = connection.execute(
+        select(queue_entries.c.id).where(
+            queue_entries.c.comment_id == comment_row, queue_entries.c.closed_at.is_(None), is_second_look()
+        )
+    ).scalar()
+    if blind is None:
+        return False
+    of_it = (queue_reasons.c.entry_id == blind) & (queue_reasons.c.name == SECOND_LOOK)
+    connection.execute(delete(queue_reasons).where(of_it))
+    if is_answered:
+        again = {**UNCLAIMED, "campaign": find_campaign(connection, comment_row)}
+        connection.execute(update(queue_entries).where(queue_entries.c.id == blind).values(again))
+    else:
+        close_entries(connection, [comment_row], now)
+    return True
+
+
+def is_second_look(entry: Any = queue_entries) -> ColumnElement[bool]:
+    """Entries that wait, or waited last, for a second look. ``entry`` is their table or an alias of it."""
+    why = queue_reasons.alias()
+    return exists().where(why.c.entry_id == entry.c.id, why.c.name == SECOND_LOOK)
 
 
 def hold(connection: Connection, is_it: ColumnElement[bool], holder: Holder, *, now: datetime, seconds: float) -> bool:

@@ -32,12 +32,13 @@ from sqlalchemy import (
 )
 
 from moderation.comment import Action
-from service.statuses import Status, VerdictAction
+from service.statuses import SECOND_LOOK, Status, VerdictAction
 from service.store import engine as connections
 from service.store.columns import Utc
 from service.store.records import Site
 from service.store.review_tables import audit_draws, queue_entries, verdicts
 from service.store.tables import comment_versions, comments, decisions, status_log
+from service.store.verdicts import gave_before
 
 MOST_SHARED = 2000
 """Of so many texts at most, the last ones, verdicts are compared."""
@@ -133,13 +134,14 @@ class Insight:
     def waits(self, sites: Sequence[Site], since: datetime) -> tuple[Waits | None, list[Waits]]:
         """How long comments waited that were decided: altogether (``None``: none was), and by the day of the verdict.
 
-        What was opened again since counts once it is decided again.
+        What was opened again since counts once it is decided again. Second looks, for which nobody waits, do not count.
         """
         verdict, entry = verdicts.c, queue_entries.c
         base = (
             select(self._day(verdict.at).label("day"), self._seconds(entry.opened_at, verdict.at).label("seconds"))
             .join(queue_entries, (entry.comment_id == verdict.comment_id) & (entry.closed_at == verdict.at))
             .where(_of(verdict.site_id, sites), verdict.at >= since, verdict.undone_at.is_(None), verdict.closed_entry)
+            .where(verdict.source != SECOND_LOOK)
             .subquery()
         )
         with connections.reading(self._engine) as connection:
@@ -217,8 +219,14 @@ class Insight:
         with connections.reading(self._engine) as connection:
             return {row.action: row.size for row in connection.execute(query)}
 
-    def ratings(self, sites: Sequence[Site], since: datetime) -> list[Rating]:
-        """The last word of each moderator about each text that at least two have judged; of ``MOST_SHARED`` texts."""
+    def ratings(self, sites: Sequence[Site], since: datetime, *, blind: bool = False) -> list[Rating]:
+        """The last word of each moderator about each text that at least two have judged; of ``MOST_SHARED`` texts.
+
+        ``blind``: only of texts that had a second look, and of the first word and the blind one. Whoever gave the first
+        may have done so long before ``since``.
+        """
+        if blind:
+            return self._second_looks(sites, since)
         verdict = verdicts.c
         given = and_(_of(verdict.site_id, sites), verdict.at >= since, verdict.undone_at.is_(None))
         shared = (
@@ -239,6 +247,35 @@ class Insight:
         with connections.reading(self._engine) as connection:
             words = {(row.comment_version_id, row.moderator): row.action for row in connection.execute(query)}
         return [Rating(who, version, action) for (version, who), action in sorted(words.items())]
+
+    def _second_looks(self, sites: Sequence[Site], since: datetime) -> list[Rating]:
+        """What was said in second looks since a moment, and what the last one before each had said."""
+        earlier, other = verdicts.alias("first"), verdicts.alias("other")
+        second, first = verdicts.c, earlier.c
+        before = (
+            select(func.max(other.c.id))
+            .where(other.c.comment_version_id == second.comment_version_id, other.c.id < second.id)
+            .where(other.c.undone_at.is_(None))
+            .correlate(verdicts)
+            .scalar_subquery()
+        )
+        query = (
+            select(second.comment_version_id, second.moderator, second.action)
+            .add_columns(first.moderator.label("before"), first.action.label("said"))
+            .select_from(verdicts)
+            .join(earlier, first.id == before)
+            .where(_of(second.site_id, sites), second.at >= since, second.undone_at.is_(None))
+            .where(second.source == SECOND_LOOK, ~gave_before())
+            .order_by(second.id.desc())
+            .limit(MOST_SHARED)
+        )
+        with connections.reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+        return [
+            Rating(who, row.comment_version_id, action)
+            for row in rows
+            for who, action in ((row.before, row.said), (row.moderator, row.action))
+        ]
 
     def given(self, sites: Sequence[Site], since: datetime, *, moderator: int | None = None) -> list[Given]:
         """Verdicts by who gave them, in the order of names; with ``moderator`` (a row) theirs alone."""

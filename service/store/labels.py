@@ -12,15 +12,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, exists, func, select
 
 from moderation.categories import CODES, MAY_ABSTAIN
-from service.statuses import VerdictAction
+from service.statuses import REVIEW, SECOND_LOOK, VerdictAction
 from service.store import engine as connections
 from service.store.records import Site
 from service.store.review_tables import appeals, reports, verdicts
 from service.store.tables import comment_versions, comments, decisions, post_versions, posts, sites
+from service.store.verdicts import gave_before
 
 # Posts may be long, and so many are in memory at a time.
 _AT_ONCE = 200
-_HERE = "review"
 
 
 class Labels:
@@ -87,6 +87,7 @@ def _select_words() -> Select[Any]:
         later.c.id > verdict.id,
     )
     others = exists().where(beside.c.together == verdict.together, beside.c.id != verdict.id)
+    had_said = gave_before()
     # By the comment as well, which has an index.
     answered = (appeals.c.comment_id == verdict.comment_id) & (appeals.c.verdict_id == verdict.id)
     outcome = select(appeals.c.outcome).where(answered).limit(1).scalar_subquery()
@@ -101,6 +102,7 @@ def _select_words() -> Select[Any]:
         .add_columns(comments.c.external_id, sites.c.url.label("site"), posts.c.external_id.label("post"))
         .add_columns(decision.action, decision.scores, decision.bundle, decision.tier)
         .add_columns(others.label("is_one_of_many"), outcome.label("outcome"), reported.label("was_reported"))
+        .add_columns(had_said.label("had_said"))
         .select_from(verdicts)
         .join(comment_versions, version.id == verdict.comment_version_id)
         .join(comments, comments.c.id == verdict.comment_id)
@@ -175,9 +177,12 @@ def _source(row: Row[Any]) -> str:
     """Where a label comes from, the most telling first."""
     if row.outcome is not None:
         return f"appeal_{row.outcome}"
+    if row.source == SECOND_LOOK:
+        # Whoever looks again at what they have said themselves is no second person.
+        return "verdict" if row.had_said else "second_look"
     if row.was_reported and row.verdict == "reject":
         return "report_confirmed"
-    if row.source != _HERE:
+    if row.source != REVIEW:
         return "platform"
     return "batch" if row.is_one_of_many else "verdict"
 

@@ -13,6 +13,7 @@ from moderation.categories import CODES
 from moderation.comment import Action, Tier
 from service.statuses import VerdictAction
 from service.store import engine as connections
+from service.store.entries import is_second_look
 from service.store.insight import decision_judged, inclusion_of_look, standing
 from service.store.labels import labels_of
 from service.store.records import Site
@@ -127,6 +128,8 @@ class Looks:
             .add_columns(by_rule.label("by_rule"), share.scalar_subquery().label("share"))
             .join(queue_entries, entry.comment_id == comments.c.id)
             .where(entry.site_id == site.row, entry.closed_at.is_(None), decisions.c.bundle == bundle)
+            # What waits for a second look has been judged, and counts as that.
+            .where(~is_second_look())
             .where(comments.c.version == version.number, decisions.c.tier.is_not(None))
         )
         with connections.reading(self._engine) as connection:

@@ -44,6 +44,7 @@ from service.store.rows import (
     write_decision,
     write_post,
 )
+from service.store.second_looks import SecondLooks
 from service.store.shadow import Shadows
 from service.store.tables import (
     api_keys,
@@ -84,6 +85,7 @@ class Store:
         self.insight = Insight(self._engine, self.now)
         self.labels = Labels(self._engine)
         self.looks = Looks(self._engine)
+        self.second_looks = SecondLooks(self._engine, self._now)
         self.readers = Readers(self._engine, self._now)
         self.reading = Reading(self._engine, self.verdicts)
         self.erasure = Erasure(self._engine, self._now)

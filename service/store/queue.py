@@ -28,9 +28,18 @@ from sqlalchemy import (
 
 from moderation.policy_schema import fold
 from service.errors import EntryTaken, InvalidRequest, NotFound
-from service.statuses import Sort
+from service.statuses import SECOND_LOOK, Sort
 from service.store import engine as connections
-from service.store.entries import CLAIM_SECONDS, UNCLAIMED, Holder, hold, is_free, is_held_by, read_whys
+from service.store.entries import (
+    CLAIM_SECONDS,
+    UNCLAIMED,
+    Holder,
+    hold,
+    is_free,
+    is_held_by,
+    is_second_look,
+    read_whys,
+)
 from service.store.records import Priority, QueueEntry, QueueFilter, QueuePage, Site, Why
 from service.store.review_tables import moderators, queue_entries, queue_reasons
 from service.store.rows import is_current, read_stored, select_stored
@@ -220,7 +229,12 @@ def _conditions(
     if wanted.reason is not None:
         why = queue_reasons.alias()
         is_it = or_(why.c.name == wanted.reason, why.c.detail == wanted.reason)
+        if wanted.reason == SECOND_LOOK:
+            is_it = why.c.name == SECOND_LOOK
         conditions.append(exists().where(why.c.entry_id == entry.id, is_it))
+    # Whoever looks a second time is told nothing by the filter that found the comment either.
+    if (wanted.reason not in (None, SECOND_LOOK) or wanted.category is not None) or not wanted.second_looks:
+        conditions.append(~is_second_look(table))
     if wanted.since is not None:
         conditions.append(entry.opened_at >= wanted.since)
     if wanted.until is not None:
@@ -270,6 +284,8 @@ def _count_campaigns(connection: Connection, campaigns: Collection[int]) -> dict
 
 
 def _read_entry(row: Row[Any], whys: Sequence[Why], counts: Mapping[int, int]) -> QueueEntry:
+    # What else it has was answered by the verdict that is looked at again, and would give that away.
+    blind = [why for why in whys if why.name == SECOND_LOOK]
     return QueueEntry(
         row=row.entry,
         stored=read_stored(row),
@@ -282,7 +298,7 @@ def _read_entry(row: Row[Any], whys: Sequence[Why], counts: Mapping[int, int]) -
         author_url=row.author_url,
         post_id=row.post_external_id,
         post_title=row.title,
-        whys=tuple(whys),
+        whys=tuple(blind or whys),
         priority=Priority(row.category, row.score, row.harm, row.teaching),
         urgency=row.urgency,
         reports=row.reports,

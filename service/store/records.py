@@ -68,8 +68,9 @@ class Context:
 class Why:
     """One reason for which a comment is in the queue.
 
-    ``detail`` is the policy's reason (``held``, ``near_line``) or the audited action (``audit``), ``value`` the score,
-    the share or the number of reports, ``text`` a sentence for a moderator.
+    ``detail`` is the policy's reason (``held``, ``near_line``), the audited action (``audit``), or how it was picked
+    (``second_look``: ``random``, ``doubted``); ``value`` the score, the share or the number of reports, ``text`` a
+    sentence for a moderator.
     """
 
     name: WhyName
@@ -366,7 +367,8 @@ class QueueFilter:
     """Which entries are wanted; what is ``None`` is not asked. ``since`` and ``until`` bound when they were opened.
 
     ``reason`` is why an entry is here: a ``Why.name``, or the policy's reason in ``Why.detail``. ``text`` is looked for
-    anywhere in the comment, whatever the capitals or compatibility forms.
+    anywhere in the comment, whatever the capitals or compatibility forms. ``second_looks`` says whether those are among
+    them; under a category, or under a reason of the machine, they never are.
     """
 
     post: str | None = None
@@ -377,6 +379,7 @@ class QueueFilter:
     since: datetime | None = None
     until: datetime | None = None
     text: str | None = None
+    second_looks: bool = True
 
 
 @dataclass(frozen=True, slots=True)

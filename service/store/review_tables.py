@@ -116,12 +116,12 @@ queue_reasons = Table(
     row_id(),
     to("queue_entries.id", "entry_id"),
     Column("name", String(16), nullable=False),
-    Column("detail", String(32)),  # the policy's reason, or the action that was audited
+    Column("detail", String(32)),  # the policy's reason, the action that was audited, or how a second look came about
     Column("value", Float),
     Column("text", Text, nullable=False),
     moment("at"),
     Index(None, "entry_id"),
-    CheckConstraint("name IN ('held', 'near_line', 'reported', 'appealed', 'audit')", name="name"),
+    CheckConstraint("name IN ('held', 'near_line', 'reported', 'appealed', 'audit', 'second_look')", name="name"),
 )
 
 # What a moderator judged. Only the mark that it was undone is ever added, and erasure empties digest and note.

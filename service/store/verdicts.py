@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, exists, select, update
 
 from service.errors import CommentErased, EntryTaken, NotFound, ServiceError, TextChanged, VerdictStands
-from service.statuses import OUTCOME_BY_VERDICT, STATUS_BY_VERDICT, Status
+from service.statuses import OUTCOME_BY_VERDICT, REVIEW, SECOND_LOOK, STATUS_BY_VERDICT, Status
 from service.store import engine as connections
-from service.store.entries import UNCLAIMED, find_moderator, is_free
+from service.store.entries import UNCLAIMED, drop_second_look, find_moderator, is_free
 from service.store.records import Judge, Judgement, Site, Target, Verdict
 from service.store.review_tables import appeals, queue_entries, queue_reasons, verdicts
 from service.store.tables import comment_versions, comments
@@ -36,7 +36,9 @@ class Verdicts:
 
         In place of a verdict stands, for a comment that could not be judged and without harm to the others:
         ``NotFound``, ``CommentErased``, ``TextChanged`` (with the new text) or ``EntryTaken``. What the same moderator
-        says again about the same text is not written again: the stored verdict comes back as ``seen``.
+        says again about the same text is not written again: the stored verdict comes back as ``seen``. The answer to an
+        entry that waits for a second look has the source ``second_look`` where it comes from the review pages and
+        nothing was shown (``score_shown`` is false).
         """
         with connections.writing(self._engine) as connection:
             take_turn(connection, site)
@@ -89,9 +91,9 @@ class Verdicts:
         """Take back a verdict and those given together with it; all of them as they are now. Twice is no error.
 
         The status before comes back and the entry that the verdict closed opens again, unless the text has changed
-        since: then the verdict is only marked. One that a later verdict has replaced stays, and is left out, and so is
-        one whose comment would wait again with a text that is no longer kept. Raises ``NotFound``, and
-        ``VerdictStands`` where nothing could be taken back.
+        since: then the verdict is only marked. A second look that waited because of it ends. One that a later verdict
+        has replaced stays, and is left out, and so is one whose comment would wait again with a text that is no longer
+        kept. Raises ``NotFound``, and ``VerdictStands`` where nothing could be taken back.
         """
         with connections.writing(self._engine) as connection:
             take_turn(connection, site)
@@ -138,7 +140,14 @@ class Verdicts:
             if standing is not None and _says_the_same(standing, judge, judgement):
                 row = connection.execute(_select_verdicts(site).where(verdicts.c.id == standing.id)).one()
                 return _read_verdict(row, seen=True)
-        inclusion = _inclusion_probability(connection, comment.entry) if is_open else None
+        reasons = _read_reasons(connection, comment.entry) if is_open else {}
+        inclusion, source = _inclusion_probability(reasons), judge.source
+        if SECOND_LOOK in reasons:
+            # It says nothing new of how likely the first look was, which goes on counting as it did.
+            first = standing_verdict(connection, comment.version_row)
+            inclusion = None if first is None else first.inclusion_probability
+            if source == REVIEW and target.entry is not None and judgement.score_shown is False:
+                source = SECOND_LOOK
         if not self._close_entry(connection, judge, target, comment.entry, now):
             return EntryTaken(is_decided=not is_open)
         old: Status = comment.status
@@ -155,7 +164,7 @@ class Verdicts:
             "note": judgement.note,
             "moderator_id": judge.moderator if is_ours else None,
             "moderator": judge.name,
-            "source": judge.source,
+            "source": source,
             "score_shown": judgement.score_shown,
             "inclusion_probability": inclusion,
             "old": old,
@@ -194,13 +203,21 @@ class Verdicts:
             answered = appeals.c.verdict_id == verdict.id
             connection.execute(update(appeals).where(answered).values(outcome=None, verdict_id=None))
             of_it = queue_entries.c.comment_id == verdict.comment_id
-            if verdict.closed_entry:
+            is_dropped = drop_second_look(connection, verdict.comment_id, now, is_answered=verdict.closed_entry)
+            if verdict.closed_entry and not is_dropped:
                 connection.execute(update(queue_entries).where(of_it).values(closed_at=None))
             set_status(
                 connection, site, verdict.comment_id, verdict.status, verdict.old, who=who, now=now, verdict=verdict.id
             )
         log(connection, site, who, "undo", {"verdict": verdict.public_id, "comment": verdict.external_id}, now)
         return True
+
+
+def gave_before() -> ColumnElement[bool]:
+    """Whether who gave a verdict (of ``verdicts``) had judged the same text before, in a verdict that stands."""
+    own = verdicts.alias("own")
+    same = (own.c.comment_version_id == verdicts.c.comment_version_id) & (own.c.moderator == verdicts.c.moderator)
+    return exists().where(same, own.c.undone_at.is_(None), own.c.id < verdicts.c.id)
 
 
 def standing_verdict(connection: Connection, version_row: int) -> Row[Any] | None:
@@ -247,10 +264,14 @@ def _says_the_same(row: Row[Any], judge: Judge, judgement: Judgement) -> bool:
     return said == meant
 
 
-def _inclusion_probability(connection: Connection, entry: int) -> float | None:
-    """How likely it was that a person looks: certain by a rule, by chance with a share, unknown where people asked."""
+def _read_reasons(connection: Connection, entry: int) -> dict[str, float | None]:
+    """Why an entry waits, each with its value."""
     query = select(queue_reasons.c.name, queue_reasons.c.value).where(queue_reasons.c.entry_id == entry)
-    reasons = {row.name: row.value for row in connection.execute(query)}
+    return {row.name: row.value for row in connection.execute(query)}
+
+
+def _inclusion_probability(reasons: Mapping[str, float | None]) -> float | None:
+    """How likely it was that a person looks: certain by a rule, by chance with a share, unknown where people asked."""
     if reasons.keys() & {"held", "near_line"}:
         return 1.0
     return reasons.get("audit")

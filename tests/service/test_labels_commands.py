@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from moderation.comment import Comment, Decision
 from moderation.training.labels import read_labels
 from service.cli import app
+from service.second_looks import read_findings
 from service.store import Judge, Judged, Judgement, Store, Target
 
 SITE = "https://blog.example"
@@ -214,6 +215,58 @@ def test_a_check_reads_what_was_imported_beside_the_store_and_only_of_the_site(p
 
     assert json.loads(run(plain_home, "check", "--json").stdout)["comments"] == 3
     assert json.loads(run(plain_home, "check", "--site", SITE, "--json").stdout)["comments"] == 2
+
+
+def test_doubtful_labels_of_the_store_go_into_the_queue_for_somebody_else(plain_home, store, judge, labelled, tmp_path):
+    """The most doubtful first, then near-duplicates; never imported ones, and only where two may judge."""
+    rows = [json.loads(line) for line in labelled.read_text().splitlines()]
+    for number in (3, 7, 11):
+        judge(f"c{number}", rows[number]["text"], Ada="spam")
+    others = [each for number, each in enumerate(rows) if number not in (3, 7, 11)]
+    run(plain_home, "import", write(tmp_path / "others.jsonl", *others))
+    copy = "Best prices for replica watches, order today and save, my friend number "
+    judge("twin1", copy + "1", Ada="hostile")
+    judge("twin2", copy + "2", Ada="")
+    site = store.sites()[0]
+    assert "For a second look: 0 comments" in run(plain_home, "check", "--queue", "2").stdout
+    for name in ("Ada", "Ben"):
+        store.people.add(name, site, "moderator", who="operator")
+
+    assert json.loads(run(plain_home, "check", "--queue", "2", "--json").stdout)["queued"] == 2
+    first = {entry.stored.id for entry in store.queue.page([site]).entries}
+    assert first < {"c3", "c7", "c11"}
+    assert "For a second look: 3 comments" in run(plain_home, "check", "--queue", "9", "--site", SITE).stdout
+    entries = store.queue.page([site]).entries
+    assert {entry.stored.id for entry in entries} == {"c3", "c7", "c11", "twin1", "twin2"}
+    assert {(why.name, why.detail) for entry in entries for why in entry.whys} == {("second_look", "doubted")}
+    assert {line.who for line in store.logs.audit() if line.event == "second_look"} == {"operator"}
+    assert "leave the files out" in run(plain_home, "check", labelled, "--queue", "1", status=2).output.replace(
+        "\n", " "
+    )
+
+
+def test_a_check_of_all_labels_leaves_what_it_has_found_in_the_home(plain_home, labelled):
+    run(plain_home, "check", labelled)
+    assert read_findings(plain_home) is None, "other files are not what the service has"
+    run(plain_home, "import", labelled)
+    run(plain_home, "check", "--limit", "1")
+    found = read_findings(plain_home)
+
+    assert (found.comments, found.total, len(found.doubts)) == (200, 8, 8)
+    assert {(each.moderator, each.why, each.source) for each in found.doubts} == {("Eve", "contradicted", "import")}
+    assert "Remark" not in (plain_home / "labels" / "doubts.json").read_text()
+
+
+def test_agreement_on_second_looks_is_shown_apart(plain_home, tmp_path):
+    rows = [row(f"c{n}", n % 2, text=f"Words {n}", source="verdict") for n in range(12)]
+    rows += [each | {"moderator": "Ben", "source": "second_look"} for each in rows]
+    rows += [row(f"d{n}", n % 2, who, text=f"More {n}") for n in range(4) for who in ("Ada", "Ben")]
+    source = write(tmp_path / "a.jsonl", *rows)
+    (spam,) = json.loads(run(plain_home, "check", source, "--json").stdout)["second_looks"]
+    said = run(plain_home, "check", source).stdout
+
+    assert (spam["category"], spam["comments"], spam["alpha"]) == ("spam", 12, 1.0)
+    assert "second look that knew nothing of the first: spam, 12 comments, alpha 1.00" in said
 
 
 def test_trust_of_the_home_is_shown_and_checked(plain_home, tmp_path):

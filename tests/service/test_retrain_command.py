@@ -18,6 +18,7 @@ from moderation.categories import CODES
 from moderation.releases import Releases
 from moderation.training.labels import write_labels
 from service.cli import app
+from service.second_looks import read_findings
 
 WORSE = ("hostile", "spam", "insult", "identity_attack", "profanity")
 
@@ -104,8 +105,15 @@ def test_an_account_that_the_others_speak_against_is_left_out_and_named(taught, 
     assert set(found["accounts_left_out"]) == {"Mallory"}
     assert "contradict" in found["accounts_left_out"]["Mallory"]
     assert found["labels"]["said"] == len(labels) - 40
+    assert found["wording"]["comments"] == found["labels"]["learned"] + found["labels"]["held_out"]
     manifest = (taught[0] / "models" / found["challenger"] / "manifest.json").read_text(encoding="utf-8")
     assert "Mallory" not in manifest
+
+
+def test_the_labels_in_doubt_are_left_for_the_model_page(taught, labels):
+    found = read_findings(taught[0])
+    assert found.comments == len(labels)
+    assert "Mallory" in {each.moderator for each in found.doubts}
 
 
 def test_nothing_in_the_home_but_labels_and_the_database_holds_texts(taught, school):

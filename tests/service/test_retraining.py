@@ -23,6 +23,18 @@ from service.cli import app
 from service.errors import InvalidRequest, NotFound
 from service.retraining import NICE, REPORTS, Retraining, RetrainingRuns, Run, alone
 
+WORDING = {
+    "comments": 240,
+    "least_comments": 3,
+    "least_authors": 2,
+    "categories": {
+        "spam": {
+            "more": [{"term": "moonbeam tokens", "comments": 30, "change": 0.3123}],
+            "less": [{"term": "kettle", "comments": 28, "change": -0.2145}],
+        }
+    },
+}
+
 
 def write_report(home, challenger, champion, verdict="HOLD", **more):
     """A report as ``moderation retrain`` leaves it."""
@@ -302,6 +314,43 @@ class TestPage:
         assert "We know these" in client.get(answer.headers["location"]).text
         assert "It serves now" in self.show(client, bundle=challenger)
         assert client.post("/review/model/publish", data=filled).status_code == 422
+
+    def test_what_changed_in_words_stands_in_the_report_and_at_the_release(self, client, plain_home, make_bundle):
+        releases = Releases(plain_home / "models")
+        challenger = make_bundle(plain_home / "models", spam=3.0).name
+        write_report(plain_home, "comments-000000000001", releases.in_force().bundle)
+        assert "In words" not in self.show(client), "a report of a version that knew of none"
+        write_report(plain_home, challenger, releases.in_force().bundle, "PROMOTE", wording=WORDING)
+        page = self.show(client, bundle=challenger)
+        assert re.search(r"<bdi>moonbeam tokens</bdi> <span class=\"note\">\+0\.31", page)
+        assert re.search(r"<bdi>kettle</bdi> <span class=\"note\">-0\.21", page)
+        assert "at least 2 authors have written in at least 3 comments" in page
+        assert "moonbeam" not in client.get("/review/model?view=releases").text, "it does not serve"
+        releases.publish(plain_home / "models" / challenger, note="words", by="Ada")
+        assert "moonbeam tokens" in client.get("/review/model?view=releases").text
+
+    def test_commands_tell_it_of_the_bundle_in_force(self, plain_home, make_bundle):
+        releases = Releases(plain_home / "models")
+        challenger = make_bundle(plain_home / "models", spam=3.0).name
+        write_report(plain_home, challenger, releases.in_force().bundle, "PROMOTE", wording=WORDING)
+
+        def ask(*more):
+            result = CliRunner().invoke(app, ["releases", *more, "--home", str(plain_home)])
+            assert result.exit_code == 0, result.output
+            return result.stdout
+
+        assert "weigh more" not in ask()
+        assert json.loads(ask("--json"))["wording"] is None
+        releases.publish(plain_home / "models" / challenger, note="words", by="Ada")
+        assert json.loads(ask("--json"))["wording"] == WORDING
+        said = " ".join(ask().split())
+        for part in (
+            "Words that now weigh more or less",
+            "moonbeam tokens (+0.31, 30)",
+            "kettle (-0.21, 28)",
+            "2 authors",
+        ):
+            assert part in said, part
 
     def test_what_is_held_can_be_published_where_the_shipped_bundle_serves(self, client, plain_home, make_bundle):
         """As in every new home: nothing has been published there, and the challenger is the first bundle in it."""

@@ -572,6 +572,14 @@
     judge(form, event.submitter.value);
   });
 
+  pane.addEventListener("click", (event) => {
+    if (event.metaKey || event.ctrlKey || event.shiftKey || event.button || !event.target.closest("[data-skip]")) return;
+    event.preventDefault();
+    const row = beside(current, 1) ?? rows()[0];
+    if (row && row.dataset.entry !== current) show(row.dataset.entry);
+    else window.toast("Nothing else waits here.");
+  });
+
   list?.addEventListener("click", (event) => {
     if (event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
     const row = event.target.closest("li[data-entry]");
