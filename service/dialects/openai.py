@@ -299,7 +299,7 @@ def write_result(decision: Decision, scores: Scores) -> dict[str, Any]:
 
 
 def answer(error: ServiceError) -> Response:
-    """An error as OpenAI's clients read it; 408, 409, 429 and from 500 on they try again by themselves."""
+    """An error as OpenAI's clients read it; after 408, 409, 429 and from 500 on they try again twice by themselves."""
     headers = {}
     status, param, code, kind = error.status, None, None, "invalid_request_error"
     message = f"{error.message[:1].upper()}{error.message[1:]}."
@@ -316,6 +316,9 @@ def answer(error: ServiceError) -> Response:
     elif status >= 500:
         kind, code = "server_error", None if error.code == "internal" else error.code
         message = _MESSAGES.get(error.code, _MESSAGES["internal"])
+        if error.code == "unavailable":
+            # The libraries would wait twice for as long as Retry-After says, while whoever wrote the comment waits too.
+            headers["x-should-retry"] = "false"
     elif status == 429:
         kind, code = "rate_limit_error", "rate_limit_exceeded"
     elif status == 413:
