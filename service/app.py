@@ -57,6 +57,8 @@ _TAGS = [
     {"name": "comments", "description": "Submit comments and ask what became of them."},
     {"name": "decisions", "description": "Read what was decided, and why."},
     {"name": "review", "description": "What waits for a person, verdicts, reports by readers, appeals by authors."},
+    {"name": "coral", "description": "For Coral: its external moderation phase and its webhooks, signed by Coral."},
+    {"name": "openai", "description": "For clients of OpenAI's moderation endpoint."},
     {"name": "operation", "description": "For the people and programs that run the service. No key needed."},
 ]
 

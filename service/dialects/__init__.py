@@ -7,10 +7,14 @@ errors and its own words for a fault. What they do alike is in :mod:`service.dia
 
 from __future__ import annotations
 
-from service.dialects import openai
+from service.dialects import coral, coral_webhooks, openai
 from service.dialects.intake import Dialect
 
-DIALECTS: tuple[Dialect, ...] = (openai.DIALECT,)
+DIALECTS: tuple[Dialect, ...] = (
+    coral.DIALECT,
+    coral_webhooks.DIALECT,
+    openai.DIALECT,
+)
 
 
 def find_dialect(path: str) -> Dialect | None:

@@ -127,9 +127,11 @@ def test_without_a_model_the_library_fails_at_once(start, home):
     (home / "models" / "current").write_text("no-such-bundle\n")
     service = start()
     begun = time.perf_counter()
-    with openai.OpenAI(api_key=service.key, base_url=f"{service.url}/v1") as client:
-        with pytest.raises(openai.InternalServerError) as caught:
-            client.moderations.create(input=GOOD)
+    with (
+        openai.OpenAI(api_key=service.key, base_url=f"{service.url}/v1") as client,
+        pytest.raises(openai.InternalServerError) as caught,
+    ):
+        client.moderations.create(input=GOOD)
 
     assert (caught.value.status_code, caught.value.code) == (503, "unavailable")
     assert time.perf_counter() - begun < 10
