@@ -14,7 +14,12 @@ import pytest
 import typer.main
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("training_data/**/*.md")]
+PAGES = [
+    *ROOT.glob("*.md"),
+    *ROOT.glob("docs/**/*.md"),
+    *ROOT.glob("integrations/**/*.md"),
+    *ROOT.glob("training_data/**/*.md"),
+]
 
 
 def commands(

@@ -12,6 +12,7 @@ import subprocess
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -24,7 +25,7 @@ from moderation.comment import MAX_TEXT_CHARS, Comment, Decision, Post, Reason, 
 from moderation.policy import Policy
 from service.cli import app
 from service.dialects import coral, find_dialect
-from service.dialects.coral_webhooks import JUDGE
+from service.dialects.coral_webhooks import _ANSWERED, _CREATED, _ENTERED, _LEFT, _VERDICTS, JUDGE
 from service.dialects.markup import plain_text
 from service.errors import InvalidSettings, NotFound
 from service.store import Store
@@ -424,6 +425,21 @@ class TestRejections:
 
     def test_off_topic_alone_is_withheld_without_a_flag(self):
         assert self.decide("hold", off_topic=0.6) == WITHHELD
+
+
+class TestDocument:
+    """docs/dialects.md has a row for everything that can be answered."""
+
+    def test_every_code_status_event_and_field_has_a_row(self):
+        text = (Path(__file__).parents[2] / "docs" / "dialects.md").read_text(encoding="utf-8")
+        section = text.split("\n## Coral\n")[1].split("\n## ")[0]
+        rows = "\n".join(line for line in section.splitlines() if line.startswith("|"))
+        fields = ("comment.body", "comment.parentID", "action", "author.id", "author.role", "story.id", "story.url")
+        flags = ("COMMENT_DETECTED_TOXIC", "COMMENT_DETECTED_SPAM")
+        events = (*_CREATED, _ENTERED, _LEFT, "STORY_CREATED")
+
+        for name in (*set(CODES.values()), *coral.TEAM, *_ANSWERED, *_VERDICTS, *fields, *flags, *events):
+            assert f"`{name}`" in rows or f'"{name}"' in rows, name
 
 
 class TestWebhooks:

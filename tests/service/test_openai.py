@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
@@ -233,6 +234,24 @@ BAD = {
     ),
     "17 MiB": (b" " * 17 * 1024 * 1024, (413, INVALID, None, "request_too_large")),
 }
+
+
+class TestDocument:
+    """docs/dialects.md has a row for everything that can be answered."""
+
+    @pytest.fixture(scope="class")
+    def section(self):
+        text = (Path(__file__).parents[2] / "docs" / "dialects.md").read_text(encoding="utf-8")
+        return text.split("\n## OpenAI\n")[1].split("\n## ")[0]
+
+    def test_every_category_field_and_error_has_a_row(self, section):
+        rows = "\n".join(line for line in section.splitlines() if line.startswith("|"))
+        codes = {expected[3] for _, expected in BAD.values()} - {None}
+        codes |= {"invalid_api_key", "method_not_supported", "rate_limit_exceeded", "busy", "unavailable"}
+        fields = {*openai.ModerationAnswer.model_fields, *openai.ModerationResult.model_fields} - {"results"}
+
+        for name in (*openai.CATEGORIES, *codes, *fields, "input", "model", "do_not_store"):
+            assert f"`{name}`" in rows, name
 
 
 class TestErrors:
