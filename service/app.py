@@ -60,6 +60,8 @@ _TAGS = [
     {"name": "decisions", "description": "Read what was decided, and why."},
     {"name": "review", "description": "What waits for a person, verdicts, reports by readers, appeals by authors."},
     {"name": "perspective", "description": "The protocol of Google's Perspective API, for clients that speak it."},
+    {"name": "coral", "description": "For Coral: its external moderation phase and its webhooks, signed by Coral."},
+    {"name": "openai", "description": "For clients of OpenAI's moderation endpoint."},
     {"name": "operation", "description": "For the people and programs that run the service. No key needed."},
 ]
 

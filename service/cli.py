@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from moderation.errors import ModerationError
 from service.commands import (
     backtest,
+    coral,
     drift,
     encoder,
     imports,
@@ -253,6 +254,7 @@ app.command()(keys.revoke_key)
 app.command("add-moderator")(review.add_moderator)
 app.add_typer(policy.policy, name="policy")
 app.add_typer(webhooks.webhooks, name="webhooks")
+app.add_typer(coral.coral, name="coral")
 app.command()(review.export)
 app.command()(review.forget)
 app.add_typer(labels.labels, name="labels")

@@ -7,10 +7,15 @@ errors and its own words for a fault. What they do alike is in :mod:`service.dia
 
 from __future__ import annotations
 
-from service.dialects import perspective
+from service.dialects import coral, coral_webhooks, openai, perspective
 from service.dialects.intake import Dialect
 
-DIALECTS: tuple[Dialect, ...] = (perspective.DIALECT,)
+DIALECTS: tuple[Dialect, ...] = (
+    coral.DIALECT,
+    coral_webhooks.DIALECT,
+    openai.DIALECT,
+    perspective.DIALECT,
+)
 
 
 def find_dialect(path: str) -> Dialect | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from service.store.batch import BINS, Waiting
 from service.store.campaigns import CAMPAIGN_HOURS
 from service.store.copies import plain
+from service.store.coral import CoralConnection
 from service.store.drift import DriftDay
 from service.store.entries import CLAIM_SECONDS, Holder
 from service.store.insight import Arrivals, AuditCount, Given, Rating, ReasonCount, Waits
@@ -71,6 +72,7 @@ __all__ = [
     "Brief",
     "Change",
     "Context",
+    "CoralConnection",
     "Cursor",
     "Decided",
     "Deliveries",

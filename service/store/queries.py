@@ -18,6 +18,7 @@ from service.store.batch import Batches
 from service.store.campaigns import join_campaign
 from service.store.context import count_recent, find_context
 from service.store.copies import Copies
+from service.store.coral import Coral
 from service.store.drift import DriftDays
 from service.store.entries import OUTLIVES_EDIT, close_entries, put_entry
 from service.store.erasure import Erasure, empty_versions, erase_copies
@@ -96,6 +97,7 @@ class Store:
         self.webhooks = Webhooks(self._engine, self._now)
         self.leases = Leases(self._engine, self._now)
         self.copies = Copies(self._engine)
+        self.coral = Coral(self._engine, self.now)
         self.shadows = Shadows(self._engine, self._now)
         self.drift = DriftDays(self._engine, self.now)
 

@@ -253,6 +253,32 @@ outbox = Table(
     Index(None, "webhook_id"),
 )
 
+# A site's Coral. Secrets are kept as they are, because Coral signs each request with them.
+coral_connections = Table(
+    "coral_connections",
+    metadata,
+    row_id(),
+    Column("public_id", String(32), nullable=False, unique=True),
+    to("sites.id", "site_id"),
+    Column("phase_keys", JSON_VALUE, nullable=False),  # at most two, the newest first (moves)
+    Column("webhook_keys", JSON_VALUE, nullable=False),  # the same (moves)
+    moment("created_at"),
+    UniqueConstraint("site_id"),
+)
+
+# Which comment of ours is which of Coral's, where its webhooks have told.
+coral_comments = Table(
+    "coral_comments",
+    metadata,
+    row_id(),
+    to("coral_connections.id", "connection_id", ondelete="CASCADE"),
+    Column("coral_id", Text, nullable=False),
+    to("comments.id", "comment_id"),
+    moment("at"),
+    UniqueConstraint("connection_id", "coral_id"),
+    UniqueConstraint("comment_id"),
+)
+
 # Work that one process at a time does for all.
 leases = Table(
     "leases",

@@ -1,0 +1,747 @@
+"""Coral's phase and webhooks: every row of their tables in docs/dialects.md, over real HTTP, byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import shutil
+import socket
+import sqlite3
+import subprocess
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from moderation.comment import MAX_TEXT_CHARS, Comment, Decision, Post, Reason, Scores
+from moderation.policy import Policy
+from service.cli import app
+from service.dialects import coral, find_dialect
+from service.dialects.coral_webhooks import _ANSWERED, _CREATED, _ENTERED, _LEFT, _VERDICTS, JUDGE
+from service.dialects.markup import plain_text
+from service.errors import InvalidSettings, NotFound
+from service.store import Store
+
+SECRET, OLD_SECRET, HOOK_SECRET = "a" * 64, "b" * 64, "c" * 64
+CORAL_TIMEOUT = 0.8
+WITHHELD = {"status": "SYSTEM_WITHHELD"}
+SPAM = "See https://shop.example and https://shop.example/2"
+GOOD = "A thoughtful word."
+
+
+def sign(body: bytes, *secrets: str) -> str:
+    return ",".join(f"sha256={hmac.new(each.encode(), body, hashlib.sha256).hexdigest()}" for each in secrets)
+
+
+def request_of(body: str = GOOD, *, action: str = "NEW", parent: str | None = None, **more) -> dict:
+    """What Coral 9.11 sends, its keys in the same order."""
+    return {
+        "action": action,
+        "comment": {"body": body, "parentID": parent},
+        "author": {
+            "id": more.get("author", "baf4e943-3594-4fcc-b2ba-3e8de7a76352"),
+            "role": more.get("role", "COMMENTER"),
+        },
+        "story": {
+            "id": more.get("story", "245b3856-b0a0-4d2f-a6bb-58c71f18d6a6"),
+            "url": "https://paper.example/story/",
+        },
+        "site": {"id": "a4bede88-2d2c-4424-bc18-4322a9e285a6"},
+        "tenantID": "19ba5794-7eeb-4d46-a81b-c00c61672501",
+        "tenantDomain": "coral.paper.example",
+    }
+
+
+def event_of(kind: str, comment: str, story: str, **data) -> dict:
+    """What Coral's webhooks send, its keys in the same order."""
+    return {
+        "id": str(uuid4()),
+        "type": kind,
+        "data": {**data, "commentID": comment, "storyID": story, "siteID": "a4bede88-2d2c-4424-bc18-4322a9e285a6"},
+        "createdAt": "2026-01-02T03:04:05.678Z",
+        "tenantID": "19ba5794-7eeb-4d46-a81b-c00c61672501",
+        "tenantDomain": "coral.paper.example",
+    }
+
+
+def write(data: dict) -> bytes:
+    """As JSON.stringify(data, null, 2) does."""
+    return json.dumps(data, indent=2, ensure_ascii=False).encode()
+
+
+class Desk:
+    """A site that is connected to its Coral, as Coral sees it."""
+
+    def __init__(self, service, url: str, timeout: float = CORAL_TIMEOUT) -> None:
+        self.timeout = timeout
+        self.parts = service.parts
+        self.site = self.parts.store.add_site(url)
+        self.connection = self.parts.store.coral.connect(self.site, SECRET, HOOK_SECRET, who="operator")
+        self.url = f"{service.url}/coral/{self.connection.id}"
+
+    def send(self, body: bytes, *secrets: str, to: str = "phase", **headers: str) -> httpx.Response:
+        signed = {"X-Coral-Signature": sign(body, *secrets)} if secrets else {}
+        sent = {"Content-Type": "application/json", "User-Agent": "Coral Moderation/9.11.8"} | signed | headers
+        return httpx.post(f"{self.url}/{to}", content=body, headers=sent, timeout=self.timeout)
+
+    def ask(self, *args, **more) -> httpx.Response:
+        return self.send(write(request_of(*args, **more)), SECRET)
+
+    def tell(self, *args, **data) -> str:
+        response = self.send(write(event_of(*args, **data)), HOOK_SECRET, to="webhooks")
+        assert response.status_code == 200, response.text
+        return response.json()["result"]
+
+    def comments(self) -> list[dict]:
+        return list(self.parts.store.copies.comments(self.site))
+
+
+@pytest.fixture
+def desk(shared_service):
+    made = Desk(shared_service, f"https://{uuid4().hex}.example", timeout=20)
+    made.ask()  # what is loaded on first use is not what Coral waits for
+    made.timeout = CORAL_TIMEOUT
+    return made
+
+
+class TestSignature:
+    def test_the_right_one_is_believed(self, desk):
+        assert desk.send(write(request_of()), SECRET).status_code == 204
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            None,
+            "",
+            "sha256=",
+            "sha256=" + "0" * 64,
+            "sha256=ü",
+            "0" * 64,
+            sign(write(request_of()), OLD_SECRET),
+            sign(write(request_of()), HOOK_SECRET),
+            sign(write(request_of()) + b" ", SECRET),
+            sign(write(request_of()), SECRET).replace("sha256", "sha1"),
+        ],
+    )
+    def test_others_are_401(self, desk, header):
+        headers = {} if header is None else {"X-Coral-Signature": header.encode()}
+        response = desk.send(write(request_of()), **headers)
+
+        assert (response.status_code, response.json()["error"]["code"]) == (401, "unauthorized")
+        assert response.headers["www-authenticate"] == "X-Coral-Signature"
+
+    def test_the_body_is_signed_as_it_came(self, desk):
+        body = write(request_of())
+        compact = json.dumps(json.loads(body)).encode()
+
+        assert b'{\n  "action": "NEW",\n  "comment": {\n    "body": ' in body
+        assert desk.send(compact, **{"X-Coral-Signature": sign(body, SECRET)}).status_code == 401
+        assert desk.send(compact, SECRET).status_code == 204
+
+    def test_while_coral_rotates_either_secret_will_do(self, desk):
+        body = write(request_of())
+        desk.parts.store.coral.rotate(desk.site, "new secret", None, who="operator")
+        answers = [
+            desk.send(body, *secrets).status_code for secrets in ((SECRET,), ("new secret",), ("new secret", SECRET))
+        ]
+        desk.parts.store.coral.rotate(desk.site, "newer secret", None, who="operator")
+
+        assert answers == [204, 204, 204]
+        assert [desk.send(body, each).status_code for each in (SECRET, "new secret", "newer secret")] == [401, 204, 204]
+        assert desk.send(body, OLD_SECRET, "newer secret").status_code == 204
+
+    def test_without_a_secret_nothing_is_believed(self, shared_service):
+        site = shared_service.parts.store.add_site("https://no-secret.example")
+        made = shared_service.parts.store.coral.connect(site, None, None, who="operator")
+        body = write(request_of())
+        for secrets in ((), ("",), ("None",)):
+            answer = httpx.post(
+                f"{shared_service.url}/coral/{made.id}/phase",
+                content=body,
+                headers={"X-Coral-Signature": sign(body, *secrets)},
+            )
+            assert answer.status_code == 401
+
+    def test_a_connection_that_is_not_there_is_no_other_answer(self, desk):
+        wrong = desk.send(b"{}", "wrong")
+        desk.url = desk.url[:-3] + "xyz"
+        unknown = desk.send(b"{}", SECRET)
+        assert (wrong.status_code, wrong.json()) == (unknown.status_code, unknown.json())
+
+    def test_strangers_cannot_make_it_read(self, desk):
+        """The answer comes although not one byte of the promised body was sent."""
+        address = httpx.URL(desk.url)
+        head = f"POST {address.path}/phase HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+        with socket.create_connection((address.host, address.port), timeout=5) as connection:
+            connection.sendall(head.encode())
+
+            assert b" 401 " in connection.recv(4096)
+
+
+class TestPhase:
+    def test_what_is_published_gets_no_opinion(self, desk):
+        response = desk.ask(GOOD)
+
+        assert (response.status_code, response.content) == (204, b"")
+
+    def test_what_is_held_is_withheld_with_flags(self, desk):
+        spam, hostile = desk.ask(SPAM), desk.ask("Go away!!!!!!")
+
+        assert (spam.status_code, hostile.status_code) == (200, 200)
+        assert spam.json() == {"actions": [{"actionType": "FLAG", "reason": "COMMENT_DETECTED_SPAM"}], **WITHHELD}
+        assert hostile.json() == {"actions": [{"actionType": "FLAG", "reason": "COMMENT_DETECTED_TOXIC"}], **WITHHELD}
+        assert spam.headers["content-type"] == "application/json"
+
+    def test_what_is_rejected_has_a_code(self, desk):
+        why = {"status": "REJECTED", "rejectionReason": {"code": "BANNED_WORD"}}
+
+        assert desk.ask("A forbidden word").json() == {"status": "REJECTED", "moderationAction": why}
+
+    def test_it_answers_in_coral_s_time_whatever_the_length(self, desk):
+        started = time.perf_counter()
+        response = desk.ask("word " * (MAX_TEXT_CHARS // 5))
+
+        assert response.status_code in (200, 204)
+        assert time.perf_counter() - started < CORAL_TIMEOUT
+
+    @pytest.mark.parametrize("role", ["STAFF", "MODERATOR", "ADMIN"])
+    def test_about_the_team_there_is_no_opinion_and_nothing_is_kept(self, desk, role):
+        before = desk.comments()
+
+        assert desk.ask("A forbidden word", role=role).status_code == 204
+        assert desk.comments() == before
+
+    @pytest.mark.parametrize("role", ["COMMENTER", "MEMBER", "SOMETHING_NEW"])
+    def test_everybody_else_is_judged(self, desk, role):
+        assert desk.ask("A forbidden word", role=role).json()["status"] == "REJECTED"
+
+    @pytest.mark.parametrize("body", ["", "  ", "<div><br></div>", "<p>&nbsp;</p>"])
+    def test_without_words_there_is_no_opinion(self, desk, body):
+        before = desk.comments()
+
+        assert desk.ask(body).status_code == 204
+        assert desk.comments() == before
+
+    def test_html_and_plain_text_are_the_same_comment(self, desk):
+        desk.ask("<div>Tom &amp; <b>Ann</b></div><div>5 &lt; 6<br>end</div>", story="html")
+        desk.ask("Tom & Ann\n5 < 6\nend", story="plain")
+        texts = [row["text"] for row in desk.comments()[1:]]
+
+        assert texts == ["Tom & Ann\n5 < 6\nend"] * 2
+
+    def test_what_is_kept_of_a_request(self, desk):
+        desk.ask("Words", author="u-1", story="s-1", parent="unknown")
+        row = desk.comments()[-1]
+
+        assert row["comment_id"].startswith("coral-")
+        assert (row["text"], row["kind"]) == ("Words", "reply")
+        assert row["author"] == {"id": "u-1", "name": None, "url": None}
+        assert (row["post"]["id"], row["post"]["url"]) == ("s-1", "https://paper.example/story/")
+        assert row["parent"] is None
+        assert "coral.paper.example" not in json.dumps(row, default=str)
+
+    def test_an_edit_is_a_comment_of_its_own(self, desk):
+        assert desk.ask(GOOD).status_code == 204
+        assert desk.ask("A forbidden word", action="EDIT").json()["status"] == "REJECTED"
+        assert desk.comments()[-1]["comment_id"].startswith("coral-edit-")
+
+    @pytest.mark.parametrize("text", ["مرحبا", "完全に", "😀👩‍👩‍👧", "\u200bx", "\x00", "é"])
+    def test_any_text_is_judged(self, desk, text):
+        assert desk.ask(text).status_code in (200, 204)
+
+    def test_long_ids_and_other_shapes_are_left_out(self, desk):
+        for data in (
+            {**request_of(), "author": {"id": "a" * 201, "role": 7}, "story": {"id": "", "url": "u" * 5_000}},
+            {"comment": {"body": GOOD, "parentID": 7}, "author": None, "story": [], "site": "x", "new": {"field": 1}},
+            {"comment": {"body": GOOD}},
+        ):
+            assert desk.send(write(data), SECRET).status_code == 204
+            assert desk.comments()[-1]["author"] is desk.comments()[-1]["post"] is None
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"{",
+            b"[]",
+            b"null",
+            b"{}",
+            b'{"comment": "x"}',
+            b'{"comment": {"body": 7}}',
+            b"\xff",
+            write(request_of("a" * (MAX_TEXT_CHARS + 1))),
+            write(request_of("<b>" * 200_000)),
+            b"[" * 100_000,
+        ],
+        ids=range(11),
+    )
+    def test_what_coral_signed_and_we_cannot_read_waits_for_a_person(self, desk, body):
+        """Any error would let it pass."""
+        response = desk.send(body, SECRET)
+
+        assert (response.status_code, response.json()) == (200, WITHHELD)
+
+    def test_without_a_model_everything_waits(self, start, home):
+        (home / "models").mkdir(parents=True)
+        (home / "models" / "current").write_text("no-such-bundle\n")
+        desk = Desk(start(), "https://paper.example", timeout=20)
+
+        assert desk.ask(GOOD).json() == WITHHELD
+
+    def test_while_the_database_is_locked_everything_waits(self, start, plain_home):
+        desk = Desk(start(database_timeout_seconds=0.5), "https://paper.example", timeout=20)
+        assert desk.ask(GOOD).status_code == 204
+        lock = sqlite3.connect(plain_home / "moderation.db", isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        try:
+            response = desk.ask(GOOD)
+        finally:
+            lock.rollback()
+            lock.close()
+
+        assert (response.status_code, response.json()) == (200, WITHHELD)
+        assert desk.ask(GOOD).status_code == 204
+
+    def test_other_methods_paths_and_bodies(self, desk):
+        wrong = httpx.get(f"{desk.url}/phase")
+        body = b" " * 17 * 1024 * 1024
+
+        assert (wrong.status_code, wrong.json()["error"]["code"]) == (405, "method_not_allowed")
+        assert wrong.headers["allow"] == "POST"
+        assert httpx.post(f"{desk.url}/phases").json()["error"]["code"] == "not_found"
+        too_large = httpx.post(f"{desk.url}/phase", content=body, headers={"X-Coral-Signature": sign(body, SECRET)})
+        assert too_large.status_code == 413
+        assert [find_dialect(path).name for path in ("/coral/x/phase", "/coral/x/webhooks")] == [
+            "coral",
+            "coral webhooks",
+        ]
+        assert find_dialect("/coralx") is None
+
+    def test_with_node_s_fetch_as_coral_calls_it(self, desk, tmp_path):
+        if shutil.which("node") is None:
+            pytest.skip("node is not installed here")
+        script = tmp_path / "coral.mjs"
+        script.write_text("""
+            import { createHmac } from "node:crypto";
+            const [url, secret, ...texts] = process.argv.slice(2);
+            for (const text of texts) {
+              const body = JSON.stringify({ action: "NEW", comment: { body: text, parentID: null } }, null, 2);
+              const signature = `sha256=${createHmac("sha256", secret).update(body).digest("hex")}`;
+              const abort = new AbortController();
+              const timeout = setTimeout(() => abort.abort(), 800);
+              const answer = await fetch(url, {
+                method: "POST", body, redirect: "manual", signal: abort.signal,
+                headers: { "User-Agent": "Coral Moderation/9.11.8", "Content-Type": "application/json",
+                           "X-Coral-Signature": signature },
+              });
+              clearTimeout(timeout);
+              console.log(answer.status, await answer.text());
+            }
+        """)
+        texts = [GOOD, SPAM, "größe 😀 \u2028"]
+        done = subprocess.run(
+            ["node", script, f"{desk.url}/phase", SECRET, *texts],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        statuses = [line.split(" ", 1)[0] for line in done.stdout.splitlines()]
+
+        assert statuses == ["204", "200", "204"]
+
+
+CODES = {
+    "hostile": "ABUSIVE",
+    "insult": "ABUSIVE",
+    "severe": "ABUSIVE",
+    "profanity": "ABUSIVE",
+    "threat": "HARASSMENT_BULLYING",
+    "identity_attack": "HATE_SPEECH",
+    "spam": "SPAM",
+    "off_topic": "IRRELEVANT_CONTENT",
+    "blocked_words": "BANNED_WORD",
+    "blocked_domains": "SPAM",
+    "honeypot": "SPAM",
+    "banned_author": "OTHER",
+}
+STRICT = "\n".join(
+    f"[{name}]\nhold = 0.5\nreject = 0.8"
+    for name in ("hostile", "spam", "off_topic", "insult", "threat", "identity_attack", "profanity", "severe")
+)
+RULES = """
+[rules]
+honeypot = "reject"
+blocked_words = ["x"]
+blocked_words_action = "reject"
+blocked_domains = ["x.example"]
+blocked_domains_action = "reject"
+"""
+
+
+class TestRejections:
+    def decide(self, action: str = "reject", toml: str = STRICT + RULES, **fired: float) -> dict:
+        scores = dict.fromkeys(Scores.__dataclass_fields__, 0.0)
+        scores |= {name: value for name, value in fired.items() if name in scores}
+        reasons = tuple(Reason(name, value, 0.5, True, "") for name, value in fired.items())
+        decision = Decision(
+            action, Scores(**scores), reasons, "", None, "", "full", author_message="It was not published."
+        )
+        return coral.write_answer(decision, Policy.parse(toml))
+
+    @pytest.mark.parametrize(("name", "code"), CODES.items())
+    def test_each_reason_has_its_code(self, name, code):
+        answer = self.decide(**{name: 0.9})
+        why = answer["moderationAction"]["rejectionReason"]
+
+        assert (answer["status"], answer["moderationAction"]["status"], why["code"]) == ("REJECTED", "REJECTED", code)
+        assert why.get("customReason") == ("It was not published." if code == "OTHER" else None)
+
+    def test_what_only_holds_gives_no_code_unless_it_says_more_exactly_what_rejects(self):
+        held_hostile = self.decide(hostile=0.6, spam=0.9)
+        hate = self.decide(hostile=0.9, identity_attack=0.6)
+
+        assert held_hostile["moderationAction"]["rejectionReason"]["code"] == "SPAM"
+        assert hate["moderationAction"]["rejectionReason"]["code"] == "HATE_SPEECH"
+        assert [flag["reason"] for flag in held_hostile["actions"]] == [
+            "COMMENT_DETECTED_TOXIC",
+            "COMMENT_DETECTED_SPAM",
+        ]
+
+    def test_a_rule_that_only_holds_is_not_why(self):
+        toml = STRICT + RULES.replace('blocked_words_action = "reject"', 'blocked_words_action = "hold"')
+
+        assert self.decide(toml=toml, blocked_words=1, off_topic=0.9)["moderationAction"]["rejectionReason"] == {
+            "code": "IRRELEVANT_CONTENT"
+        }
+
+    def test_off_topic_alone_is_withheld_without_a_flag(self):
+        assert self.decide("hold", off_topic=0.6) == WITHHELD
+
+
+class TestDocument:
+    """docs/dialects.md has a row for everything that can be answered."""
+
+    def test_every_code_status_event_and_field_has_a_row(self):
+        text = (Path(__file__).parents[2] / "docs" / "dialects.md").read_text(encoding="utf-8")
+        section = text.split("\n## Coral\n")[1].split("\n## ")[0]
+        rows = "\n".join(line for line in section.splitlines() if line.startswith("|"))
+        fields = ("comment.body", "comment.parentID", "action", "author.id", "author.role", "story.id", "story.url")
+        flags = ("COMMENT_DETECTED_TOXIC", "COMMENT_DETECTED_SPAM")
+        events = (*_CREATED, _ENTERED, _LEFT, "STORY_CREATED")
+
+        for name in (*set(CODES.values()), *coral.TEAM, *_ANSWERED, *_VERDICTS, *fields, *flags, *events):
+            assert f"`{name}`" in rows or f'"{name}"' in rows, name
+
+
+class TestWebhooks:
+    def held(self, desk, story: str, text: str = SPAM, **more) -> str:
+        """Our id of a comment that was just put aside."""
+        desk.ask(text, story=story, **more)
+        return desk.comments()[-1]["comment_id"]
+
+    def entered(self, desk, comment: str, story: str, status: str = "SYSTEM_WITHHELD", queue: str = "PENDING") -> str:
+        return desk.tell("COMMENT_ENTERED_MODERATION_QUEUE", comment, story, queue=queue, status=status)
+
+    def left(self, desk, comment: str, story: str, status: str, queue: str = "PENDING") -> str:
+        return desk.tell("COMMENT_LEFT_MODERATION_QUEUE", comment, story, queue=queue, status=status)
+
+    def status(self, desk, comment_id: str) -> str:
+        return desk.parts.store.find_comments(desk.site, [comment_id])[comment_id].status
+
+    @pytest.mark.parametrize(
+        ("coral_status", "status", "spam"), [("APPROVED", "published", 0), ("REJECTED", "rejected", None)]
+    )
+    def test_a_verdict_in_coral_is_a_verdict_here(self, desk, coral_status, status, spam):
+        ours = self.held(desk, "s1")
+
+        assert self.entered(desk, "c1", "s1") == "learned"
+        assert self.left(desk, "c1", "s1", coral_status) == "verdict"
+        assert self.status(desk, ours) == status
+        [verdict] = desk.parts.moderation.verdicts(desk.site, ours)
+        assert (verdict.moderator, verdict.source) == (JUDGE.name, JUDGE.source) == ("site:coral", "coral")
+        [label] = desk.parts.store.labels.read(desk.site)
+        # Why it was rejected is not said, so that of no category.
+        assert label["labels"].get("spam") == spam
+
+    def test_told_twice_it_is_one_verdict(self, desk):
+        ours = self.held(desk, "s1")
+        self.entered(desk, "c1", "s1")
+        for queue in ("PENDING", "UNMODERATED", "UNMODERATED"):
+            assert self.left(desk, "c1", "s1", "APPROVED", queue) == "verdict"
+
+        assert len(desk.parts.moderation.verdicts(desk.site, ours)) == 1
+
+    def test_a_published_comment_is_learned_and_then_known_as_a_parent(self, desk):
+        desk.ask("The first word.", story="s1")
+        assert desk.tell("COMMENT_CREATED", "c1", "s1") == "learned"
+        ours = desk.comments()[-1]["comment_id"]
+        desk.ask("An answer.", story="s1", parent="c1")
+
+        assert desk.comments()[-1]["parent"] == {"id": ours, "text": "The first word."}
+
+    def test_a_reply_is_learned_as_a_reply_only(self, desk):
+        desk.ask("An answer.", story="s1", parent="c0")
+
+        assert desk.tell("COMMENT_CREATED", "c1", "s1") == "nothing"
+        assert desk.tell("COMMENT_REPLY_CREATED", "c1", "s1", ancestorIDs=["c0"]) == "learned"
+
+    @pytest.mark.parametrize(("status", "text"), [("SYSTEM_WITHHELD", GOOD), ("NONE", SPAM), ("PREMOD", SPAM)])
+    def test_what_does_not_fit_our_answer_is_another_comment(self, desk, status, text):
+        self.held(desk, "s1", text)
+
+        assert self.entered(desk, "c1", "s1", status) == "nothing"
+
+    @pytest.mark.parametrize("status", ["NONE", "PREMOD"])
+    def test_a_comment_without_our_opinion_may_enter_a_queue_too(self, desk, status):
+        desk.ask(GOOD, story="s1")
+
+        assert self.entered(desk, "c1", "s1", status, "UNMODERATED") == "learned"
+
+    def test_of_two_at_a_time_neither_is_taken(self, desk):
+        self.held(desk, "s1")
+        self.held(desk, "s1", GOOD, author="another")
+
+        assert self.entered(desk, "c1", "s1") == "nothing"
+        assert self.left(desk, "c1", "s1", "APPROVED") == "nothing"
+        assert list(desk.parts.store.labels.read(desk.site)) == []
+
+    def test_another_story_another_comment(self, desk):
+        self.held(desk, "s1")
+
+        assert self.entered(desk, "c1", "s2") == "nothing"
+
+    def test_after_an_edit_nobody_knows_which_text_was_judged(self, desk):
+        ours = self.held(desk, "s1")
+        self.entered(desk, "c1", "s1")
+        self.held(desk, "s1", "Other words, https://shop.example https://shop.example/2", action="EDIT")
+
+        assert self.left(desk, "c1", "s1", "APPROVED") == "nothing"
+        assert self.status(desk, ours) == "held"
+
+    def test_the_edit_of_somebody_else_does_not_matter(self, desk):
+        self.held(desk, "s1")
+        self.entered(desk, "c1", "s1")
+        self.held(desk, "s1", GOOD, action="EDIT", author="another")
+
+        assert self.left(desk, "c1", "s1", "APPROVED") == "verdict"
+
+    def test_an_edit_is_never_learned(self, desk):
+        self.held(desk, "s1", action="EDIT")
+
+        assert self.entered(desk, "c1", "s1") == "nothing"
+
+    def test_an_erased_comment_is_not_spoken_of(self, desk):
+        ours = self.held(desk, "s1")
+        self.entered(desk, "c1", "s1")
+        desk.parts.workflow.erase(desk.site, ours)
+
+        assert self.left(desk, "c1", "s1", "APPROVED") == "nothing"
+
+    @pytest.mark.parametrize("status", ["NONE", "PREMOD", "SYSTEM_WITHHELD", "SOMETHING_NEW"])
+    def test_leaving_a_queue_otherwise_is_no_verdict(self, desk, status):
+        self.held(desk, "s1")
+        self.entered(desk, "c1", "s1")
+
+        assert self.left(desk, "c1", "s1", status) == "nothing"
+
+    def test_what_is_not_about_comments_is_taken_and_nothing_comes_of_it(self, desk):
+        assert desk.tell("STORY_CREATED", "", "s1", storyURL="https://paper.example/s1") == "nothing"
+        assert desk.tell("SOMETHING_NEW", "c1", "s1") == "nothing"
+        body = write({"type": "COMMENT_CREATED", "data": {"commentID": 7, "storyID": "s" * 201}})
+        assert desk.send(body, HOOK_SECRET, to="webhooks").json() == {"result": "nothing"}
+
+    @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"type": 1, "data": {}}', b'{"type": "x", "data": []}'])
+    def test_what_is_no_message_is_422(self, desk, body):
+        response = desk.send(body, HOOK_SECRET, to="webhooks")
+
+        assert (response.status_code, response.json()["error"]["code"]) == (422, "invalid_request")
+
+    def test_they_have_a_secret_of_their_own(self, desk):
+        assert desk.send(b"{}", SECRET, to="webhooks").status_code == 401
+
+    def test_in_a_fault_coral_hears_of_it(self, start, plain_home):
+        desk = Desk(start(database_timeout_seconds=0.5), "https://paper.example", timeout=20)
+        self.held(desk, "s1")
+        lock = sqlite3.connect(plain_home / "moderation.db", isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        try:
+            response = desk.send(write(event_of("COMMENT_CREATED", "c1", "s1")), HOOK_SECRET, to="webhooks")
+        finally:
+            lock.rollback()
+            lock.close()
+
+        assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+
+
+class TestStore:
+    """On SQLite and PostgreSQL."""
+
+    def test_a_comment_is_learned_in_time_only(self, store: Store, put):
+        site = store.add_site("https://paper.example")
+        made = store.coral.connect(site, SECRET, None, who="operator")
+        put(site, "coral-1", post="s1")
+        store.coral._now = lambda: datetime.now(UTC) + timedelta(seconds=16)
+        late = store.coral.learn(made, "c1", "s1", "hold", is_reply=None)
+        store.coral._now = store.now
+
+        assert late is False
+        assert store.coral.learn(made, "c1", "s1", "hold", is_reply=False) is True
+        assert store.coral.known(made, "c1") == "coral-1"
+        assert store.coral.learn(made, "c2", "s1", "hold", is_reply=None) is False
+        assert store.coral.may_be_edited(made, "coral-1") is False
+
+    def test_other_sites_and_other_comments_are_not_coral_s(self, store: Store, put):
+        site, other = store.add_site("https://paper.example"), store.add_site("https://other.example")
+        made, foreign = (store.coral.connect(each, SECRET, None, who="operator") for each in (site, other))
+        put(site, "coral-1", post="s1")
+        put(site, "c7", post="s1")
+
+        assert store.coral.learn(foreign, "c1", "s1", "hold", is_reply=None) is False
+        assert store.coral.learn(made, "c1", "s1", "hold", is_reply=None) is True
+        assert store.coral.known(foreign, "c1") is None
+
+    def test_a_connection_is_made_once_and_ended(self, store: Store):
+        site = store.add_site("https://paper.example")
+        made = store.coral.connect(site, None, None, who="operator")
+        with pytest.raises(InvalidSettings):
+            store.coral.connect(site, None, None, who="operator")
+        store.coral.rotate(site, "one", "w", who="operator")
+        store.coral.rotate(site, "two", None, who="operator")
+        found = store.coral.find(made.id)
+
+        assert (found.phase_secrets, found.webhook_secrets) == (("two", "one"), ("w",))
+        assert "two" not in repr(found)
+        store.coral.disconnect(site, who="operator")
+        assert store.coral.find(made.id) is None
+        with pytest.raises(NotFound):
+            store.coral.rotate(site, "x", None, who="operator")
+
+
+class TestMarkup:
+    @pytest.mark.parametrize(
+        ("body", "text"),
+        [
+            ("Plain & simple, 5 < 6 and <Stefan> agrees", "Plain & simple, 5 < 6 and <Stefan> agrees"),
+            ("<div>One</div><div>Two</div>", "One\nTwo"),
+            ("One<br>Two<br/><br />Three", "One\nTwo\nThree"),
+            ("<ul><li>One</li><li><b>Two</b></li></ul>", "One\nTwo"),
+            ("<b>Bo</b>ld, <i class='x'>italic</i>", "Bold, italic"),
+            ("Tom &amp; Jerry &#128512; &#x1F600; &unknown;", "Tom & Jerry 😀 😀 &unknown;"),
+            ("https://a.example/?x=1&copy=2", "https://a.example/?x=1&copy=2"),
+            ('<a href="https://a.example">https://a.example</a>', "https://a.example"),
+            ('Look <a rel="x" href="https://a.example/?a=1&amp;b=2">here</a>', "Look here\nhttps://a.example/?a=1&b=2"),
+            ("<a href='https://a.example'>x</a><p>y</p>", "x\ny\nhttps://a.example"),
+            ("a\n  b", "a\n  b"),
+        ],
+    )
+    def test_html_is_read_and_text_left_alone(self, body, text):
+        assert plain_text(body) == text
+
+    @given(st.text())
+    def test_text_without_markup_loses_only_blanks_around_it(self, text):
+        if "<" not in text and "&" not in text:
+            assert plain_text(text) == text.replace("\xa0", " ").strip()
+
+    @given(st.lists(st.sampled_from(["<", ">", "a", "<a href=", '"', "<br>", "&", "amp;", " ", "</div>", "<p", "\n"])))
+    def test_it_is_total_and_leaves_no_tag(self, pieces):
+        assert "<br>" not in plain_text("".join(pieces).replace("&", ""))
+
+    @pytest.mark.parametrize("piece", ["<", "<a ", '<a href="', "<b>", "&amp;", '<a href="x">', "<p " + "x" * 3_999])
+    def test_it_takes_no_long_time(self, piece):
+        body = (piece * (coral.MAX_BODY_CHARS // len(piece)))[: coral.MAX_BODY_CHARS]
+        started = time.perf_counter()
+        plain_text(body)
+
+        assert time.perf_counter() - started < 2
+
+
+@pytest.fixture
+def run(home):
+    def run_one(*arguments: str, **more):
+        return CliRunner().invoke(app, [*arguments, "--home", str(home)], **more)
+
+    return run_one
+
+
+class TestCommands:
+    URL = "https://paper.example"
+
+    def test_a_site_is_connected_and_its_secrets_rotate(self, run):
+        run("add-site", self.URL)
+        made = json.loads(run("coral", "connect", self.URL, "--json").stdout)
+        rotated = run(
+            "coral", "rotate", self.URL, "--secret", f" {SECRET} ", "--webhooks-secret", "-", "--json", input="w\n"
+        )
+        [listed] = json.loads(run("coral", "list", "--json").stdout)
+
+        assert made["phase"].startswith("http://127.0.0.1:8000/coral/")
+        assert made["phase"].endswith("/phase")
+        assert made["webhooks"].endswith("/webhooks")
+        assert (made["phase_secrets"], made["webhooks_secrets"]) == (0, 0)
+        assert json.loads(rotated.stdout) == listed
+        assert (listed["phase_secrets"], listed["webhooks_secrets"]) == (1, 1)
+        shown = run("coral", "list").output
+        assert listed["phase"] in shown
+        assert SECRET not in shown + rotated.output
+        assert self.URL in run("coral", "disconnect", self.URL).stdout
+        assert json.loads(run("coral", "list", "--json").stdout) == []
+        logged = [json.loads(line) for line in run("export", "--kind", "log").stdout.splitlines()]
+        events = [line["event"] for line in logged if line["event"].startswith("coral")]
+        assert events == ["coral_connected", "coral_rotated", "coral_disconnected"]
+        assert SECRET not in json.dumps(logged)
+
+    def test_without_a_secret_it_says_what_comes_next(self, run):
+        run("add-site", self.URL)
+        shown = run("coral", "connect", self.URL)
+
+        assert f"moderation coral rotate {self.URL} --secret" in shown.output
+        assert "rotate" not in run("coral", "list").output
+
+    def test_slips_are_told(self, run):
+        run("add-site", self.URL)
+        run("coral", "connect", self.URL, "--secret", SECRET)
+        for arguments, words in (
+            (("connect", self.URL), "connected already"),
+            (("connect", "https://other.example"), "there is no site"),
+            (("rotate", self.URL), "which secret is new"),
+            (("rotate", self.URL, "--secret", "two words"), "visible characters"),
+            (("rotate", self.URL, "--secret", " "), "visible characters"),
+        ):
+            done = run("coral", *arguments)
+            assert (done.exit_code, words in done.output) == (2, True), done.output
+
+
+def test_handles_find_the_comment_again_for_feedback(desk):
+    """Perspective's suggestscore has the text; of equal texts the author's is meant."""
+    for author in ("u-1", "u-2"):
+        desk.ask(SPAM, author=author, story=f"story of {author}")
+    [second, first] = desk.parts.store.find_texts(desk.site, desk.parts.feedback._hashes.text(SPAM))
+    wanted = desk.parts.feedback._hashes.handles(desk.site.url, {"author": "u-1"})
+
+    assert set(wanted) <= set(first.handles)
+    assert set(wanted).isdisjoint(second.handles)
+
+
+def test_a_decision_is_the_one_of_the_native_api(desk):
+    desk.ask(SPAM)
+    [reason] = [r for r in decision_of(desk).reasons if r.fired]
+    native = desk.parts.workflow.submit(desk.site, replace(Comment(SPAM), post=Post("s9"), id="n1")).decision
+
+    assert reason.name == "spam"
+    assert decision_of(desk).scores == native.scores
+
+
+def decision_of(desk) -> Decision:
+    ours = desk.comments()[-1]["comment_id"]
+    if not ours.startswith("coral-"):
+        ours = desk.comments()[-2]["comment_id"]
+    return desk.parts.store.find_comments(desk.site, [ours])[ours].decision
