@@ -32,6 +32,10 @@ STATUS_AFTER: Mapping[Action, Status] = {"publish": "published", "hold": "held",
 STATUS_BY_VERDICT: Mapping[VerdictAction, Status] = {"approve": "published", "reject": "rejected"}
 OUTCOME_BY_VERDICT: Mapping[VerdictAction, Outcome] = {"approve": "overturned", "reject": "upheld"}
 
+# What the ids of comments that came in through a dialect begin with; the rest is what its clients know them by.
+AKISMET = "akismet"
+AKISMET_ID = f"{AKISMET}-"
+
 # What each role may do on a site: look; give verdicts and hold entries; change settings, policy, model, keys, people.
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     "viewer": frozenset({"read"}),

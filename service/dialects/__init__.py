@@ -7,9 +7,10 @@ errors and its own words for a fault. What they do alike is in :mod:`service.dia
 
 from __future__ import annotations
 
+from service.dialects import akismet
 from service.dialects.intake import Dialect
 
-DIALECTS: tuple[Dialect, ...] = ()
+DIALECTS: tuple[Dialect, ...] = (akismet.DIALECT,)
 
 
 def find_dialect(path: str) -> Dialect | None:

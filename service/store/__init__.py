@@ -53,6 +53,7 @@ from service.store.records import (
 )
 from service.store.rows import read_facts
 from service.store.shadow import Beside, ShadowRow, ShadowRun
+from service.store.traffic import Fired
 from service.store.verdicts import MOST_TOGETHER
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "Deliveries",
     "DriftAlerts",
     "DriftDay",
+    "Fired",
     "Given",
     "Height",
     "History",
