@@ -16,6 +16,7 @@ Outcome = Literal["upheld", "overturned"]
 Role = Literal["viewer", "moderator", "maintainer"]
 Right = Literal["read", "decide", "configure"]
 Heard = Literal["published", "held", "rejected", "erased", "drift"]
+WebhookFormat = Literal["standard", "akismet"]
 WhyName = Literal["held", "near_line", "reported", "appealed", "audit"]
 Sort = Literal["urgency", "age", "score", "teaching"]
 
