@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from urllib.parse import quote_from_bytes
 
@@ -141,6 +140,7 @@ class TestKeys:
             "submit-ham",
             "verify-key",
             "get-subscription",
+            "verify-wpcom-key",
             "get-stats",
             "deactivate",
             "token",
@@ -515,10 +515,9 @@ class TestAccount:
         assert table.headers["content-type"].startswith("text/csv")
 
     def test_more_than_a_page_is_counted(self, desk):
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda n: desk.parts.workflow.submit_many(desk.site, _many(n)), range(6)))
+        for start in range(6):
+            desk.parts.workflow.submit_many(desk.site, _many(start))
 
-        assert desk.post("/1.2/key-sites", month=f"{desk.parts.store.now():%Y-%m}").json().popitem()
         assert desk.post("/1.1/get-stats", **{"from": "all"}).json()["spam"] == "600"
 
     def test_lists_are_cut_and_filtered(self, desk):
