@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote_from_bytes
 
@@ -328,6 +330,27 @@ class TestCheck:
     )
     def test_an_empty_one_or_no_real_one_is_not(self, desk, fields):
         assert answer(desk.check(**fields)) == "false"
+
+    def test_what_is_not_known_or_has_no_meaning_here_changes_nothing(self, desk):
+        names = [
+            *("callback", "comment_check_response", "site_domain", "blog_charset", "akismet_comment_nonce"),
+            *("comment_post_modified_gmt", "order", "classify", "some_other_field", "x" * 300, ""),
+        ]
+        response = desk.check(**dict.fromkeys(names, "1"))
+
+        assert answer(response) == "false"
+        assert desk.stored(response).comment.digest() == desk.stored(desk.check()).comment.digest()
+        assert "x-akismet-recheck-after" not in response.headers
+        assert not [name for name in response.headers if name.startswith("x-akismet-alert")]
+
+    def test_in_the_address_too_and_the_body_wins(self, desk):
+        said = {"api_key": desk.key, "comment_content": "In the address", "comment_author": "Ann"}
+        pairs = b"comment_content=first&comment_content=second"
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        response = desk.client.post("/1.1/comment-check", params=said, content=pairs, headers=kind)
+
+        assert desk.stored(response).comment.text == "second"
+        assert desk.stored(response).comment.author.name == "Ann"
 
     def test_without_a_text_name_and_address_are_judged(self, desk):
         signup = desk.check("", comment_type="signup", comment_author="Ann", comment_author_url="https://ann.example")
@@ -700,6 +723,20 @@ def test_nothing_about_visitors_is_kept_logged_or_counted(service, caplog, open_
 def _many(start: int) -> list:
     said = Said({"comment_content": SPAM})
     return [make_comment(said, comment_id=f"{AKISMET_ID}{start}-{n}", max_text_chars=1000) for n in range(100)]
+
+
+def test_every_row_of_the_tables_has_a_test():
+    """By name: each field, header and code that docs/dialects.md lists stands somewhere above."""
+    page = (Path(__file__).parents[2] / "docs" / "dialects.md").read_text(encoding="utf-8")
+    section = page.partition("### Every field")[2].partition("\n## ")[0]
+    tested = Path(__file__).read_text(encoding="utf-8").lower()
+    rows = [line for line in section.splitlines() if line.startswith("| ") and not line.startswith("| -")]
+    named = [name for row in rows for name in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
+
+    assert len(named) > 50
+    for name in named:
+        plain = name.partition("=")[2] or name.rstrip("*:").partition(":")[0]
+        assert plain.lower() in tested, f"{name} is in the document and in no test"
 
 
 class TestPure:
