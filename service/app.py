@@ -58,6 +58,7 @@ _TAGS = [
     {"name": "comments", "description": "Submit comments and ask what became of them."},
     {"name": "decisions", "description": "Read what was decided, and why."},
     {"name": "review", "description": "What waits for a person, verdicts, reports by readers, appeals by authors."},
+    {"name": "akismet", "description": "The protocol of Akismet, for its clients. The key stands in `api_key`."},
     {"name": "operation", "description": "For the people and programs that run the service. No key needed."},
 ]
 
