@@ -94,6 +94,17 @@ class Policy:
         pair = self.lines[tier, category]
         return pair.reject if action == "reject" else pair.hold
 
+    def may_reject_by(self, category: str, comment: Comment, decision: Decision) -> bool:
+        """Whether a score of a decision is over the reject line of its category, and is of a tier that may reject.
+
+        False where the decision was made with other lines and only held, whatever its score.
+        """
+        score = None if decision.scores is None else decision.scores[category]
+        if decision.action != "reject" or decision.tier != "full" or score is None:
+            return False
+        base = {code: self.lines[decision.tier, code] for code in CODES}
+        return self._strictest(base, decision.tier, comment.post or Post())[category].reject.is_reached_by(score)
+
     def decide(self, comment: Comment, scores: Scores | None, facts: Facts) -> Decision:
         """Decide about one comment; ``scores`` is ``None`` where no model could score it. Never raises.
 

@@ -22,6 +22,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 import moderation
 from moderation.shipped import shipped_folder
 from service import api, docs_page, events_api, review_api
+from service.auth import key_before
 from service.dialects import DIALECTS, find_dialect
 from service.drift import Drift
 from service.errors import InvalidRequest, NotFound, ServiceError, UnknownHost, error_body
@@ -62,6 +63,7 @@ _TAGS = [
     {"name": "perspective", "description": "The protocol of Google's Perspective API, for clients that speak it."},
     {"name": "coral", "description": "For Coral: its external moderation phase and its webhooks, signed by Coral."},
     {"name": "openai", "description": "For clients of OpenAI's moderation endpoint."},
+    {"name": "akismet", "description": "The protocol of Akismet, for its clients. The key stands in `api_key`."},
     {"name": "operation", "description": "For the people and programs that run the service. No key needed."},
 ]
 
@@ -265,7 +267,8 @@ class _Edge:
         host = headers.get(b"host", b"").decode("latin-1").lower()
         # "[::1]:8000" and "blog.example:8000" name the same hosts as without the port.
         name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
-        return name in self.allowed_hosts
+        # Clients of some protocols write the site's key before the name of the service.
+        return name in self.allowed_hosts or (bool(key_before(name)) and name.partition(".")[2] in self.allowed_hosts)
 
 
 async def _drain(receive: Receive) -> None:

@@ -28,6 +28,7 @@ PREFIX_CHARS = 8
 """So much of a key is public."""
 
 _KEY = re.compile(rf"([0-9a-f]{{{PREFIX_CHARS}}})[0-9a-f]{{52}}|mod_([a-z0-9]{{{PREFIX_CHARS}}})_[A-Za-z0-9_-]{{43}}")
+_HOST_KEY = re.compile(r"([0-9a-f]{60})\.")
 _KEY_BYTES = 30
 _NO_HASH = "0" * 64
 _USUAL_PORTS = {"http": 80, "https": 443}
@@ -89,6 +90,12 @@ def find_site_of_key(store: Store, key: str) -> Site:
     if stored is None or stored.revoked or not is_right:
         raise Unauthorized("this API key is not valid; make a new one with 'moderation add-site URL'")
     return stored.site
+
+
+def key_before(host: str) -> str:
+    """The key that is the first label of a host name, as in ``KEY.moderation.example``; empty where there is none."""
+    match = _HOST_KEY.match(host.lower())
+    return match[1] if match else ""
 
 
 def site_url(url: str) -> str:

@@ -55,6 +55,15 @@ class Feedback:
             # Between the look and the verdict another text came in under this id; the caller means the comment.
             return self._moderation.decide(site, judge, judgement, replace(target, digest=changed.digest))
 
+    def find(self, site: Site, comment: Comment, handles: Mapping[str, str]) -> str | None:
+        """The id of the comment that is meant, by its id or else its text; ``None`` where none was judged before."""
+        target = self._find(site, comment, handles)
+        return None if target is None else target.comment
+
+    def knows(self, site: Site, comment: Comment) -> bool:
+        """Whether the comment of that id was judged before with that text, whatever stands beside it now."""
+        return any(text.comment == comment.id for text in self._store.find_texts(site, self._hashes.text(comment.text)))
+
     def _find(self, site: Site, comment: Comment, handles: Mapping[str, str]) -> Target | None:
         if comment.id is not None:
             known = self._store.find_comments(site, [comment.id]).get(comment.id)

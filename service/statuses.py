@@ -16,6 +16,7 @@ Outcome = Literal["upheld", "overturned"]
 Role = Literal["viewer", "moderator", "maintainer"]
 Right = Literal["read", "decide", "configure"]
 Heard = Literal["published", "held", "rejected", "erased", "drift"]
+WebhookFormat = Literal["standard", "akismet"]
 WhyName = Literal["held", "near_line", "reported", "appealed", "audit", "second_look"]
 Sort = Literal["urgency", "age", "score", "teaching"]
 
@@ -37,6 +38,10 @@ ELSEWHERE = "site:"
 STATUS_AFTER: Mapping[Action, Status] = {"publish": "published", "hold": "held", "reject": "rejected"}
 STATUS_BY_VERDICT: Mapping[VerdictAction, Status] = {"approve": "published", "reject": "rejected"}
 OUTCOME_BY_VERDICT: Mapping[VerdictAction, Outcome] = {"approve": "overturned", "reject": "upheld"}
+
+# What the ids of comments that came in through a dialect begin with; the rest is what its clients know them by.
+AKISMET = "akismet"
+AKISMET_ID = f"{AKISMET}-"
 
 # What each role may do on a site: look; give verdicts and hold entries; change settings, policy, model, keys, people.
 RIGHTS: Mapping[Role, frozenset[Right]] = {

@@ -1,5 +1,7 @@
 """Webhooks: telling a site of each change of status, signed as https://www.standardwebhooks.com says.
 
+A site's Akismet plugin hears in its own format of what people say about comments that it had checked.
+
 What has to be told stands in the outbox, written with the change. Here it is sent: by one task in each process, in turn
 for each webhook and side by side for different ones, so that a dead target keeps nobody else waiting. A message may
 arrive twice, after a crash or when an answer gets lost; its id is then the same.
@@ -11,9 +13,9 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import json
 import logging
 import random
+import re
 import secrets
 import socket
 import ssl
@@ -21,7 +23,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -34,9 +36,8 @@ import moderation
 from service.errors import InvalidSettings, StoreError
 from service.logs import describe_error
 from service.metrics import Metrics
-from service.statuses import DRIFT
-from service.store import DriftAlerts, Message, Store, Webhook
-from service.verdicts import message_to_author
+from service.store import Message, Store, Webhook
+from service.webhook_messages import payload, ping_payload
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +55,9 @@ MOST_AT_A_TIME = 20
 _FIRST_WAIT_SECONDS = 5.0
 _LONGEST_WAIT_SECONDS = 4 * 3_600.0
 _LONGEST_PAUSE_SECONDS = 300.0
+_HEADERS = {"Content-Type": "application/json", "User-Agent": f"comment-moderation/{moderation.__version__}"}
 _MOST_ADDRESSES = 3
+_PLUGIN_KEY = re.compile(r"[0-9a-zA-Z]{8,100}")
 _MOST_READ_BYTES = 65_536
 _SECRET_PREFIX = "whsec_"  # noqa: S105  # the prefix, not a secret
 # What of IPv6 is given to the internet at all.
@@ -99,6 +102,16 @@ def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
 
+def check_key(key: str) -> str:
+    """The key of a site's Akismet plugin as it is kept. Raises ``InvalidSettings``."""
+    key = key.strip()
+    if not _PLUGIN_KEY.fullmatch(key):
+        raise InvalidSettings(
+            "the key of the format akismet is the one that the site's plugin shows: 12 hexadecimal digits"
+        )
+    return key
+
+
 def check_url(url: str) -> str:
     """The address of a webhook as it is kept. Raises ``InvalidSettings``."""
     url = url.strip()
@@ -113,28 +126,6 @@ def check_url(url: str) -> str:
     if "@" in parts.netloc:
         raise InvalidSettings("the address must hold no password; messages are signed instead")
     return url
-
-
-def payload(webhook: Webhook, message: Message) -> bytes:
-    """What a target is told of a change or of drift, in JSON. No text of a comment, no author and no moderator."""
-    change = message.about
-    if isinstance(change, DriftAlerts):
-        told = {"event": DRIFT, "site": webhook.site, "at": message.created_at.isoformat(), **asdict(change)}
-        return json.dumps(told, ensure_ascii=False).encode()
-    content = {
-        "event": f"comment.{change.change.new}",
-        "cursor": change.cursor,
-        "site": webhook.site,
-        "comment_id": change.comment,
-        "old": change.change.old,
-        "new": change.change.new,
-        "at": change.change.at.isoformat(),
-        "decision_id": change.decision_id,
-        "verdict_id": change.verdict_id,
-        "categories": None if message.categories is None else list(message.categories),
-        "author_message": message_to_author(change.change.new, is_by_person=message.categories is not None),
-    }
-    return json.dumps(content, ensure_ascii=False).encode()
 
 
 # Addresses
@@ -259,11 +250,11 @@ class Sender:
         return Outcome(answer.status_code, "redirect" if answer.is_redirect else f"http_{answer.status_code}")
 
     def _sign(self, message_id: str, body: bytes) -> dict[str, str]:
+        if self.webhook.format == "akismet":  # whose key stands in the body
+            return _HEADERS | {"x-akismet-webhook": "1"}
         timestamp = int(time.time())
         signatures = [sign(secret, message_id, timestamp, body) for secret in self.webhook.secrets]
-        return {
-            "Content-Type": "application/json",
-            "User-Agent": f"comment-moderation/{moderation.__version__}",
+        return _HEADERS | {
             "webhook-id": message_id,
             "webhook-timestamp": str(timestamp),
             "webhook-signature": " ".join(signatures),
@@ -280,10 +271,9 @@ def _is_tls(error: BaseException | None) -> bool:
 
 async def ping(webhook: Webhook, allow: Sequence[str], now: datetime) -> Outcome:
     """Send a webhook something that means nothing, to see whether it arrives. Never raises."""
-    body = json.dumps({"event": "ping", "site": webhook.site, "at": now.isoformat()}).encode()
     sender = Sender(webhook, Addresses(allow), httpx.create_ssl_context())
     try:
-        return await sender.send(f"msg_{secrets.token_urlsafe(16)}", body)
+        return await sender.send(f"msg_{secrets.token_urlsafe(16)}", ping_payload(webhook, now))
     finally:
         await sender.close()
 

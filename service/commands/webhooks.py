@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from service.commands.places import HomeOption, find_site, open_home
+from service.errors import InvalidSettings
 from service.settings import Settings
 
 if TYPE_CHECKING:  # SQLAlchemy would slow --help down
@@ -19,6 +20,13 @@ webhooks = typer.Typer(help="Webhooks: where sites hear of changes of status.", 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON.")]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The webhook's id, as 'webhooks list' shows it.")]
+
+
+class FormatName(StrEnum):
+    """What messages look like."""
+
+    STANDARD = "standard"
+    AKISMET = "akismet"
 
 
 class EventName(StrEnum):
@@ -45,20 +53,42 @@ def add(
             show_default=False,
         ),
     ] = None,
+    form: Annotated[
+        FormatName,
+        typer.Option("--format", help="What messages look like: signed ones, or those of Akismet's plugin."),
+    ] = FormatName.STANDARD,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", help="With --format akismet: the key that the site's plugin shows.", show_default=False),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell an address of every change of status on a site, from now on.
 
     The secret that messages are signed with is shown once. docs/webhooks.md says how to check a message.
+    With --format akismet the address is the plugin's, such as https://blog.example/wp-json/akismet/v1/webhook.
     """
-    from service.webhooks import check_url, make_secret
+    from service.webhooks import check_key, check_url, make_secret
 
-    url, secret = check_url(url), make_secret()
+    url = check_url(url)
     wanted = cast("tuple[Heard, ...]", tuple(sorted({event.value for event in events or ()})))
+    if form is FormatName.AKISMET:
+        if key is None or wanted:
+            raise InvalidSettings("the format akismet needs --key, and has no --event: it tells of verdicts of people")
+        secret = check_key(key)
+    elif key is not None:
+        raise InvalidSettings("--key is for --format akismet; other messages are signed with a secret that is made now")
+    else:
+        secret = make_secret()
     with open_home(Settings.load(home=home)) as store:
-        added = store.webhooks.add(find_site(store, site), url, wanted, secret, who="operator")
-    _show_secret(added, secret, as_json=as_json)
+        added = store.webhooks.add(find_site(store, site), url, wanted, secret, who="operator", form=form.value)
+    if form is FormatName.STANDARD:
+        _show_secret(added, secret, as_json=as_json)
+    elif as_json:
+        typer.echo(json.dumps({"id": added.id, "site": added.site, "url": added.url}))
+    else:
+        typer.echo(f"Webhook: {added.id}, {added.url} for {added.site}")
 
 
 @webhooks.command("list")
@@ -70,7 +100,7 @@ def list_all(home: HomeOption = None, as_json: JsonOption = False) -> None:
         typer.echo(json.dumps([_describe(webhook, deliveries) for webhook, deliveries in found]))
         return
     for webhook, deliveries in found:
-        events = ", ".join(webhook.events) or "all changes"
+        events = ", ".join(webhook.events) or ("all changes" if webhook.format == "standard" else "akismet: verdicts")
         ended = f", disabled {webhook.disabled_at:%Y-%m-%d %H:%M} UTC" if webhook.disabled_at else ""
         typer.echo(f"{webhook.id}  {webhook.site}  {webhook.url}  {events}{ended}")
         since = f" since {deliveries.oldest:%Y-%m-%d %H:%M} UTC" if deliveries.oldest else ""
@@ -138,6 +168,7 @@ def _describe(webhook: Webhook, deliveries: Deliveries) -> dict[str, Any]:
         "id": webhook.id,
         "site": webhook.site,
         "url": webhook.url,
+        "format": webhook.format,
         "events": list(webhook.events),
         "created_at": webhook.created_at.isoformat(),
         "disabled_at": webhook.disabled_at.isoformat() if webhook.disabled_at else None,

@@ -7,10 +7,11 @@ errors and its own words for a fault. What they do alike is in :mod:`service.dia
 
 from __future__ import annotations
 
-from service.dialects import coral, coral_webhooks, openai, perspective
+from service.dialects import akismet, coral, coral_webhooks, openai, perspective
 from service.dialects.intake import Dialect
 
 DIALECTS: tuple[Dialect, ...] = (
+    akismet.DIALECT,
     coral.DIALECT,
     coral_webhooks.DIALECT,
     openai.DIALECT,

@@ -90,7 +90,7 @@ RULES: tuple[tuple[str, tuple[Field, ...]], ...] = (
             ),
             Field(
                 "rules.hostile_counts_as_spam",
-                "Report rejected hostile comments as spam, too",
+                "Report hostile comments as spam, too",
                 "switch",
                 "For clients that only know spam. Changes no decision.",
             ),

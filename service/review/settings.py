@@ -22,7 +22,7 @@ from service.errors import Forbidden, InvalidRequest, InvalidSettings, NotFound
 from service.review.shell import Form, ListedOf, Section, Shell, ShellOf, SignedIn, Viewer, field
 from service.statuses import Role, Status
 from service.store import Moderator, Site, Webhook
-from service.webhooks import OLD_SECRET_STAYS, check_url, make_secret, ping
+from service.webhooks import OLD_SECRET_STAYS, check_key, check_url, make_secret, ping
 
 SECTION = Section("settings", "Settings", "/review/settings", "configure")
 
@@ -38,6 +38,7 @@ _DONE = {
     "disabled": "They are signed out and cannot sign in.",
     "enabled": "They can sign in again.",
     "deleted": "The account is deleted. Verdicts keep the name.",
+    "hook": "The webhook is there. Send a test to see whether the plugin takes its key.",
     "removed": "The webhook is removed, with what waited for it.",
 }
 
@@ -178,6 +179,13 @@ def add_webhook(request: Request, shell: ShellOf, viewer: SignedIn, parts: Parts
         url = check_url(field(form, "url"))
     except InvalidSettings as error:
         return _show(request, shell, viewer, parts, "webhooks", wrong={"url": str(error)}, given=form, status=422)
+    if field(form, "format") == "akismet":
+        try:
+            key = check_key(field(form, "key"))
+        except InvalidSettings as error:
+            return _show(request, shell, viewer, parts, "webhooks", wrong={"key": str(error)}, given=form, status=422)
+        parts.store.webhooks.add(site, url, (), key, who=viewer.moderator.name, form="akismet")
+        return _back(request, shell, viewer, "webhooks", "hook")
     wanted = [str(each) for each in form.getlist("event")]
     # All of them is what none of them says as well, and stays so when there are more.
     events = tuple(each for each in _EVENTS if each in wanted) if set(wanted) != set(_EVENTS) else ()

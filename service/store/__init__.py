@@ -55,6 +55,7 @@ from service.store.records import (
 from service.store.rows import read_facts
 from service.store.second_looks import Standing
 from service.store.shadow import Beside, ShadowRow, ShadowRun
+from service.store.traffic import Fired
 from service.store.verdicts import MOST_TOGETHER
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "Deliveries",
     "DriftAlerts",
     "DriftDay",
+    "Fired",
     "Given",
     "Height",
     "History",

@@ -59,6 +59,7 @@ from service.store.tables import (
     sites,
     status_log,
 )
+from service.store.traffic import Traffic
 from service.store.verdicts import Verdicts
 from service.store.webhooks import Webhooks
 from service.store.writing import insert_new, insert_row, log, set_status, take_turn
@@ -100,6 +101,7 @@ class Store:
         self.coral = Coral(self._engine, self.now)
         self.shadows = Shadows(self._engine, self._now)
         self.drift = DriftDays(self._engine, self.now)
+        self.traffic = Traffic(self._engine)
 
     def now(self) -> datetime:
         """The time by the clock that dates what is stored."""

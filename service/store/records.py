@@ -9,7 +9,7 @@ from typing import Any
 
 from moderation.comment import Action, Comment, Decision, Facts, Neighbour, Post, Scores
 from moderation.errors import InvalidComment
-from service.statuses import Heard, Outcome, Role, Status, VerdictAction, WhyName
+from service.statuses import Heard, Outcome, Role, Status, VerdictAction, WebhookFormat, WhyName
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,8 @@ class Webhook:
 
     Alerts of drift are told only where ``events`` name them.
 
-    ``secrets`` are those that sign, the newest first. ``failures`` counts attempts in a row that failed.
+    ``secrets`` are those that sign, the newest first; of the format ``akismet`` it is the key that the site's plugin
+    knows. ``failures`` counts attempts in a row that failed.
     """
 
     row: int
@@ -186,6 +187,7 @@ class Webhook:
     created_at: datetime
     disabled_at: datetime | None
     failures: int
+    format: WebhookFormat = "standard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,7 @@ class Message:
     """What a webhook has to hear of; ``id`` is the same in every attempt, ``attempts`` were made before.
 
     That is a change or alerts of drift. ``categories`` are those of the verdict that made the change, ``None`` where
-    none did.
+    none did. ``post`` is the id of the post that the comment stands under.
     """
 
     row: int
@@ -220,6 +222,7 @@ class Message:
     created_at: datetime
     about: Change | DriftAlerts
     categories: tuple[str, ...] | None
+    post: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

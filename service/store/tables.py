@@ -217,8 +217,9 @@ webhooks = Table(
     Column("public_id", String(32), nullable=False, unique=True),
     to("sites.id", "site_id"),
     Column("url", Text, nullable=False),
+    Column("format", String(16), nullable=False, server_default="standard"),
     Column("events", JSON_VALUE, nullable=False),
-    Column("signing_key", Text, nullable=False),  # (moves)
+    Column("signing_key", Text, nullable=False),  # of the format "akismet": the key that the plugin knows (moves)
     Column("old_key", Text),  # signs beside the new one until then (moves)
     moment("old_key_until", nullable=True),  # (moves)
     moment("created_at"),

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection, Engine, Row, Select, delete, exists, func, or_, select, update
 
 from service.errors import InvalidSettings, NotFound
-from service.statuses import STATUS_BY_VERDICT, Heard
+from service.statuses import STATUS_BY_VERDICT, Heard, WebhookFormat
 from service.store import engine as connections
 from service.store.drift import drift_days
 from service.store.people import read_change, select_changes
 from service.store.records import Alert, Deliveries, DriftAlerts, Message, Site, Webhook
 from service.store.review_tables import verdicts
-from service.store.tables import outbox, sites, status_log, webhooks
+from service.store.tables import comments, outbox, posts, sites, status_log, webhooks
 from service.store.writing import insert_new, log
 
 HOLD_SECONDS = 60.0
@@ -37,11 +37,13 @@ class Webhooks:
 
     # What operators do
 
-    def add(self, site: Site, url: str, events: Sequence[Heard], secret: str, *, who: str) -> Webhook:
+    def add(
+        self, site: Site, url: str, events: Sequence[Heard], secret: str, *, who: str, form: WebhookFormat = "standard"
+    ) -> Webhook:
         """A new webhook of a site. Raises ``InvalidSettings`` where the site has one of that address already."""
         now = self._now()
         row: dict[str, Any] = {"public_id": f"wh_{secrets.token_hex(6)}", "site_id": site.row, "url": url}
-        row |= {"events": list(events), "signing_key": secret, "created_at": now, "failures": 0}
+        row |= {"format": form, "events": list(events), "signing_key": secret, "created_at": now, "failures": 0}
         with connections.writing(self._engine) as connection:
             if insert_new(connection, webhooks, row, ("site_id", "url")) is None:
                 raise InvalidSettings("the site has a webhook of that address already; remove that one first")
@@ -67,10 +69,15 @@ class Webhooks:
             _log(connection, found, who, "webhook_removed", self._now())
 
     def rotate(self, webhook_id: str, secret: str, keep_old: timedelta, *, who: str) -> Webhook:
-        """Sign with a new secret and, for a while, with the one before it as well. Raises ``NotFound``."""
+        """Sign with a new secret and, for a while, with the one before it as well.
+
+        Raises ``NotFound``, and ``InvalidSettings`` for one whose key the site has made.
+        """
         now = self._now()
         with connections.writing(self._engine) as connection:
             found = self._find(connection, webhook_id)
+            if found.format == "akismet":
+                raise InvalidSettings("its key is the site's: remove the webhook and add it again with the new key")
             old = {"old_key": webhooks.c.signing_key, "old_key_until": now + keep_old}
             connection.execute(update(webhooks).where(webhooks.c.id == found.row).values(old | {"signing_key": secret}))
             _log(connection, found, who, "webhook_rotated", now)
@@ -139,7 +146,9 @@ class Webhooks:
                 box.created_at,
                 verdicts.c.action,
                 verdicts.c.categories,
+                posts.c.external_id.label("post"),
             )
+            .outerjoin(posts, posts.c.id == comments.c.post_id)
             .where(box.webhook_id == row, box.next_attempt_at <= now, ~is_behind)
             .order_by(box.next_attempt_at, box.id)
             .limit(_AT_ONCE)
@@ -238,6 +247,7 @@ class Webhooks:
             created_at=row.created_at,
             disabled_at=row.disabled_at,
             failures=row.failures,
+            format=row.format,
         )
 
 
@@ -270,4 +280,5 @@ def _read_message(row: Row[Any]) -> Message:
     # An undo names the verdict as well, but takes back what that said.
     is_judged = row.action is not None and STATUS_BY_VERDICT[row.action] == row.new
     categories = tuple(row.categories) if is_judged else None
-    return Message(row.message, row.public_id, row.attempts, row.created_at, read_change(row), categories)
+    about = read_change(row)
+    return Message(row.message, row.public_id, row.attempts, row.created_at, about, categories, row.post)

@@ -18,9 +18,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 # The same as in tests/service; a site of one's own keeps tests out of each other's way.
-from tests.service.conftest import shared_service, start
+from tests.service.conftest import plain_home, shared_service, start
 
-__all__ = ["shared_service", "start"]
+__all__ = ["plain_home", "shared_service", "start"]
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 

@@ -232,6 +232,18 @@ class TestWebhooks:
         ada.post("/review/settings/webhooks/remove", data={"webhook": hook.id})
         assert service.parts.store.webhooks.all() == []
 
+    def test_one_for_the_plugin_of_akismet_has_its_key(self, service, ada):
+        form = {"url": "https://blog.example/?rest_route=/akismet/v1/webhook", "of_site": service.site.row}
+        form |= {"format": "akismet", "event": ["held"]}
+        wrong = ada.post("/review/settings/webhooks", data=form | {"key": "not a key"})
+        assert (wrong.status_code, 'value="akismet" selected' in wrong.text) == (422, True)
+        added = ada.post("/review/settings/webhooks", data=form | {"key": "0123456789ab"}, follow_redirects=True)
+        (hook,) = service.parts.store.webhooks.all()
+        assert (hook.format, hook.events, hook.secrets) == ("akismet", (), ("0123456789ab",))
+        page = ada.get("/review/settings?view=webhooks").text
+        assert "0123456789ab" not in page + added.text
+        assert "New secret" not in page
+
     def test_a_test_says_what_came_back(self, service, ada):
         hook = service.parts.store.webhooks.add(
             service.site, "http://127.0.0.1:9/hook", (), "whsec_" + "A" * 44, who="x"

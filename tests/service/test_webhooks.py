@@ -598,6 +598,96 @@ def run(home, *arguments, status: int = 0):
     return result
 
 
+KEY = "0123456789ab"
+
+
+class TestAkismet:
+    """What a site's Akismet plugin hears: what people say about comments that it had checked, and nothing else."""
+
+    def test_verdicts_are_told_as_the_plugin_takes_them(self, store, site, put, target):
+        webhook = store.webhooks.add(site, target.url, (), KEY, who="operator", form="akismet")
+        ada = Judge("Ada", "review")
+        spam, ham, other = (
+            put(site, name, f"Words of {name}", author="ann", post=post)
+            for name, post in (("akismet-one", "17"), ("akismet-two", "https://blog.example/2"), ("native", "17"))
+        )
+        put(site, "akismet-three", "Published", action="publish")
+        (approved,) = store.verdicts.decide(site, ada, Judgement("approve"), [_of(spam)])
+        store.verdicts.decide(site, ada, Judgement("reject", ("hostile",), note="A note"), [_of(ham)])
+        store.verdicts.decide(site, ada, Judgement("reject", ("spam",)), [_of(other)])
+        store.verdicts.undo(site, approved.id, "Ada")
+        store.verdicts.decide(site, Judge("site:bob", "api"), Judgement("reject", ("spam",)), [_of(spam)])
+        store.erasure.erase_comment(site, "akismet-three", who="site")
+        with Running(store):
+            until(lambda: len(target.got) == 3)
+            until(lambda: store.webhooks.deliveries(webhook).delivered == 3)
+
+        assert [body["comments"] for body in sorted(target.bodies, key=lambda body: str(body["comments"]))] == [
+            [{"guid": "one", "result": "false", "comment_post_ID": 17}],
+            [{"guid": "one", "result": "true", "comment_post_ID": 17}],
+            [{"guid": "two", "result": "true"}],
+        ]
+        for headers, body in target.got:
+            assert json.loads(body).keys() == {"key", "endpoint", "comments"}
+            assert (json.loads(body)["key"], json.loads(body)["endpoint"]) == (KEY, "comment-check")
+            assert (headers["content-type"], headers["x-akismet-webhook"]) == ("application/json", "1")
+            assert "webhook-signature" not in headers
+        assert not any(word in str(target.got) for word in ("Words", "note", "ann", "Ada", "bob"))
+
+    def test_what_the_plugin_says_itself_is_not_told_unless_it_is_taken_back(self, store, site, put, target):
+        store.webhooks.add(site, target.url, (), KEY, who="operator", form="akismet")
+        stored = put(site, "akismet-one", action="publish")
+        ann = Judge("site:ann", "akismet")
+        (verdict,) = store.verdicts.decide(site, ann, Judgement("reject", ("spam",)), [_of(stored)])
+        assert store.webhooks.waiting()[0] == 0
+        store.verdicts.undo(site, verdict.id, "Ada")
+        assert store.webhooks.waiting()[0] == 1
+        with Running(store):
+            until(lambda: len(target.got) == 1)
+
+        assert target.bodies[0]["comments"] == [{"guid": "one", "result": "false"}]
+
+    def test_a_plugin_that_does_not_know_the_key_is_asked_again(self, store, site, put, target):
+        webhook = store.webhooks.add(site, target.url, (), KEY, who="operator", form="akismet")
+        target.answer = lambda _: 401
+        stored = put(site, "akismet-one")
+        store.verdicts.decide(site, Judge("Ada", "review"), Judgement("approve"), [_of(stored)])
+        with Running(store):
+            until(lambda: store.webhooks.deliveries(webhook).last_error == "http_401")
+
+        assert store.webhooks.deliveries(webhook).waiting == 1
+
+    def test_its_key_is_not_ours_to_replace(self, store, site, target):
+        webhook = store.webhooks.add(site, target.url, (), KEY, who="operator", form="akismet")
+        with pytest.raises(InvalidSettings, match="add it again"):
+            store.webhooks.rotate(webhook.id, make_secret(), timedelta(days=1), who="operator")
+
+        assert store.webhooks.find(webhook.id).secrets == (KEY,)
+        assert KEY not in repr(webhook)
+
+    def test_by_command(self, home, target, monkeypatch):
+        monkeypatch.setenv("MODERATION_WEBHOOK_ALLOW", "127.0.0.1")
+        run(home, "add-site", "https://blog.example")
+        plain = ("webhooks", "add", target.url, "--site", "https://blog.example")
+        form = ("--format", "akismet")
+        for wrong in (form, (*form, "--key", "x y"), (*form, "--key", KEY, "--event", "held"), ("--key", KEY)):
+            assert "key" in run(home, *plain, *wrong, status=2).output
+        added = json.loads(run(home, *plain, *form, "--key", KEY, "--json").stdout)
+        run(home, "webhooks", "test", added["id"])
+        (listed,) = json.loads(run(home, "webhooks", "list", "--json").stdout)
+        shown = run(home, "webhooks", "list").stdout
+
+        assert added.keys() == {"id", "site", "url"}
+        assert (listed["format"], listed["events"]) == ("akismet", [])
+        assert target.bodies == [{"key": KEY, "endpoint": "comment-check", "comments": []}]
+        assert KEY not in shown
+        assert "add it again" in run(home, "webhooks", "rotate", added["id"], status=2).output
+
+
+def _of(stored) -> Target:
+    return Target(stored.decision.digest, comment=stored.id)
+
+
 class TestCommands:
     def test_the_life_of_a_webhook(self, home, target, monkeypatch):
         monkeypatch.setenv("MODERATION_WEBHOOK_ALLOW", "127.0.0.1")
