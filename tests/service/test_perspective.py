@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moderation.bundle import load_bundle
@@ -20,6 +20,7 @@ from moderation.comment import Comment
 from moderation.errors import BundleBusy
 from moderation.spans import find_words, join_words
 from service.auth import make_key
+from service.dialects.intake import make_readable
 from service.dialects.perspective import DIALECT, write_scores
 from service.dialects.perspective_attributes import detect_language, read_judgement
 from service.dialects.perspective_requests import Refused, read_analyze, read_suggestion
@@ -810,28 +811,52 @@ def test_a_key_in_an_address_is_in_no_log(serve, tmp_path):
     assert served.key[8:] not in log
 
 
-# Texts with everything in them that makes offsets differ: emoji, joined ones, combining marks, other planes.
+# Texts with everything in them that makes offsets differ: emoji, joined ones, combining marks, other planes, lone
+# surrogates.
 TEXTS = st.text(
-    st.one_of(
-        st.sampled_from("ab !.é\u0301\u200d\ufe0f👩👧😀𝕏\U0001f468שלاя字\n"), st.characters(exclude_categories=["Cs"])
-    ),
+    st.one_of(st.sampled_from("ab !.é\u0301\u200d\ufe0f👩👧😀𝕏\U0001f468שלاя字\n\x00\ud83d\ude00"), st.characters()),
     min_size=1,
     max_size=60,
-)
+).map(lambda text: text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass"))  # halves meet
+
+
+def cut(text: str, spans: list[dict]) -> list[str]:
+    """The parts of a text that spans point at, cut out as JavaScript does, made readable as the service reads them."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    parts = [units[2 * span["begin"] : 2 * span["end"]] for span in spans]
+    return [make_readable(part.decode("utf-16-le", "surrogatepass")) for part in parts]
 
 
 @given(TEXTS, st.data())
-def test_spans_in_utf_16_units_cut_out_the_same_words(text, data):
+def test_spans_in_utf_16_units_cut_the_same_words_out_of_what_was_sent(sent, data):
+    text = make_readable(sent)
     words = find_words(text)
     strengths = data.draw(st.dictionaries(st.sampled_from(range(len(words))), st.floats(0.1, 1))) if words else {}
     spans = join_words(text, words, strengths, 50)
     written = write_scores(text, 0.5, spans, threshold=None)
-    units = text.encode("utf-16-le")
+    whole = {"begin": 0, "end": len(sent.encode("utf-16-le", "surrogatepass")) // 2}
 
-    found = [units[2 * span["begin"] : 2 * span["end"]].decode("utf-16-le") for span in written["spanScores"]]
-    assert found == ([text[span.start : span.end] for span in spans] or [text])
-    assert max(span["end"] for span in written["spanScores"]) <= len(units) // 2
+    if spans:
+        assert cut(sent, written["spanScores"]) == [text[span.start : span.end] for span in spans]
+    else:
+        assert written["spanScores"] == [{**whole, "score": written["summaryScore"]}]
+    assert all(0 <= span["begin"] < span["end"] <= whole["end"] for span in written["spanScores"])
     assert all(span["score"]["value"] <= written["summaryScore"]["value"] for span in written["spanScores"])
+
+
+def test_spans_of_real_reasons_cut_out_what_raised_the_score(shared_service):
+    desk = Desk(shared_service)
+    links = ["https://shop.example/1", "https://shop.example/2"]
+
+    @settings(max_examples=25, deadline=None)
+    @given(TEXTS, TEXTS)
+    def check(before, after):
+        sent = f"{before} {links[0]} {after}\n{links[1]} now"
+        body = json.dumps({"comment": {"text": sent}, "requestedAttributes": {"SPAM": {}}, "spanAnnotations": True})
+        scores = desk.call("analyze", content=body.encode()).json()["attributeScores"]["SPAM"]
+        assert set(links) <= set(cut(sent, scores["spanScores"]))
+
+    check()
 
 
 JSON = st.recursive(
