@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from service.auth import read_prefix
 from service.commands.places import HomeOption, find_site, open_home
 from service.errors import NotFound
 from service.settings import Settings
@@ -45,6 +44,8 @@ def revoke_key(
     home: HomeOption = None,
 ) -> None:
     """End an API key at once and for good. The site's other keys, and what was stored with this one, stay."""
+    from service.auth import read_prefix
+
     # Whoever pastes more than the public part, even the whole key, is understood; none of it is printed.
     public = read_prefix(prefix)
     with open_home(Settings.load(home=home)) as store:
