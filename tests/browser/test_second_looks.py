@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -34,7 +35,9 @@ def looks(live):
     return site
 
 
-def test_nothing_of_the_first_verdict_or_of_a_score_reaches_the_page(live, looks, open_page, sign_in, check_access):
+def test_nothing_of_the_first_verdict_or_of_a_score_reaches_the_page(
+    live, looks, open_page, sign_in, check_access, shoot
+):
     page = open_page()
     answers: list[str] = []
     page.on("response", lambda answer: answers.append(answer.url) if "/words" in answer.url else None)
@@ -63,6 +66,7 @@ def test_nothing_of_the_first_verdict_or_of_a_score_reaches_the_page(live, looks
     assert answers == [], "no words of the machine are asked for"
     assert page.locator(".badge.why-second_look").count() == 4, "in focus and in the list"
     check_access(page)
+    shoot(page, "second-look")
 
     page.keyboard.press("f")
     page.locator(".toast.good").first.wait_for()
@@ -74,19 +78,30 @@ def test_nothing_of_the_first_verdict_or_of_a_score_reaches_the_page(live, looks
     assert {each.score_shown for each in said if each.source == "second_look"} == {False}
 
 
-def test_who_judged_it_first_skips_it_and_keys_give_no_verdict(live, looks, open_page, sign_in, check_access):
+def test_who_judged_it_first_skips_it_and_keys_give_no_verdict(live, looks, open_page, sign_in, check_access, shoot):
     page = open_page(width=420)
     sign_in(page, "Ada", sites=(looks,))
     page.get_by_text("You have judged this one before").wait_for()
     first = page.locator("article.focused").get_attribute("data-entry")
     check_access(page)
+    shoot(page, "second-look-own")
     page.keyboard.press("f")
     page.get_by_role("link", name="Skip it").click()
     page.locator(f"article.focused[data-entry]:not([data-entry='{first}'])").wait_for()
     assert [len(live.parts.moderation.verdicts(looks, f"look{n}")) for n in range(3)] == [1, 1, 1]
 
 
-def test_the_list_of_doubtful_labels_is_accessible_in_both_colours(live, looks, open_page, sign_in, check_access):
+def test_doubtful_labels_and_learned_words_are_accessible_in_both_colours(
+    live, looks, open_page, sign_in, check_access, shoot
+):
+    terms = [{"term": "moonbeam tokens", "comments": 30, "change": 0.31}]
+    wording = {"comments": 240, "least_comments": 3, "least_authors": 2}
+    wording |= {"categories": {"spam": {"more": terms, "less": []}}}
+    report = {"format": 1, "verdict": "REJECT", "challenger": "comments-000000000001", "sites": {}, "wording": wording}
+    report |= {"labels": {"said": 240, "learned": 200, "held_out": 40, "left_out": {}}, "accounts_left_out": {}}
+    report |= {"gate": {"champion": "comments-000000000000", "checks": []}}
+    (live.settings.home / "retraining").mkdir(exist_ok=True)
+    (live.settings.home / "retraining" / "comments-000000000001.json").write_text(json.dumps(report))
     digest = live.parts.workflow.find_comment(live.site, "shop").decision.digest
     doubt = Doubt(live.site.url, "shop", digest, "spam", 1, "Ada", "verdict", "contradicted", 0.04)
     keep_findings(live.settings.home, Findings(datetime(2026, 1, 2, tzinfo=UTC), 400, 1, (doubt,)))
@@ -94,6 +109,11 @@ def test_the_list_of_doubtful_labels_is_accessible_in_both_colours(live, looks, 
         page = open_page(colours=colours)
         sign_in(page, f"Meg {colours}", role="maintainer")
         page.goto("/review/model?view=labels")
-        page.get_by_role("button", name="Have them judged again").wait_for()
+        page.get_by_role("button", name="Have 10 judged again").wait_for()
         check_access(page)
+        shoot(page, f"labels-{colours}")
+        page.goto("/review/model?view=retraining")
+        page.get_by_text("moonbeam tokens").wait_for()
+        check_access(page)
+        shoot(page, f"words-{colours}")
     assert looks
