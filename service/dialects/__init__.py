@@ -10,9 +10,7 @@ from __future__ import annotations
 from service.dialects import perspective
 from service.dialects.intake import Dialect
 
-DIALECTS: tuple[Dialect, ...] = (
-    perspective.DIALECT,
-)
+DIALECTS: tuple[Dialect, ...] = (perspective.DIALECT,)
 
 
 def find_dialect(path: str) -> Dialect | None:
