@@ -51,17 +51,22 @@ def merge_into(path: Path, new: Iterable[Label], silent: Collection[About] = (),
     with tempfile.TemporaryFile(dir=path.parent) as spool:
         places = _spool(spool, new)
         gone = {_fingerprint(about) for about in silent} - places.keys()
+        same: set[bytes] = set()
         replaced: set[bytes] = set()
         former = dropped = 0
         for label in _read(path):
             name = _fingerprint(about_what(label))
             former += 1
-            if name in gone or name in replaced:
+            if name in gone or name in replaced or name in same:
                 dropped += 1
-            elif name in places and places[name].content == _fingerprint(_write(label)):
-                del places[name]
+                # Of several in the file one stays, and it is what the export says now.
+                replaced |= {name} & same
+                same.discard(name)
             elif name in places:
-                replaced.add(name)
+                is_same = places[name].content == _fingerprint(_write(label))
+                (same if is_same else replaced).add(name)
+        for name in same:
+            del places[name]
         merged = Merged(
             added=len(places) - len(replaced),
             replaced=len(replaced),

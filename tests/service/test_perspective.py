@@ -683,6 +683,18 @@ def test_coral_as_it_calls(desk):
     assert {label["moderator"] for label in desk.labels()} == {f"site:{community}"}
 
 
+def test_osmod_gets_what_there_is_of_its_sixteen_attributes(desk):
+    ours = {"TOXICITY", "SEVERE_TOXICITY", "PROFANITY", "THREAT", "INSULT", "SPAM", "LIKELY_TO_REJECT"}
+    theirs = {"ATTACK_ON_AUTHOR", "ATTACK_ON_COMMENTER", "INCOHERENT", "INFLAMMATORY", "OBSCENE", "UNSUBSTANTIAL"}
+    theirs |= {"SEXUALLY_EXPLICIT", "FLIRTATION"}
+    answer = desk.analyze(SPAM, [*ours, *theirs, "OFF_TOPIC"], languages=["en"], spanAnnotations=True, sessionId="s")
+
+    assert (answer.status_code, set(answer.json()["attributeScores"])) == (200, ours)
+    for scores in answer.json()["attributeScores"].values():
+        assert list(scores) == ["spanScores", "summaryScore"]
+        assert all(span["end"] <= len(SPAM) for span in scores["spanScores"])
+
+
 @pytest.mark.parametrize(
     ("values", "verdict"),
     [
