@@ -23,7 +23,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from moderation.comment import MAX_TEXT_CHARS
+from moderation.rules import REASONS
 from service.auth import make_key
+from service.dialects.akismet_account import HOSTILE_REASONS, SPAM_REASONS, says_spam
 from service.dialects.akismet_request import Said, find_charset, make_comment
 from service.errors import StoreUnavailable
 from service.statuses import AKISMET_ID
@@ -740,6 +742,17 @@ def test_every_row_of_the_tables_has_a_test():
 
 
 class TestPure:
+    def test_every_reason_to_hold_is_spam_or_is_not(self):
+        """A reason that is new has to be put into one of the three."""
+        neither = {"off_topic", "first_time", "author_rate", "site_rate", "abstained", "encoder_unavailable"}
+        neither |= {"model_unavailable", "lexical_tier_holds", "trusted_author"}
+
+        assert set(REASONS) == SPAM_REASONS | HOSTILE_REASONS | neither
+        for name in REASONS:
+            assert says_spam(frozenset({name}), hostile_counts=False) == (name in SPAM_REASONS)
+            assert says_spam(frozenset({name}), hostile_counts=True) == (name not in neither)
+            assert says_spam(frozenset({name, "spam"}), hostile_counts=False)
+
     @given(st.text())
     def test_any_charset_is_one_that_decodes_quickly(self, name):
         assert b"a=1".decode(find_charset(name), "replace")
