@@ -47,6 +47,9 @@ class Holding:
 
 
 EVERYWHERE = Holding(regularisation=0.02, windows=0.15, context=0.3, words=1.0, intercept=0.3, anchors=4_000)
+NOTHING = Holding(regularisation=0.02, windows=0.0, context=0.0, words=0.0, intercept=0.0)
+"""Holds a residual where it begins, at nought: for all sites together, where only single ones are to move."""
+
 ONE_SITE = Holding(regularisation=0.08, windows=0.1, context=0.3, words=2.0, intercept=1.0)
 
 

@@ -119,10 +119,10 @@ class Flood:
 
 @dataclass(frozen=True, slots=True)
 class Odds:
-    """An account at odds with everybody else: how many of its labels are contradicted, of how many."""
+    """An account at odds with everybody else: of how many comments its labels are contradicted, and of how many not."""
 
     moderator: str
-    labels: int
+    comments: int
     contradicted: int
     others: float
 
@@ -280,9 +280,9 @@ def find_floods(labels: Sequence[Label]) -> list[Flood]:
 def find_odds(counts: Mapping[str, tuple[int, int]]) -> list[Odds]:
     """Accounts whose labels are contradicted far more often than everybody else's, the worst first.
 
-    ``counts`` are by moderator: how many labels, and how many of these are contradicted. Far more is three times as
-    often, and so that chance makes it so in less than one of a thousand accounts. What the others are like is the
-    median of them, so that several bad accounts do not hide each other.
+    ``counts`` are by moderator: how many comments, and on how many of these they are contradicted. Far more is three
+    times as often, and so that chance makes it so in less than one of a thousand accounts. What the others are like is
+    the median of them, so that several bad accounts do not hide each other.
     """
     found = []
     for who, (total, contradicted) in counts.items():
@@ -293,21 +293,23 @@ def find_odds(counts: Mapping[str, tuple[int, int]]) -> list[Odds]:
         is_more = contradicted / total >= _TIMES_CONTRADICTED * usual
         if is_more and binomtest(contradicted, total, usual, alternative="greater").pvalue < _SURE:
             found.append(Odds(who, total, contradicted, usual))
-    return sorted(found, key=lambda odds: -odds.contradicted / odds.labels)
+    return sorted(found, key=lambda odds: -odds.contradicted / odds.comments)
 
 
 def count_outvoted(labels: Iterable[Label]) -> dict[str, tuple[int, int]]:
-    """By moderator, how many labels of comments that others have judged too, and to how many most of these object."""
+    """By moderator, how many comments that others have judged too, and where most of these object to some label."""
     totals: Counter[str] = Counter()
     outvoted: Counter[str] = Counter()
     for of_comment in words(label for label in labels if label.source not in ANSWERS).values():
         for who, label in of_comment.items():
-            for code, value in label.labels.items():
-                others = [
-                    other.labels[code] for name, other in of_comment.items() if name != who and code in other.labels
-                ]
-                totals[who] += bool(others)
-                outvoted[who] += bool(others) and sum(other != value for other in others) > len(others) / 2
+            by_others = [said.labels for name, said in of_comment.items() if name != who]
+            objections = [
+                sum(other != value for other in others) > len(others) / 2
+                for code, value in label.labels.items()
+                if (others := [said[code] for said in by_others if code in said])
+            ]
+            totals[who] += bool(objections)
+            outvoted[who] += any(objections)
     return {who: (totals[who], outvoted[who]) for who in totals if totals[who]}
 
 

@@ -124,11 +124,15 @@ def check_labels(
 def _find_doubts(
     standing: Sequence[Label], groups: Sequence[int], features: Features | None
 ) -> tuple[list[Doubt], list[str], dict[str, tuple[int, int]]]:
-    """Labels in doubt, categories of which nothing can be said, and by moderator how many labels and doubts."""
+    """Labels in doubt, categories of which nothing can be said, and by moderator how many comments and doubts.
+
+    Comments are counted and not labels: an approval says 0 of every category, and is as wrong as can be where one of
+    these is wrong. By labels, who approves everything unread would look right most of the time.
+    """
     doubts: list[Doubt] = []
     not_predicted: list[str] = []
-    totals: Counter[str] = Counter()
-    doubted: Counter[str] = Counter()
+    judged: set[int] = set()
+    doubted: set[int] = set()
     measured = features(standing) if features is not None and standing else None
     for code in CODES:
         rows = [row for row, label in enumerate(standing) if code in label.labels]
@@ -137,9 +141,11 @@ def _find_doubts(
         suspects = [] if measured is None else agreement.find_suspects(measured[rows], given, groups=of_group)
         if not suspects:
             not_predicted.append(code)
-        found = [Doubt(code, standing[rows[suspect.index]], suspect) for suspect in suspects]
-        totals.update(doubt.label.moderator for doubt in found)
-        doubts += [doubt for doubt in found if doubt.suspect.is_confident]
-    doubted.update(doubt.label.moderator for doubt in doubts)
-    counts = {who: (total, doubted[who]) for who, total in totals.items()}
+        judged.update(rows if suspects else ())
+        confident = [suspect for suspect in suspects if suspect.is_confident]
+        doubted.update(rows[suspect.index] for suspect in confident)
+        doubts += [Doubt(code, standing[rows[suspect.index]], suspect) for suspect in confident]
+    totals = Counter(standing[row].moderator for row in judged)
+    in_doubt = Counter(standing[row].moderator for row in doubted)
+    counts = {who: (total, in_doubt[who]) for who, total in totals.items()}
     return sorted(doubts, key=lambda doubt: doubt.suspect.margin), not_predicted, counts

@@ -28,7 +28,7 @@ from moderation.heads import Features, Vectors
 from moderation.model import FullTier, extract, read_vectors
 from moderation.policy import Policy, default_policy_toml
 from moderation.training import fuse
-from moderation.training.adapt import Labelled, fit_adaptation
+from moderation.training.adapt import EVERYWHERE, NOTHING, Labelled, fit_adaptation
 from moderation.training.agreement import LEAST_SHARED, measure_agreement
 from moderation.training.anchors import Figures, unpack
 from moderation.training.card import add_lessons
@@ -59,6 +59,9 @@ from moderation.training.rows import BehaviourCase
 from moderation.training.trials import lined_policy
 from moderation.training.wording import compare_wording
 
+# How far up a verdict is; of two challengers the one higher up is taken, of equal ones the first.
+_RANKS = ("REJECT", "HOLD", "PROMOTE")
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -67,6 +70,21 @@ class Round:
     bundle: Path
     gate: GateReport
     figures: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entrant:
+    """A challenger that the gate has judged, and whether labels moved what all sites share (``is_shared``)."""
+
+    bundle: Bundle
+    contest: Contest
+    gate: GateReport
+    is_shared: bool
+
+    @property
+    def rank(self) -> int:
+        """How far up its verdict is."""
+        return _RANKS.index(self.gate.verdict)
 
 
 def is_learned(champion: Bundle, labels: Sequence[Label], trust: Trust) -> bool:
@@ -98,6 +116,10 @@ def retrain(
 ) -> Round:
     """Fit a challenger on all labels, write it into ``models`` and have the gate judge it. Publishing is another step.
 
+    Labels move what all sites share and, beside it, what is each site's own. Where sites have different norms, what one
+    of them calls good would make the model worse for everybody, and the gate says so. Then a second challenger is
+    tried, in which labels move nothing but the sites that they are of; it is taken where the gate likes it better.
+
     Args:
         champion: The bundle in force; the challenger has its encoder, its heads and its anchors.
         labels: All that was ever said; the last word about a comment counts.
@@ -119,12 +141,6 @@ def retrain(
     packed = read_anchors(champion.path)
     anchors = unpack(load_arrays(packed))
     lessons = prepare(champion.model, heard, anchors, cases, trust=trusted, cache=cache, jobs=jobs, progress=progress)
-    adaptation = fit_adaptation(full.heads, lessons.learned, anchors.kept, jobs=jobs, progress=progress)
-    progress("calibrating")
-    tier, points = calibrate(FullTier(full.encoder, full.heads, adaptation), anchors.validation)
-    model = replace(champion.model, full=tier)
-    tiers = {"lexical": champion.operating_points["tiers"]["lexical"], "full": points}
-    resolved = {"format": champion.operating_points["format"], "tiers": tiers}
     facts = describe(lessons, heard, trusted)
     evaluation = _read_json(champion.path / "evaluation.json")
     measured = {
@@ -133,26 +149,53 @@ def retrain(
         "figures_of": evaluation.get("labels", {}).get("figures_of", champion.name),
         "gate": None,
     }
-    progress("writing the challenger")
-    path = write_bundle(
-        models,
-        model,
-        operating_points=resolved,
-        evaluation={**evaluation, "labels": measured},
-        probes=_probes(champion.path),
-        card=add_lessons((champion.path / "MODEL_CARD.md").read_text(encoding="utf-8"), measured),
-        made_with=champion.manifest["made_with"],
-        trained_on={**champion.manifest["trained_on"], "labels": facts},
-        encoder=encoder,
-        anchors=packed,
-    )
-    challenger = load_bundle(path, beside=[champion])
-    progress("champion and challenger on the same rows")
-    contest = hold_contest(champion, challenger, anchors.frozen, lessons, heard, cases)
+
+    def enter(*, is_shared: bool) -> _Entrant:
+        holding = EVERYWHERE if is_shared else NOTHING
+        adaptation = fit_adaptation(
+            full.heads, lessons.learned, anchors.kept, everywhere=holding, jobs=jobs, progress=progress
+        )
+        progress("calibrating")
+        tier, points = calibrate(FullTier(full.encoder, full.heads, adaptation), anchors.validation)
+        tiers = {"lexical": champion.operating_points["tiers"]["lexical"], "full": points}
+        progress("writing the challenger")
+        path = write_bundle(
+            models,
+            replace(champion.model, full=tier),
+            operating_points={"format": champion.operating_points["format"], "tiers": tiers},
+            evaluation={**evaluation, "labels": measured},
+            probes=_probes(champion.path),
+            card=add_lessons((champion.path / "MODEL_CARD.md").read_text(encoding="utf-8"), measured),
+            made_with=champion.manifest["made_with"],
+            trained_on={**champion.manifest["trained_on"], "labels": facts},
+            encoder=encoder,
+            anchors=packed,
+        )
+        challenger = load_bundle(path, beside=[champion])
+        progress("champion and challenger on the same rows")
+        contest = hold_contest(champion, challenger, anchors.frozen, lessons, heard, cases)
+        return _Entrant(challenger, contest, judge(contest), is_shared)
+
+    entrants = [enter(is_shared=True)]
+    adaptation = need_encoder(entrants[0].bundle).adaptation
+    if entrants[0].gate.verdict == "REJECT" and adaptation is not None and adaptation.sites:
+        progress("once more, with labels moving nothing but their own sites")
+        entrants.append(enter(is_shared=False))
+    taken = max(entrants, key=lambda entrant: entrant.rank)
     progress("what changed, in words")
-    wording = compare_wording(champion.model, challenger.model, lessons.learned, lessons.held_out)
-    figures = {"labels": facts, "sites": _compare_sites(contest), "wording": wording.to_dict()}
-    return Round(path, judge(contest), figures)
+    wording = compare_wording(champion.model, taken.bundle.model, lessons.learned, lessons.held_out)
+    figures = {
+        "labels": facts,
+        "moves": "all sites" if taken.is_shared else "single sites",
+        "also_tried": [
+            {"challenger": each.bundle.name, "verdict": each.gate.verdict, "reasons": each.gate.reasons}
+            for each in entrants
+            if each is not taken
+        ],
+        "sites": _compare_sites(taken.contest),
+        "wording": wording.to_dict(),
+    }
+    return Round(taken.bundle.path, taken.gate, figures)
 
 
 def calibrate(tier: FullTier, validation: Figures) -> tuple[FullTier, dict[str, Any]]:

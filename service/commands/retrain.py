@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # what runs models would slow --help down
 EXIT_STATUS = {"PROMOTE": 0, "HOLD": 3, "REJECT": 4}
 NOTHING_NEW = 5
 
+_MOST_ROUNDS = 3
+
 
 def retrain(
     publish: Annotated[
@@ -93,8 +95,15 @@ def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: 
     with show_progress(console) as progress:
         score = partial(score_labels, champion.model, cache=settings.home / "cache", jobs=jobs, progress=progress)
         check = check_gathered(settings, found, score, trust)
-    keep_check(settings, check)
-    left_out = _distrust(check, trust)
+        keep_check(settings, check)
+        left_out = _distrust(check, trust)
+        for _ in range(_MOST_ROUNDS):
+            # Labels of one bad account make those of good ones look contradicted, and hide the next bad one.
+            rest = [label for label in found if label.moderator not in left_out]
+            more = _distrust(check_gathered(settings, rest, score, trust), trust) if left_out and rest else {}
+            if not more:
+                break
+            left_out |= more
     trust = replace(trust, moderators={**trust.moderators, **dict.fromkeys(left_out, 0.0)})
     if not anyway and is_learned(champion, found, trust):
         _tell_nothing(champion.name, as_json=as_json)
@@ -135,7 +144,7 @@ def _distrust(check: Check, trust: Trust) -> dict[str, str]:
         ("the model contradicts", check.contradicted),
     ):
         for odds in accounts:
-            reasons[odds.moderator] = f"{what} {odds.contradicted:,} of its {odds.labels:,} labels"
+            reasons[odds.moderator] = f"{what} what it said of {odds.contradicted:,} of its {odds.comments:,} comments"
     return {who: why for who, why in sorted(reasons.items()) if who not in trust.moderators}
 
 
@@ -178,6 +187,10 @@ def _show(result: Round, left_out: dict[str, str], path: Path) -> None:
         console.print(f"left out: {count:,} ({reason})", highlight=False)
     for who, why in left_out.items():
         console.print(Text(f"left out: {who}, because {why}; labels/trust.toml can say otherwise"))
+    if result.figures["moves"] == "single sites":
+        console.print("Labels move nothing but the sites that they are of: all sites together would have lost by them.")
+    for tried in result.figures["also_tried"]:
+        console.print(Text(f"also tried: {tried['challenger']}, {tried['verdict']}: {'; '.join(tried['reasons'])}"))
     table = Table("site", "category", "held out", "of it bad", "log loss before", "after", box=None, pad_edge=False)
     for site, categories in result.figures["sites"].items():
         for code, item in categories.items():

@@ -258,7 +258,7 @@ def test_an_account_that_everybody_else_contradicts_stands_out():
     (found,) = find_odds(counts)
 
     assert found.moderator == "Eve"
-    assert found.contradicted / found.labels > 0.8
+    assert found.contradicted / found.comments > 0.8
     assert found.others < 0.2
     assert find_odds({who: count for who, count in counts.items() if who != "Eve"}) == []
 

@@ -103,6 +103,27 @@ def test_learned_once_is_nothing_new_and_a_second_round_gives_the_same_bundle(sc
         assert (again.bundle / name).read_bytes() == (school.round.bundle / name).read_bytes()
 
 
+def test_where_the_norm_of_a_site_would_harm_all_its_labels_move_that_site_alone(school, tmp_path):
+    """A site to which everything is welcome; what all sites share must not learn that."""
+    calm = "https://b.example"
+    labels = [
+        replace(label, comment=comment, digest=comment.digest(), labels=dict.fromkeys(label.labels, 0))
+        for label in school.labels
+        for comment in [replace(label.comment, site=calm)]
+    ]
+    loud = Trust(moderators=dict.fromkeys(("Ana", "Ben", "Cho"), 10.0))
+    made = retrain(school.champion, labels, school.cases, tmp_path / "models", trust=loud, cache=school.cache)
+    adaptation = load_bundle(made.bundle, beside=[school.champion]).model.full.adaptation
+    [tried] = made.figures["also_tried"]
+
+    assert made.figures["moves"] == "single sites"
+    assert (tried["verdict"], tried["challenger"] == made.bundle.name) == ("REJECT", False)
+    assert made.gate.verdict != "REJECT"
+    assert not adaptation.everywhere.window_weights.any()
+    assert not adaptation.everywhere.intercept.any()
+    assert adaptation.sites[calm].window_weights.any()
+
+
 def test_rolling_back_restores_the_same_bytes_and_the_same_scores(school, challenger, tmp_path):
     """On 1,000 comments."""
     releases = Releases(tmp_path / "models", school.champion.path.parent)
