@@ -163,6 +163,20 @@ def test_isso_is_read_from_its_database_which_stays_as_it_is(home, exports):
     assert labels["1"]["url"] == f"{SITE}/rye/#isso-1"
 
 
+@pytest.mark.parametrize("uri", ["//[x", "//[x]/rye/", "http://[::1", "//\u2100/"])
+def test_isso_s_page_is_left_out_where_its_name_makes_no_address(home, exports, uri):
+    connection = sqlite3.connect(exports["isso"])
+    connection.execute("UPDATE threads SET uri = ? WHERE id = 1", (uri,))
+    connection.commit()
+    connection.close()
+    take(home, exports["isso"])
+    labels = kept(home)
+
+    assert labels["1"]["post"] == {"id": uri, "title": "Rye & patience"}
+    assert "url" not in labels["1"]
+    assert labels["6"]["url"] == f"{SITE}/tea.html?x=1#isso-6"
+
+
 def test_remark42_is_read_from_its_backup_packed_or_not(home, exports):
     said = take(home, exports["remark42"]).stdout
     labels = kept(home)
