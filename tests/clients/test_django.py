@@ -247,7 +247,7 @@ def test_a_secret_that_anybody_may_guess_is_refused_and_nothing_is_believed(site
 
     told = []
 
-    def hear(sender, **_rest):  # noqa: ARG001
+    def hear(sender, **_rest):
         told.append(sender)
 
     settings_of_site.MODERATION_WEBHOOK_SECRET = secret

@@ -79,5 +79,5 @@ def _read_key() -> bytes:
     except ValueError:
         key = b""
     if len(key) < _LEAST_KEY_BYTES:
-        raise ImproperlyConfigured("MODERATION_WEBHOOK_SECRET must be the secret that 'moderation webhooks add' printed")
+        raise ImproperlyConfigured("MODERATION_WEBHOOK_SECRET must be what 'moderation webhooks add' has printed")
     return key
