@@ -12,19 +12,20 @@ _TAG = re.compile(rf"</?(?:({_BLOCKS})|{_INLINE})(?:\s[^<>]{{0,4000}})?/?>", re.
 _LINK = re.compile(r"<a\s[^<>]{0,4000}?\bhref\s*=\s*(?:\"([^\"<>]*)\"|'([^'<>]*)')", re.IGNORECASE)
 # With a semicolon only: addresses hold "&copy=1".
 _REFERENCE = re.compile(r"&(?:[a-z][a-z0-9]{1,30}|#\d{1,7}|#x[0-9a-f]{1,6});", re.IGNORECASE)
-_LINES = re.compile(r"\s*\n\s*")
 _MOST_LINKS = 100
 
 
 def plain_text(body: str) -> str:
     """The text of a comment that may be HTML: a line per block, references resolved.
 
-    Addresses of links that the text does not show come last, each on a line of its own: spam hides them.
+    Addresses of links that the text does not show come last, each on a line of its own: spam hides them. Linear in the
+    length of the text, whatever stands in it.
     """
     if not _TAG.search(body):
         return _resolve(body).strip()
     links = [first or second for first, second in _LINK.findall(body)]
-    text = _LINES.sub("\n", _resolve(_TAG.sub(lambda tag: "\n" if tag[1] else "", body))).strip()
+    lines = _resolve(_TAG.sub(lambda tag: "\n" if tag[1] else "", body)).split("\n")
+    text = "\n".join(line for each in lines if (line := each.strip()))
     hidden = [link for link in dict.fromkeys(map(_resolve, links[:_MOST_LINKS])) if link and link not in text]
     return "\n".join([text, *hidden]).strip()
 

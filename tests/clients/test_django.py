@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import socket
 import sys
@@ -222,6 +223,7 @@ def test_only_what_is_signed_now_is_believed_and_each_message_once(site):
         for wrong in (
             {"secret": make_secret()}, {"late": -301}, {"late": 400}, {"body": b"{}"},
             {"headers": {"webhook-id": "m9"}}, {"headers": {"webhook-timestamp": "soon"}},
+            {"headers": {"webhook-timestamp": "9" * 400}}, {"headers": {"webhook-timestamp": "9" * 5_000}},
                 {"headers": {"webhook-signature": b"v1,\xe9"}},
         ):  # fmt: skip
             assert send(site, message, id="m3", **wrong) == 403
@@ -233,6 +235,42 @@ def test_only_what_is_signed_now_is_believed_and_each_message_once(site):
         assert len(told) == 3
     finally:
         status_changed.disconnect(hear)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["", "whsec_", None, b"whsec_" + b"A" * 44, "no base64", "whsec_" + base64.b64encode(b"k" * 23).decode(), "é" * 40],
+)
+def test_a_secret_that_anybody_may_guess_is_refused_and_nothing_is_believed(site, settings_of_site, secret):
+    from comment_moderation.hooks import is_genuine, status_changed
+    from django.core.exceptions import ImproperlyConfigured
+
+    told = []
+
+    def hear(sender, **_rest):
+        told.append(sender)
+
+    settings_of_site.MODERATION_WEBHOOK_SECRET = secret
+    key = secret if isinstance(secret, str) and secret.isascii() and secret != "no base64" else ""
+    message = {"event": "comment.published", "comment_id": "elsewhere", "old": "held", "new": "published"}
+    status_changed.connect(hear)
+    try:
+        assert send(site, message, id="forged", secret=key) == 500
+    finally:
+        status_changed.disconnect(hear)
+    assert told == []
+    with pytest.raises(ImproperlyConfigured, match="MODERATION_WEBHOOK_SECRET"):
+        is_genuine(SimpleNamespace(headers={}), b"")
+
+
+def test_without_a_secret_nothing_is_believed(site, settings_of_site):
+    from comment_moderation.hooks import is_genuine
+    from django.core.exceptions import ImproperlyConfigured
+
+    del settings_of_site.MODERATION_WEBHOOK_SECRET
+    with pytest.raises(ImproperlyConfigured, match="MODERATION_WEBHOOK_SECRET"):
+        is_genuine(SimpleNamespace(headers={}), b"")
+    assert send(site, {"event": "ping"}, id="unset") == 500
 
 
 def test_a_form_refuses_what_is_rejected_and_says_what_is_held(site):

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import random
+import re
 import shutil
 import sqlite3
 import tracemalloc
@@ -17,10 +18,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from moderation.categories import CODES
-from moderation.comment import Comment, Decision
+from moderation.comment import Author, Comment, Decision
 from moderation.errors import DataError, InvalidRow
 from moderation.training.labels import Trust, read_labels, read_trust
-from moderation.training.systems import SYSTEMS, detect_system
+from moderation.training.systems import SYSTEMS, detect_system, find_root
+from moderation.training.systems.found import has_email, make_author
 from moderation.training.systems.markup import as_typed, read_markup
 from service.cli import app
 from service.store import Judged, Store
@@ -161,6 +163,20 @@ def test_isso_is_read_from_its_database_which_stays_as_it_is(home, exports):
     assert labels["5"]["parent"] == {"id": "4"}
     assert labels["6"]["labels"] == labels["7"]["labels"] == WITHOUT_POST
     assert labels["1"]["url"] == f"{SITE}/rye/#isso-1"
+
+
+@pytest.mark.parametrize("uri", ["//[x", "//[x]/rye/", "http://[::1", "//\u2100/"])
+def test_isso_s_page_is_left_out_where_its_name_makes_no_address(home, exports, uri):
+    connection = sqlite3.connect(exports["isso"])
+    connection.execute("UPDATE threads SET uri = ? WHERE id = 1", (uri,))
+    connection.commit()
+    connection.close()
+    take(home, exports["isso"])
+    labels = kept(home)
+
+    assert labels["1"]["post"] == {"id": uri, "title": "Rye & patience"}
+    assert "url" not in labels["1"]
+    assert labels["6"]["url"] == f"{SITE}/tea.html?x=1#isso-6"
 
 
 def test_remark42_is_read_from_its_backup_packed_or_not(home, exports):
@@ -308,6 +324,7 @@ def test_of_a_broken_file_nothing_is_kept(home, exports, tmp_path):
         (b"<!DOCTYPE html><html><body>Log in</body></html>", "is a web page"),
         (b"<?xml version='1.0'?><rss version='2.0'><channel/></rss>", "is a news feed"),
         (b"PK\x03\x04rest", "is a ZIP archive"),
+        (b"<!-- " * 20 + b"<disqus>", "looks like no export"),
         (b"Dear diary", "looks like no export"),
         (b"", "looks like no export"),
     ],
@@ -315,6 +332,11 @@ def test_of_a_broken_file_nothing_is_kept(home, exports, tmp_path):
 def test_what_is_no_export_is_named_for_what_it_is(tmp_path, content, says):
     with pytest.raises(DataError, match=says):
         detect_system(broken(tmp_path, "file", content))
+
+
+@pytest.mark.parametrize("piece", ["<!--", "<a", "a", "a:", "<!-- -->"])
+def test_the_time_to_look_at_a_file_grows_with_its_length(growth, piece):
+    assert growth(find_root, lambda length: (b"<" + piece.encode() * length)[:length]) < 50
 
 
 def test_a_file_a_format_and_a_site_must_be_there(home, exports, tmp_path):
@@ -401,6 +423,34 @@ def test_any_markup_is_read(text):
 def test_plain_text_stays_as_it_is(text):
     assert read_markup(text) == " ".join(text.split())
     assert " ".join(as_typed(f"<p>{text}</p>").split()) == " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [("", "<"), ("<", "a"), ("", "<a"), ("<", "a "), ("<a ", "/"), ("", " "), ("", "\n"), ("", "&"), ("&#", "1"),
+     ("", "<!--"), ("", "<script"), ("<script>", "</script "), ("", "<a href="), ("<a ", "href= ")],
+)  # fmt: skip
+def test_the_time_to_read_markup_grows_with_its_length(growth, start, piece):
+    for read in (read_markup, as_typed):
+        assert growth(read, lambda length: (start + piece * length)[:length]) < 50
+
+
+@pytest.mark.parametrize(("start", "piece"), [("", "a"), ("a@", "a"), ("", "a@"), ("", "@"), ("", "a@a "), ("", "a.")])
+def test_the_time_to_look_for_an_e_mail_address_grows_with_the_length(growth, start, piece):
+    assert growth(lambda name: make_author(name, name, None), lambda length: (start + piece * length)[:length]) < 50
+
+
+@given(st.text(alphabet="ab@.< >\n", max_size=40))
+def test_an_e_mail_address_is_found_wherever_it_stands(text):
+    is_one = re.search(r"[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+", text) is not None
+
+    assert has_email(text) is is_one
+    assert make_author(None, text, None) == (None if is_one or not text.strip() else Author(None, text.strip(), None))
+
+
+@pytest.mark.parametrize("digits", ["9" * 5_000, "0" * 5_000 + "65"])
+def test_a_reference_to_a_number_of_thousands_of_digits_is_no_sign(digits):
+    assert as_typed(f"a &#{digits}; b") == read_markup(f"a &#{digits}; b") == "a \ufffd b"
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,6 @@ SYSTEMS: Mapping[str, System] = {
 }
 
 _ROOT = re.compile(rb"<(?:[\w.-]+:)?(\w+)[\s>/]")
-_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
 
 
 def detect_system(path: Path) -> str:
@@ -55,8 +54,7 @@ def detect_system(path: Path) -> str:
         return "remark42"
     if start.split(b"\n", 1)[0].find(b"comment_ID") >= 0:
         return "wordpress"
-    root = _ROOT.search(_COMMENT.sub(b"", start)) if start.startswith(b"<") else None
-    match root[1].lower() if root else b"":
+    match find_root(start):
         case b"disqus":
             return "disqus"
         case b"rss" if b"wordpress.org/export/" in start:
@@ -69,3 +67,12 @@ def detect_system(path: Path) -> str:
             )
     known = ", ".join(system.title for system in SYSTEMS.values())
     raise DataError(f"{path}: looks like no export of {known}; --format says which it is")
+
+
+def find_root(start: bytes) -> bytes:
+    """The name of the first element, in small letters and without its prefix; empty where there is none."""
+    if not start.startswith(b"<"):
+        return b""
+    first, *others = start.split(b"<!--")
+    root = _ROOT.search(first + b"".join(each.partition(b"-->")[2] for each in others))
+    return root[1].lower() if root else b""

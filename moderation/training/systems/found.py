@@ -10,6 +10,7 @@ import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from moderation.categories import CODES, MAY_ABSTAIN
@@ -48,7 +49,7 @@ MAY_BE_REJECTED: frozenset[Status] = frozenset({"trash", "deleted", "blocked"})
 """Statuses that can be read as a rejection, by who knows that they were."""
 
 _UNREADABLE = re.compile("[\x00\ud800-\udfff]")
-_EMAIL = re.compile(r"[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+")
+_BETWEEN_WORDS = re.compile(r"[\s<>]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +104,23 @@ def make_found(
 def make_author(id: str | None, name: str | None, url: str | None) -> Author | None:
     """Who wrote it, without what is an e-mail address; ``None`` where nothing is left."""
     account, shown = (readable(value or "").strip() for value in (id, name))
-    account = "" if len(account) > MAX_ID_CHARS or _EMAIL.search(account) else account
-    shown = "" if _EMAIL.search(shown) else shown[:MAX_NAME_CHARS]
+    account = "" if len(account) > MAX_ID_CHARS or has_email(account) else account
+    # Before it is cut, since half an e-mail address is one, too.
+    shown = "" if has_email(shown) else shown[:MAX_NAME_CHARS]
     address = make_url(url)
-    address = None if address and _EMAIL.search(address) else address
+    address = None if address and has_email(address) else address
     return Author(account or None, shown or None, address) if account or shown or address else None
+
+
+def has_email(text: str) -> bool:
+    """Whether an e-mail address is anywhere in it: something, ``@``, and something with a dot inside. Linear."""
+    if "@" not in text:
+        return False
+    return any(
+        before and "." in after[1:-1]
+        for word in _BETWEEN_WORDS.split(text)
+        for before, after in pairwise(word.split("@"))
+    )
 
 
 def make_post(id: str | None, title: str | None, text: str | None, url: str | None, tags: Iterable[str]) -> Post | None:

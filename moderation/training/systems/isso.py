@@ -50,7 +50,7 @@ def read(path: Path, site: str, told: Told) -> Iterator[Found]:
 
 def _read_row(row: tuple[object, ...], site: str) -> Found:
     own, parent, created, mode, text, author, website, thread, uri, title, answered = row
-    page = urljoin(f"{site}/", _text(uri)) if uri else None
+    page = _find_page(site, _text(uri))
     about = _text(title).strip()
     return make_found(
         int(str(own)),
@@ -65,6 +65,14 @@ def _read_row(row: tuple[object, ...], site: str) -> Found:
         url=f"{page}#isso-{own}" if page else None,
         created_at=_moment(created),
     )
+
+
+def _find_page(site: str, uri: str) -> str | None:
+    """The address of a page, as far as its name makes one: visitors can send Isso any name."""
+    try:
+        return urljoin(f"{site}/", uri) if uri else None
+    except ValueError:
+        return None
 
 
 def _text(value: object) -> str:

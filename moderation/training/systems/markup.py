@@ -9,7 +9,8 @@ import html
 import re
 from collections.abc import Callable
 
-_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)([^<>]*)>")
+# A name is taken whole: a shorter one would only be tried again, sign by sign.
+_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)([^<>]*+)>")
 _HREF = re.compile(r"""\bhref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
 _BLOCKS = frozenset({"blockquote", "div", "h1", "h2", "h3", "h4", "h5", "h6", "li", "ol", "p", "pre", "tr", "ul"})
 _HIDDEN = (
@@ -18,13 +19,15 @@ _HIDDEN = (
     (re.compile(r"<style\b", re.IGNORECASE), re.compile(r"</style\s*>", re.IGNORECASE)),
 )
 _BLANK_LINES = re.compile(r"\n\s*\n\s*")
+# No sign has such a number, and html.unescape raises where one has thousands of digits.
+_NO_SIGN = re.compile(r"&#[0-9]{20,}+;?")
 
 
 def read_markup(markup: str) -> str:
     """What HTML says, in words with single blanks between; comments, scripts and styles are left out."""
     for start, end in _HIDDEN:
         markup = _without(markup, start, end)
-    return " ".join(html.unescape(_TAG.sub(" ", markup)).split())
+    return " ".join(resolve(_TAG.sub(" ", markup)).split())
 
 
 def as_typed(markup: str, target: Callable[[str], str] = str) -> str:
@@ -46,20 +49,25 @@ def as_typed(markup: str, target: Callable[[str], str] = str) -> str:
             link = None
 
     for tag in _TAG.finditer(markup):
-        written.append(html.unescape(markup[at : tag.start()]))
+        written.append(resolve(markup[at : tag.start()]))
         at = tag.end()
         closes, name = bool(tag[1]), tag[2].lower()
         if name == "a":
             end_link()
             if not closes and (href := _HREF.search(tag[3])):
-                link = (html.unescape(href[1] or href[2] or href[3] or "").strip(), len(written))
+                link = (resolve(href[1] or href[2] or href[3] or "").strip(), len(written))
         elif name == "br":
             written.append("\n")
         elif closes and name in _BLOCKS:
             written.append("\n\n")
-    written.append(html.unescape(markup[at:]))
+    written.append(resolve(markup[at:]))
     end_link()
     return _BLANK_LINES.sub("\n\n", "".join(written)).strip()
+
+
+def resolve(text: str) -> str:
+    """The text with signs in place of references to them, such as ``&amp;``."""
+    return html.unescape(_NO_SIGN.sub("\ufffd", text))
 
 
 def _write_link(address: str, given: str, words: str) -> str:

@@ -6,7 +6,6 @@ addresses and pictures stay there.
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -16,7 +15,7 @@ from typing import Any
 
 from moderation.errors import DataError, InvalidRow
 from moderation.training.systems.found import Found, Status, Texts, make_author, make_found, make_parent, make_post
-from moderation.training.systems.markup import as_typed
+from moderation.training.systems.markup import as_typed, resolve
 from moderation.training.systems.opening import Told, open_export
 
 _VERSIONS = (0, 1)
@@ -69,14 +68,14 @@ def _read_comment(number: int, line: object, site: str, blocked: frozenset[str],
     if not isinstance(line, dict) or not isinstance(line.get("id"), str) or not isinstance(line.get("text"), str):
         return Found(number, "other", None, None, "is no comment: it should have id and text")
     user, locator = _inside(line, "user"), _inside(line, "locator")
-    own, user_id, page = line["id"], _said(user, "id"), html.unescape(_said(locator, "url"))
+    own, user_id, page = line["id"], _said(user, "id"), resolve(_said(locator, "url"))
     # As it was typed, where that is kept; else what was made of it.
-    text = html.unescape(_said(line, "orig")) or as_typed(line["text"])
+    text = resolve(_said(line, "orig")) or as_typed(line["text"])
     if text:
         texts.keep(own, text)
     parent = _said(line, "pid") or None
     author = make_author(
-        None if user_id.startswith(_FROM_EMAIL) else html.unescape(user_id), html.unescape(_said(user, "name")), None
+        None if user_id.startswith(_FROM_EMAIL) else resolve(user_id), resolve(_said(user, "name")), None
     )
     return make_found(
         number,
@@ -86,7 +85,7 @@ def _read_comment(number: int, line: object, site: str, blocked: frozenset[str],
         id=own or None,
         kind="reply" if parent else "comment",
         author=author,
-        post=make_post(page, html.unescape(_said(line, "title")), None, page, ()),
+        post=make_post(page, resolve(_said(line, "title")), None, page, ()),
         parent=make_parent(parent, texts.find(parent) if parent else None),
         url=f"{page}#remark42__comment-{own}" if page else None,
         created_at=_moment(_said(line, "time")),
