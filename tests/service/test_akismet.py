@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import socket
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote_from_bytes
@@ -26,7 +27,7 @@ from moderation.comment import MAX_TEXT_CHARS
 from moderation.rules import REASONS
 from service.auth import make_key
 from service.dialects.akismet_account import HOSTILE_REASONS, SPAM_REASONS, says_spam
-from service.dialects.akismet_request import Said, find_charset, make_comment
+from service.dialects.akismet_request import MAX_BODY_BYTES, Said, _read, find_charset, make_comment
 from service.errors import StoreUnavailable
 from service.statuses import AKISMET_ID
 from service.store import Judge, Judgement, QueueFilter, Store, Target
@@ -296,6 +297,23 @@ class TestCheck:
 
         assert desk.stored(response).comment.text == "Хлеб"
 
+    @pytest.mark.parametrize(
+        ("said", "raw", "text"),
+        [
+            ("", "Хлеб".encode("koi8-r"), "Хлеб"),
+            ("Content-Type: text/plain; charset=utf-8\r\n", "Хлеб".encode(), "Хлеб"),
+            ("Content-Type: text/plain\r\n", "Хлеб".encode("koi8-r"), "Хлеб"),
+            ("Content-Type: text/plain; charset=utf-8\r\n", b"\xffbread\x00", "\ufffdbread\ufffd"),
+        ],
+    )
+    def test_a_part_may_have_another_and_what_is_not_of_it_is_replaced(self, desk, said, raw, text):
+        body = f'--b\r\nContent-Disposition: form-data; name="api_key"\r\n\r\n{desk.key}\r\n'.encode()
+        body += f'--b\r\n{said}Content-Disposition: form-data; name="comment_content"\r\n\r\n'.encode() + raw
+        headers = {"Content-Type": "multipart/form-data; boundary=b; charset=koi8-r"}
+        response = desk.client.post("/1.1/comment-check", content=body + b"\r\n--b--\r\n", headers=headers)
+
+        assert desk.stored(response).comment.text == text
+
     @pytest.mark.parametrize("body", [b"%FF%FE bread", b"\xff bread", b"%00 bread", b"%ED%A0%80 bread"])
     def test_what_cannot_be_read_is_replaced_and_judged(self, desk, body):
         response = desk.client.post(
@@ -370,6 +388,7 @@ class TestCheck:
         assert (len(comment.author.name), comment.author.id, comment.post, comment.lang) == (1000, None, None, None)
 
     def test_text_that_is_too_long_is_refused_and_nothing_kept(self, desk):
+        assert error_of(desk.check(" " * MAX_TEXT_CHARS + "abc")) == (413, "too_large")
         assert answer(desk.check("a" * MAX_TEXT_CHARS)) == "false"
         assert error_of(desk.check("a" * (MAX_TEXT_CHARS + 1))) == (413, "too_large")
         assert error_of(desk.post("/1.1/submit-spam", comment_content="a" * (MAX_TEXT_CHARS + 1))) == (413, "too_large")
@@ -592,6 +611,10 @@ class TestErrors:
             ("application/json", b'{"a": NaN}'),
             ("application/json", b"[" * 100_000),
             ("application/json", json.dumps({f"f{n}": n for n in range(5000)}).encode()),
+            ("application/json", json.dumps({"a": [1] * 5000}).encode()),
+            ("application/json", json.dumps({"a": [[[]] * 5000]}).encode()),
+            ("multipart/form-data", b"--\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n----\r\n"),
+            ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 5000),
             ("multipart/form-data", b"x"),
             ("multipart/form-data; boundary=b", b"--b\r\nx"),
             ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1'),
@@ -601,7 +624,27 @@ class TestErrors:
     def test_bodies_that_are_none(self, desk, kind, body):
         response = desk.client.post("/1.1/comment-check", content=body, headers={"Content-Type": kind})
 
-        assert response.text == "invalid" or error_of(response) == (422, "invalid_request")
+        assert error_of(response) == (422, "invalid_request")
+
+    def test_commas_and_brackets_in_a_text_are_no_fields(self, desk):
+        text = 'She said: "[1, 2, 3]", {4}\\' * 1000
+
+        response = desk.client.post("/1.1/comment-check", json={"api_key": desk.key, "comment_content": text})
+
+        assert answer(response) == "false"
+
+    def test_bodies_are_taken_apart_beside_the_event_loop(self, desk, monkeypatch):
+        """Before their key is known, so that nobody without one keeps the others waiting."""
+        used = []
+
+        def read(*said):
+            used.append(threading.current_thread())
+            return _read(*said)
+
+        monkeypatch.setattr("service.dialects.akismet_request._read", read)
+        desk.check(HAM)
+
+        assert [thread is desk.service._thread for thread in used] == [False]
 
     @pytest.mark.parametrize("body", [b"", b"{}", b"&&&=&", b"\xff\xfe"])
     def test_bodies_that_say_nothing_have_no_key(self, desk, body):
@@ -611,9 +654,14 @@ class TestErrors:
         assert response.text == "invalid"
 
     def test_a_body_that_is_too_long(self, desk):
-        response = desk.client.post("/1.1/comment-check", content=b"a" * (17 * 1024 * 1024))
+        for size in (MAX_BODY_BYTES + 1, 17 * 1024 * 1024):
+            assert error_of(desk.client.post("/1.1/comment-check", content=b"a" * size)) == (413, "too_large")
+        assert desk.client.post("/1.1/comment-check", content=b"a" * MAX_BODY_BYTES).text == "invalid"
 
-        assert error_of(response) == (413, "too_large")
+    def test_the_longest_text_fits_also_where_the_form_says_it_twice(self, desk):
+        text = "好" * MAX_TEXT_CHARS
+
+        assert answer(desk.check(text, POST_comment=text)) == "false"
 
     def test_a_file_in_the_form_is_read_past(self, desk):
         files = {"api_key": (None, desk.key), "comment_content": (None, HAM), "attachment": ("a.png", b"\x89PNG")}
