@@ -34,6 +34,7 @@ from service.store import Judge, Judgement, QueueFilter, Store, Target
 
 SPAM = "See https://shop.example and https://shop.example/2"
 HAM = "A thoughtful word about bread."
+RYE = "Rye takes longer to rise."
 HOSTILE = "You are all wrong!!! Wrong!!! Wrong!!! Wrong!!! Wrong!!!"
 THANKS = "Thanks for making the web a better place."
 ADA = Judge("Ada", "review")
@@ -526,6 +527,42 @@ class TestChecksAgain:
         assert answer(desk.check(HAM, recheck_reason="retry")) == "true"
         assert desk.stored(spam).status == "published"
 
+    def test_the_same_words_of_somebody_else_or_elsewhere_are_another_comment(self, desk):
+        alice = {"comment_author": "Alice", "permalink": "https://blog.example/1", "comment_post_ID": "1"}
+        bob = {"comment_author": "Bob", "permalink": "https://blog.example/2", "comment_post_ID": "2"}
+        first = desk.check(HAM, **alice)
+        second = desk.check(HAM, recheck_reason="recheck_queue", **bob)
+        third = desk.check(HAM, recheck_reason="recheck_queue", **(alice | {"permalink": bob["permalink"]}))
+
+        assert len({each.headers["x-akismet-guid"] for each in (first, second, third)}) == 3
+        assert desk.stored(first).comment.author.name == "Alice"
+        assert (
+            desk.check(HAM, recheck_reason="retry", **alice).headers["x-akismet-guid"]
+            == (first.headers["x-akismet-guid"])
+        )
+        mallory = {"comment_author": "Mallory", "permalink": "https://blog.example/1"}
+        assert answer(desk.post("/1.1/submit-spam", comment_content=HAM, **mallory)) == THANKS
+        assert {desk.stored(each).status for each in (first, second, third)} == {"published"}
+        assert [label["text"] for label in desk.labels()] == [HAM]
+
+    def test_a_guid_that_is_not_known_is_none(self, desk):
+        page = {"permalink": "https://blog.example/1", "comment_author": "Ann"}
+        guid = desk.check(SPAM, **page).headers["x-akismet-guid"]
+        unknown = {"guid": "unknown-guid-1", **page}
+
+        assert desk.check(SPAM, recheck_reason="retry", **unknown).headers["x-akismet-guid"] == guid
+        assert desk.check(SPAM, **unknown).headers["x-akismet-guid"] not in (guid, "unknown-guid-1")
+
+    def test_what_people_said_of_another_text_is_no_answer(self, desk):
+        first = desk.check(HAM)
+        guid = first.headers["x-akismet-guid"]
+        desk.judge(first, Judgement("reject", ("hostile",)))
+        edited = desk.check("Better words about bread.", guid=guid, recheck_reason="edit")
+
+        assert (answer(edited), desk.stored(edited).status) == ("false", "published")
+        assert answer(desk.check("Better words about bread.", guid=guid, recheck_reason="retry")) == "false"
+        assert desk.stored(edited).status == "published"
+
 
 class TestAccount:
     def test_figures_are_counted_from_the_store(self, desk):
@@ -703,11 +740,26 @@ class TestErrors:
         assert "private words" not in response.text + str([record.__dict__ for record in caplog.records])
 
     def test_a_policy_that_cannot_be_read_is_no_verdict(self, desk, monkeypatch):
-        monkeypatch.setattr("service.live_model.Live.readable_policy", lambda *_: None)
-        response = desk.check(HAM)
+        page = {"permalink": "https://blog.example/1", "comment_author": "Ann"}
+        with monkeypatch.context() as broken:
+            broken.setattr("service.live_model.Live.readable_policy", lambda *_: None)
+            response, other = desk.check(HAM, **page), desk.check(RYE, comment_author="Bob")
+            guid = response.headers["x-akismet-guid"]
+            again = [
+                desk.check(HAM, **page),
+                desk.check(HAM, guid=guid),
+                desk.check(HAM, recheck_reason="retry", **page),
+            ]
+            assert {error_of(each) for each in (response, other, *again)} == {(503, "unavailable")}
+            assert {each.headers["x-akismet-guid"] for each in again} == {guid}
+            assert (desk.stored(response).status, desk.waiting()) == ("held", 2)
+            desk.judge(other, Judgement("reject", ("hostile",)))
+            asked = desk.check(RYE, guid=other.headers["x-akismet-guid"])
+            assert answer(asked) == "true"  # as a person has said
 
-        assert error_of(response) == (503, "unavailable")
-        assert desk.stored(response).status == "held"
+        mended = desk.check(HAM, recheck_reason="retry", **page)
+        assert (answer(mended), mended.headers["x-akismet-guid"]) == ("false", guid)
+        assert (desk.stored(mended).status, desk.waiting()) == ("published", 0)
 
     def test_a_body_that_ends_early(self, desk):
         host, port = desk.service.url.removeprefix("http://").split(":")
