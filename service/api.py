@@ -7,6 +7,7 @@ a dependency that waits for the key check, so that strangers cannot make the ser
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, cast
@@ -80,9 +81,12 @@ async def read_body(request: Request, _site: KeySite) -> bytes:
     return await read_whole_body(request)
 
 
-async def read_whole_body(request: Request) -> bytes:
-    """The request's body, up to the limit. Raises ``TooLarge`` or, where it ends early, ``InvalidRequest``."""
-    limit = parts_of(request).settings.max_body_bytes
+async def read_whole_body(request: Request, *, at_most: int | None = None) -> bytes:
+    """The request's body, up to the limit, or to ``at_most`` bytes where that is less.
+
+    Raises ``TooLarge`` or, where it ends early, ``InvalidRequest``.
+    """
+    limit = min(at_most or sys.maxsize, parts_of(request).settings.max_body_bytes)
     refusal = TooLarge(f"the body is longer than {limit:,} bytes", [{"field": "body", "message": "is too large"}])
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:

@@ -3,12 +3,13 @@
 Akismet's ``submit-ham`` and Perspective's ``suggestscore`` send the text once more, with more or less of what stood
 beside it. The comment is looked for by the keyed hash of its text; among several with the same text the one that shares
 most *handles* (community, token, author ...) is meant, of equal ones the last. Handles are kept as keyed hashes only.
+For some callers a handle is a hint, for others it says for certain that another comment is meant (``must_match``).
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from moderation.comment import Comment
@@ -17,6 +18,9 @@ from service.hashes import Hashes
 from service.store import Judge, Judgement, Site, Store, Target, Verdict
 from service.verdicts import Moderation
 from service.workflow import Workflow
+
+# People write the same short text often: among so many of it the one that is meant is looked for.
+_MOST_TEXTS = 500
 
 
 class Feedback:
@@ -36,15 +40,17 @@ class Feedback:
         judgement: Judgement,
         *,
         handles: Mapping[str, str] | None = None,
+        must_match: Collection[str] = (),
     ) -> Verdict:
         """A verdict on a comment that was judged before, by its id or else by its text; on a new one where it was not.
 
         ``comment`` is what the caller sends along, with the id where they know one. ``handles`` are names and values by
         which the comment is told from others with the same text, as they were given to
-        :meth:`~service.workflow.Workflow.submit`. What was never judged is judged now, so that the label has a
+        :meth:`~service.workflow.Workflow.submit`; a comment that was submitted with another value of one that is named
+        in ``must_match`` is not the one that is meant. What was never judged is judged now, so that the label has a
         decision beside it. Raises ``CommentErased``, ``StoreBusy`` or ``StoreUnavailable``.
         """
-        target = self._find(site, comment, handles or {})
+        target = self._find(site, comment, handles or {}, must_match)
         if target is None:
             new = replace(comment, id=comment.id or new_id("feedback"))
             stored = self._workflow.submit(site, new, handles=handles)
@@ -55,25 +61,42 @@ class Feedback:
             # Between the look and the verdict another text came in under this id; the caller means the comment.
             return self._moderation.decide(site, judge, judgement, replace(target, digest=changed.digest))
 
-    def find(self, site: Site, comment: Comment, handles: Mapping[str, str]) -> str | None:
-        """The id of the comment that is meant, by its id or else its text; ``None`` where none was judged before."""
-        target = self._find(site, comment, handles)
+    def find(
+        self, site: Site, comment: Comment, handles: Mapping[str, str], *, must_match: Collection[str] = ()
+    ) -> str | None:
+        """The id of the comment that :meth:`give` would take to be meant; ``None`` where none was judged before."""
+        target = self._find(site, comment, handles, must_match)
         return None if target is None else target.comment
 
     def knows(self, site: Site, comment: Comment) -> bool:
         """Whether the comment of that id was judged before with that text, whatever stands beside it now."""
-        return any(text.comment == comment.id for text in self._store.find_texts(site, self._hashes.text(comment.text)))
+        found = self._store.find_texts(site, self._hashes.text(comment.text), limit=_MOST_TEXTS)
+        return any(text.comment == comment.id for text in found)
 
-    def _find(self, site: Site, comment: Comment, handles: Mapping[str, str]) -> Target | None:
+    def _find(
+        self, site: Site, comment: Comment, handles: Mapping[str, str], must_match: Collection[str]
+    ) -> Target | None:
         if comment.id is not None:
             known = self._store.find_comments(site, [comment.id]).get(comment.id)
             if known is not None:
                 return Target(known.decision.digest, comment.id)
         wanted = set(self._hashes.handles(site.url, handles))
-        found = self._store.find_texts(site, self._hashes.text(comment.text))
+        must = {each for each in wanted if _name(each) in must_match}
+        found = self._store.find_texts(site, self._hashes.text(comment.text), limit=_MOST_TEXTS)
+        meant = [text for text in found if not _is_another(text.handles, must)]
         # The newest stands first, and the first of equal ones is taken.
-        best = max(found, key=lambda text: len(wanted.intersection(text.handles)), default=None)
+        best = max(meant, key=lambda text: len(wanted.intersection(text.handles)), default=None)
         return None if best is None else Target(best.digest, best.comment)
+
+
+def _is_another(kept: Collection[str], must: Collection[str]) -> bool:
+    """Whether one of the handles that must match was kept with another value. What was not said may be anything."""
+    names = {_name(each) for each in kept}
+    return any(each not in kept and _name(each) in names for each in must)
+
+
+def _name(handle: str) -> str:
+    return handle.partition(":")[0]
 
 
 def new_id(kind: str) -> str:

@@ -47,9 +47,12 @@ class Hashes:
         return self._digest("author", f"{site}\n{author}".encode()).hex()
 
     def handles(self, site: str, said: Mapping[str, str]) -> tuple[str, ...]:
-        """The hashes (hex) of what a caller tells a text from its equals by, such as ``{"token": "comment-17"}``."""
+        """What a caller tells a text from its equals by, such as ``{"token": "comment-17"}``, as ``token:`` and a hash.
+
+        The names are the service's own, so that one kept with another value can be told from one that was not said.
+        """
         return tuple(
-            self._digest("handle", f"{site}\n{name}\n{value}".encode("utf-8", "replace")).hex()
+            f"{name}:" + self._digest("handle", f"{site}\n{name}\n{value}".encode("utf-8", "replace")).hex()
             for name, value in sorted(said.items())
         )
 

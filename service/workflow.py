@@ -27,6 +27,7 @@ from service.store import Context, Judged, Site, StatusChange, Store, Stored, ma
 
 _log = logging.getLogger(__name__)
 
+_FAULTS = frozenset({"model_unavailable", "policy_unreadable"})
 _UNREADABLE = "This version of the service cannot read the site's policy, so a person decides."
 
 
@@ -54,22 +55,36 @@ class Workflow:
         self._make_seed = make_seed
         self._shadow = shadow
 
-    def submit(self, site: Site, comment: Comment, *, handles: Mapping[str, str] | None = None) -> Stored:
+    def submit(
+        self,
+        site: Site,
+        comment: Comment,
+        *,
+        handles: Mapping[str, str] | None = None,
+        retries_faults: bool = False,
+    ) -> Stored:
         """Judge one comment. Raises ``CommentErased``, ``StoreBusy`` or ``StoreUnavailable``.
 
-        ``handles`` as for :meth:`~service.feedback.Feedback.give`, which finds the comment again by them.
+        ``handles`` as for :meth:`~service.feedback.Feedback.give`, which finds the comment again by them. With
+        ``retries_faults`` a decision that a fault has made is no answer: once the fault is over there is another.
         """
-        (result,) = self.submit_many(site, [comment], handles=handles)
+        (result,) = self.submit_many(site, [comment], handles=handles, retries_faults=retries_faults)
         if isinstance(result, CommentErased):
             raise result
         return result
 
     def submit_many(
-        self, site: Site, sent: Sequence[Comment], *, handles: Mapping[str, str] | None = None
+        self,
+        site: Site,
+        sent: Sequence[Comment],
+        *,
+        handles: Mapping[str, str] | None = None,
+        retries_faults: bool = False,
     ) -> list[Stored | CommentErased]:
         """Judge many comments in one call of the model and keep them in one transaction; results in the same order.
 
-        Comments of one call are not yet neighbours of each other. ``handles`` are those of all of them.
+        Comments of one call are not yet neighbours of each other. ``handles`` are those of all of them; for the rest
+        see :meth:`submit`.
         """
         known = self._store.find_comments(site, [comment.id for comment in sent if comment.id is not None])
         results: dict[int, Stored | CommentErased] = {}
@@ -80,12 +95,16 @@ class Workflow:
             if stored.status == "erased":
                 results[index] = CommentErased()
             # With do_not_store the store has more to do: it empties what it kept of the comment before.
-            elif stored.sent_digest == comment.digest() and not comment.do_not_store:
+            elif (
+                stored.sent_digest == comment.digest()
+                and not comment.do_not_store
+                and not (retries_faults and is_by_fault(stored.decision))
+            ):
                 results[index] = replace(stored, seen=True)
         new = [index for index in range(len(sent)) if index not in results]
         if new:
             hashed = self._hashes.handles(site.url, handles or {})
-            recorded = self._judge(site, [sent[index] for index in new], hashed)
+            recorded = self._judge(site, [sent[index] for index in new], hashed, retries_faults=retries_faults)
             results |= dict(zip(new, recorded, strict=True))
         for result in results.values():
             if isinstance(result, Stored) and result.seen:
@@ -94,7 +113,9 @@ class Workflow:
                 self._metrics.count_decision(result.decision.action, result.decision.tier)
         return [results[index] for index in range(len(sent))]
 
-    def _judge(self, site: Site, sent: Sequence[Comment], handles: tuple[str, ...]) -> list[Stored | CommentErased]:
+    def _judge(
+        self, site: Site, sent: Sequence[Comment], handles: tuple[str, ...], *, retries_faults: bool
+    ) -> list[Stored | CommentErased]:
         live = self._live_model.current(site.url)
         policy = live.readable_policy(site.policy_digest, self._store.policy_toml, site.url)
         if policy is None:
@@ -134,6 +155,7 @@ class Workflow:
                 whys=reasons_to_look(decision, draw),
                 priority=measure(decision),
                 draw=draw,
+                is_retry=retries_faults and not is_by_fault(decision),
             )
             rows.append(row)
         recorded = self._store.record(site, rows, (kept.digest, kept.toml))
@@ -190,6 +212,12 @@ class Workflow:
         policy = live.readable_policy(policy_digest, self._store.policy_toml, site.url)
         scores, facts = live.assess_again(comment, read_facts(old_facts))
         return _decide(policy, live, policy_digest, comment, scores, facts)
+
+
+def is_by_fault(decision: Decision) -> bool:
+    """Whether a person has to decide because something was out of order, and not because the site's policy says so."""
+    fired = {reason.name for reason in decision.reasons if reason.fired}
+    return decision.scores is None or bool(fired & _FAULTS)
 
 
 def _decide(

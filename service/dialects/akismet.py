@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
-from moderation.comment import Comment, Decision
+from moderation.comment import Comment
 from moderation.policy import Policy
 from service.api import Parts, PartsOf
 from service.auth import PREFIX_CHARS, find_site_of_key
@@ -24,6 +24,8 @@ from service.dialects.intake import Dialect
 from service.errors import CommentErased, ServiceError, Unauthorized
 from service.statuses import AKISMET, AKISMET_ID, ELSEWHERE
 from service.store import Judge, Judgement, Site, Stored
+from service.verdicts import is_judged
+from service.workflow import is_by_fault
 
 router = APIRouter(tags=[AKISMET])
 
@@ -34,8 +36,8 @@ _SITE = "site"
 _MAX_REPORTER_CHARS = 200
 _MAX_HEADER_CHARS = 300
 _RETRY_SECONDS = 60
-# A decision with one of these is none by the site's policy: a person has to look, which such clients see to themselves.
-_FAULTS = frozenset({"model_unavailable", "policy_unreadable"})
+# Of another author or on another page it is another comment, whatever its text.
+_MUST_MATCH = ("author", "permalink")
 _NOT_ALLOWED = "this route does not take the method"
 
 SaidBy = Annotated[Said, Depends(read_said)]
@@ -149,6 +151,8 @@ def check_comment(said: SaidBy, parts: PartsOf) -> Response:
     guid = secrets.token_hex(16) if seen is None or seen.id is None else seen.id.removeprefix(AKISMET_ID)
     if comment is None:
         return _verdict(guid, is_spam=False)  # there is nothing that could be
+    if seen is not None and _is_judged(parts, site, seen, comment):
+        return _verdict(guid, is_spam=seen.status == "rejected")
     live = parts.live_model.current(site.url)
     if live.bundle is None:
         # Clients of this protocol hold what is not answered and send it again; kept, it would wait here twice.
@@ -157,12 +161,8 @@ def check_comment(said: SaidBy, parts: PartsOf) -> Response:
         comment = replace(comment, do_not_store=True)
     if not comment.do_not_store:  # which nobody asks for again
         comment = replace(comment, id=AKISMET_ID + guid)
-    if seen is not None and parts.feedback.knows(site, comment):
-        by_person = _said_by_people(parts, site, AKISMET_ID + guid)
-        if by_person is not None:
-            return _verdict(guid, is_spam=by_person)
-    decision = parts.workflow.submit(site, comment, handles=said.handles).decision
-    if _is_fault(decision):
+    decision = parts.workflow.submit(site, comment, handles=said.handles, retries_faults=True).decision
+    if is_by_fault(decision):
         return _fault("the comment could not be judged, so a person has to; hold it", guid)
     policy = _policy(parts, site)
     found = is_spam(decision, hostile_counts=_hostile_counts(policy))
@@ -329,20 +329,32 @@ def _find_site(parts: Parts, said: Said, *names: str) -> Site:
 
 
 def _find_seen(parts: Parts, site: Site, said: Said, comment: Comment) -> Stored | None:
-    """The comment that is checked once more, by its guid or else its text; ``None`` where it is a new one."""
-    known = None if said.guid is None else AKISMET_ID + said.guid
-    if known is None and said.get("recheck_reason"):
-        known = parts.feedback.find(site, comment, said.handles)
+    """The comment that is checked once more, by its guid or else its text; ``None`` where it is a new one.
+
+    One that could not be judged before is known again without a word about it, if it says whose it is and where.
+    """
+    stored = None if said.guid is None else _find_comment(parts, site, AKISMET_ID + said.guid)
+    if stored is not None:
+        return stored
+    is_again, handles = bool(said.get("recheck_reason")), said.handles
+    if not is_again and not handles.keys() >= set(_MUST_MATCH):
+        return None
+    known = parts.feedback.find(site, comment, handles, must_match=_MUST_MATCH)
     if known is None or not known.startswith(AKISMET_ID):
         return None
-    stored = parts.store.find_comments(site, [known]).get(known)
-    return None if stored is None or _is_fault(stored.decision) else stored
+    stored = _find_comment(parts, site, known)
+    return stored if stored is not None and (is_again or is_by_fault(stored.decision)) else None
 
 
-def _said_by_people(parts: Parts, site: Site, comment_id: str) -> bool | None:
-    """Whether people have said that a comment must not stand on its page; ``None`` where nobody has said anything."""
-    standing = [each for each in parts.moderation.verdicts(site, comment_id) if each.undone_at is None]
-    return standing[-1].action == "reject" if standing else None
+def _is_judged(parts: Parts, site: Site, seen: Stored, comment: Comment) -> bool:
+    """Whether people have said of that text what is to become of it, whatever stands beside it now."""
+    if seen.id is None or not parts.feedback.knows(site, replace(comment, id=seen.id)):
+        return False
+    return is_judged(seen, parts.moderation.verdicts(site, seen.id))
+
+
+def _find_comment(parts: Parts, site: Site, comment_id: str) -> Stored | None:
+    return parts.store.find_comments(site, [comment_id]).get(comment_id)
 
 
 def _hear(said: Said, parts: Parts, judgement: Judgement) -> Response:
@@ -358,7 +370,7 @@ def _hear(said: Said, parts: Parts, judgement: Judgement) -> Response:
     reporter = said.get("reporter")[:_MAX_REPORTER_CHARS]
     judge = Judge(_SITE if reporter in ("", _SITE) else f"{ELSEWHERE}{reporter}", AKISMET)
     with suppress(CommentErased):  # of which nothing is left that could be spoken of
-        parts.feedback.give(site, comment, judge, judgement, handles=said.handles)
+        parts.feedback.give(site, comment, judge, judgement, handles=said.handles, must_match=_MUST_MATCH)
     return Text(THANKS)
 
 
@@ -373,11 +385,6 @@ def _fault(message: str, guid: str) -> Response:
     answer = answer_error(error)
     answer.headers["X-akismet-guid"] = guid
     return answer
-
-
-def _is_fault(decision: Decision) -> bool:
-    fired = {reason.name for reason in decision.reasons if reason.fired}
-    return decision.scores is None or bool(fired & _FAULTS)
 
 
 def _policy(parts: Parts, site: Site) -> Policy | None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import AsyncGenerator, Iterable, Mapping
-from dataclasses import dataclass
-from urllib.parse import parse_qsl
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
-from python_multipart.multipart import parse_options_header
-from starlette.datastructures import Headers
-from starlette.formparsers import MultiPartException, MultiPartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.concurrency import run_in_threadpool
 
 from moderation.comment import (
     MAX_ID_CHARS,
@@ -33,10 +35,21 @@ from service.dialects.intake import make_readable, read_any_body
 from service.errors import InvalidRequest, TooLarge
 from service.schemas import read_json
 
-_MAX_FIELDS = 2_000
-_MAX_FILES = 20
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
+MAX_BODY_BYTES = 1024 * 1024
+"""So long a body may be: twice as much as the longest text takes in a form, which forwards it once more."""
+
+_MAX_FIELDS = 2_000
+_MAX_FIELD_NAME_BYTES = 500
+_MAX_HEADER_BYTES = 2_000  # of a part: it holds the name of a field or a file
+_MAX_SIGN_BYTES = 4  # in every charset below
+
+_TEXT = "comment_content"
 _CONTEXT = re.compile(r"comment_context(?:\[\d*\])?")
+# Never goes back over what it has read, whatever stands there.
+_QUOTED = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?+', re.DOTALL)
 _GUID = re.compile(r"[0-9A-Za-z_-]{8,64}")
 # Every codec that a page was ever written in. Python has others that decode no text, or take very long for it.
 _CHARSETS = re.compile(
@@ -53,9 +66,34 @@ _NO_HONEYPOTS = re.compile(r"(?:comment_|blog|user_|api_key|key|permalink|referr
 _WORDPRESS_HONEYPOT = "POST_ak_hp_textarea"
 
 
+# The text of a field, given how many signs are of interest.
+_Value = Callable[[int], str]
+
+
+class _Fields(Mapping[str, str]):
+    """Fields that are decoded once they are asked for: a client sends many that nobody reads."""
+
+    def __init__(self, values: Mapping[str, _Value]) -> None:
+        self._values = values
+        self._read: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._read:
+            self._read[name] = self._values[name](MAX_TEXT_CHARS if name == _TEXT else MAX_URL_CHARS)
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """The fields of one request, by name; of a field that stands there twice the last. ``tags`` is comment_context.
+
+    Of what is longer than anything that is taken, the start is there and one sign too much.
 
     ``host_key`` is the key that stands before the service's own name, as in ``KEY.moderation.example.org``.
     """
@@ -103,19 +141,23 @@ class Said:
 async def read_said(request: Request) -> Said:
     """The fields of the body, and of the address where the body has none of that name.
 
-    Bytes that are not of the charset become U+FFFD. Raises ``TooLarge``, and ``InvalidRequest`` for what is no form and
-    no JSON object.
+    The body is taken apart in a thread, since its key is not known before. Bytes that are not of the charset become
+    U+FFFD. Raises ``TooLarge``, and ``InvalidRequest`` for what is no form and no JSON object.
     """
-    body = await read_any_body(request)
-    pairs = [*request.query_params.multi_items(), *await _read_pairs(request, body)]
-    fields: dict[str, str] = {}
-    tags: list[str] = []
-    for name, value in pairs:
+    body = await read_any_body(request, at_most=MAX_BODY_BYTES)
+    host, query = request.headers.get("host", ""), request.scope.get("query_string", b"")
+    return await run_in_threadpool(_read, body, request.headers.get("content-type", ""), query, host)
+
+
+def _read(body: bytes, content_type: str, query: bytes, host: str) -> Said:
+    fields: dict[str, _Value] = {}
+    tags: list[_Value] = []
+    for name, value in [*_read_form(query, "utf-8"), *_read_pairs(body, content_type)]:
         if _CONTEXT.fullmatch(name):
-            tags.append(make_readable(value))
+            tags.append(value)
         else:
-            fields[make_readable(name)] = make_readable(value)
-    return Said(fields, _read_tags(tags), key_before(request.headers.get("host", "")))
+            fields[name] = value
+    return Said(_Fields(fields), _read_tags(value(MAX_ID_CHARS) for value in tags), key_before(host))
 
 
 def make_comment(said: Said, *, comment_id: str | None, max_text_chars: int) -> Comment | None:
@@ -126,13 +168,12 @@ def make_comment(said: Said, *, comment_id: str | None, max_text_chars: int) -> 
     never is.
     """
     name, address = said.get("comment_author")[:MAX_NAME_CHARS], said.get("comment_author_url")[:MAX_URL_CHARS]
-    text = said.fields.get("comment_content", "")
+    text, limit = said.fields.get(_TEXT, ""), min(max_text_chars, MAX_TEXT_CHARS)
+    if len(text) > limit:
+        raise TooLarge(f"comment_content has more than {limit:,} characters")
     text = text if text.strip() else " ".join(part for part in (name, address) if part)
     if not text:
         return None
-    if len(text) > min(max_text_chars, MAX_TEXT_CHARS):
-        limit = min(max_text_chars, MAX_TEXT_CHARS)
-        raise TooLarge(f"comment_content has {len(text):,} characters, at most {limit:,} are accepted")
     permalink = said.get("permalink")
     user, parent = _id(said.get("user_id", "user_ID")), _id(said.get("comment_parent"))
     author = Author(user, name or None, address or None)
@@ -156,26 +197,34 @@ def make_comment(said: Said, *, comment_id: str | None, max_text_chars: int) -> 
     )
 
 
-async def _read_pairs(request: Request, body: bytes) -> list[tuple[str, str]]:
-    given = request.headers.get("content-type", "")
-    kind, options = parse_options_header(given)
+def _read_pairs(body: bytes, content_type: str) -> Iterable[tuple[str, _Value]]:
+    kind, options = parse_options_header(content_type)
     charset = find_charset(options.get(b"charset", b"").decode("latin-1"))
     if kind == b"multipart/form-data":
-        return await _read_multipart(body, options.get(b"boundary", b""), charset)
+        return _read_multipart(body, options.get(b"boundary", b""), charset)
     if kind.endswith((b"/json", b"+json")):
-        return _read_object(read_json(body)) if body.strip() else []
-    try:
-        # As bytes first (each a sign of Latin-1): a sign of the charset may be half hidden by percent, half not.
-        pairs = parse_qsl(
-            body.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=_MAX_FIELDS
-        )
-    except ValueError:
-        raise InvalidRequest(f"the form has more than {_MAX_FIELDS:,} fields") from None
-    return [(_decode(name, charset), _decode(value, charset)) for name, value in pairs]
+        return _read_object(body) if body.strip() else []
+    return _read_form(body, charset)
 
 
-def _decode(text: str, charset: str) -> str:
-    return text.encode("latin-1").decode(charset, "replace")
+def _read_form(body: bytes, charset: str) -> Iterator[tuple[str, _Value]]:
+    if body.count(b"&") >= _MAX_FIELDS:
+        raise InvalidRequest(f"the form has more than {_MAX_FIELDS:,} fields")
+    for pair in body.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if len(name) <= _MAX_FIELD_NAME_BYTES:
+            yield _decode_form(name, charset, _MAX_FIELD_NAME_BYTES), partial(_decode_form, value, charset)
+
+
+def _decode_form(raw: bytes, charset: str, at_most: int) -> str:
+    # As bytes first: a sign of the charset may be half hidden by percent, half not.
+    start = raw[: 3 * _MAX_SIGN_BYTES * (at_most + 1)]
+    return _decode(unquote_to_bytes(start.replace(b"+", b" ")), charset, at_most)
+
+
+def _decode(raw: bytes, charset: str, at_most: int) -> str:
+    """The text, of what is longer than ``at_most`` signs only so much that it is seen to be."""
+    return make_readable(raw[: _MAX_SIGN_BYTES * (at_most + 1)].decode(charset, "replace"))
 
 
 def find_charset(name: str) -> str:
@@ -189,40 +238,102 @@ def find_charset(name: str) -> str:
     return found if _CHARSETS.fullmatch(found) else "utf-8"
 
 
-async def _read_multipart(body: bytes, boundary: bytes, charset: str) -> list[tuple[str, str]]:
-    async def stream() -> AsyncGenerator[bytes, None]:
-        yield body
+@dataclass(slots=True)
+class _Part:
+    """A part of a multipart body as it is read."""
 
-    named = f'multipart/form-data; boundary="{boundary.decode("latin-1")}"; charset={charset}'
-    parser = MultiPartParser(
-        Headers({"content-type": named}),
-        stream(),
-        max_files=_MAX_FILES,
-        max_fields=_MAX_FIELDS,
-        max_part_size=len(body) + 1,
-    )
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    header: tuple[bytes, bytes] = (b"", b"")
+    data: list[bytes] = field(default_factory=list)
+
+
+class _Parts:
+    """Takes a multipart body apart; ``found`` are the fields. Files are read past."""
+
+    def __init__(self, charset: str) -> None:
+        self.found: list[tuple[str, _Value]] = []
+        self.is_whole = False
+        self._charset = charset
+        self._count = 0
+        self._part = _Part()
+
+    def begin(self) -> None:
+        self._count += 1
+        if self._count > _MAX_FIELDS:
+            raise InvalidRequest(f"the form has more than {_MAX_FIELDS:,} fields")
+        self._part = _Part()
+
+    def name_header(self, data: bytes, start: int, end: int) -> None:
+        name, value = self._part.header
+        self._part.header = name + data[start:end], value
+
+    def fill_header(self, data: bytes, start: int, end: int) -> None:
+        name, value = self._part.header
+        self._part.header = name, value + data[start:end]
+
+    def end_header(self) -> None:
+        name, value = self._part.header
+        self._part.headers[name.lower()], self._part.header = value, (b"", b"")
+
+    def fill(self, data: bytes, start: int, end: int) -> None:
+        self._part.data.append(data[start:end])
+
+    def end(self) -> None:
+        headers = self._part.headers
+        _, options = parse_options_header(headers.get(b"content-disposition", b""))
+        name = options.get(b"name", b"")
+        if b"filename" in options or len(name) > _MAX_FIELD_NAME_BYTES:
+            return
+        _, said = parse_options_header(headers.get(b"content-type", b""))
+        charset = find_charset(said[b"charset"].decode("latin-1")) if b"charset" in said else self._charset
+        value = partial(_decode, b"".join(self._part.data), charset)
+        self.found.append((_decode(name, charset, _MAX_FIELD_NAME_BYTES), value))
+
+    def end_all(self) -> None:
+        self.is_whole = True
+
+
+def _read_multipart(body: bytes, boundary: bytes, charset: str) -> list[tuple[str, _Value]]:
+    parts = _Parts(charset)
+    callbacks: MultipartCallbacks = {
+        "on_part_begin": parts.begin,
+        "on_header_field": parts.name_header,
+        "on_header_value": parts.fill_header,
+        "on_header_end": parts.end_header,
+        "on_part_data": parts.fill,
+        "on_part_end": parts.end,
+        "on_end": parts.end_all,
+    }
     try:
-        form = await parser.parse()
-    except (MultiPartException, ValueError, KeyError):
-        raise InvalidRequest("the body is not multipart/form-data as its header says") from None
-    try:
-        return [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-    finally:
-        await form.close()
+        parser = MultipartParser(boundary, callbacks, max_header_size=_MAX_HEADER_BYTES)
+        parser.write(body)
+    except FormParserError:
+        parts.is_whole = False
+    if not boundary or not parts.is_whole:
+        raise InvalidRequest("the body is not multipart/form-data as its header says")
+    return parts.found
 
 
-def _read_object(data: object) -> list[tuple[str, str]]:
+def _read_object(body: bytes) -> list[tuple[str, _Value]]:
     """Names and values of a JSON object; what is nested deeper than a list of plain values is left out."""
+    # Before it is parsed: the parser lets nothing else run, and is slow where there are many small things.
+    signs = _QUOTED.sub(b"", body)
+    if sum(map(signs.count, (b",", b"[", b"{"))) > _MAX_FIELDS:
+        raise InvalidRequest(f"the body has more than {_MAX_FIELDS:,} fields and items of lists")
+    data = read_json(body)
     if not isinstance(data, dict):
         raise InvalidRequest("the body is JSON, but no object")
-    if len(data) > _MAX_FIELDS:
-        raise InvalidRequest(f"the body has more than {_MAX_FIELDS:,} fields")
     return [
-        (name, text)
+        (make_readable(name), partial(_shorten, text))
         for name, value in data.items()
+        if len(name) <= _MAX_FIELD_NAME_BYTES
         for item in (value if isinstance(value, list) else [value])
         if (text := _plain(item)) is not None
     ]
+
+
+def _shorten(text: str, at_most: int) -> str:
+    return make_readable(text[: at_most + 1])
 
 
 def _plain(value: object) -> str | None:

@@ -34,6 +34,9 @@ def make_readable(text: str) -> str:
     return _UNREADABLE.sub("\ufffd", text)
 
 
-async def read_any_body(request: Request) -> bytes:
-    """The body, whoever sends it: some protocols put the key inside. Raises ``TooLarge`` past the service's limit."""
-    return await read_whole_body(request)
+async def read_any_body(request: Request, *, at_most: int | None = None) -> bytes:
+    """The body, whoever sends it: some protocols put the key inside.
+
+    Raises ``TooLarge`` past ``at_most`` bytes or past the service's limit.
+    """
+    return await read_whole_body(request, at_most=at_most)

@@ -245,9 +245,9 @@ class Store:
     def record(self, site: Site, judged: Sequence[Judged], policy: tuple[str, str]) -> list[Stored | CommentErased]:
         """Keep comments, decisions and statuses in one transaction; ``policy`` is (digest, TOML).
 
-        A comment whose current version was sent with the same digest is not written again: its stored decision comes
-        back as ``seen``. So it does for the second of two that race. A comment that was erased is refused. One with
-        ``do_not_store`` also empties what is kept of its earlier versions.
+        A comment whose current version was sent with the same digest is not written again, unless it is a retry: its
+        stored decision comes back as ``seen``. So it does for the second of two that race. A comment that was erased is
+        refused. One with ``do_not_store`` also empties what is kept of its earlier versions.
         """
         results: dict[int, Stored | CommentErased] = {}
         unkept = [item.comment.id for item in judged if item.comment.do_not_store and item.comment.id is not None]
@@ -284,7 +284,7 @@ class Store:
         if old is not None:
             is_it = (comments.c.id == comment_row) & is_current()
             stored = read_stored(connection.execute(select_stored().where(is_it)).one())
-            is_seen = stored.sent_digest == judged.sent_digest
+            is_seen = stored.sent_digest == judged.sent_digest and not judged.is_retry
             if comment.do_not_store and comment.id is not None:
                 # By its digests the decision that stands is found again.
                 kept = present.version if is_seen else 0

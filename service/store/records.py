@@ -109,7 +109,8 @@ class Judged:
     ``comment`` is what was judged, ``sent_digest`` the digest of what was sent. ``known`` are the neighbours in it that
     the store filled in: they are kept as references, so that erasing one erases it everywhere. ``whys`` say why a
     person is to look at it (none: nobody needs to), ``bands`` are the hashes by which near-duplicates are found,
-    ``handles`` those by which a caller who names no id tells it from others with the same text.
+    ``handles`` those by which a caller who names no id tells it from others with the same text. ``is_retry`` says that
+    the decision is to be kept although the same was sent before.
     """
 
     comment: Comment
@@ -123,6 +124,7 @@ class Judged:
     whys: tuple[Why, ...] = ()
     priority: Priority = Priority(None, 1.0, 0.0, 1.0)
     draw: AuditDraw | None = None
+    is_retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import socket
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote_from_bytes
@@ -26,13 +27,14 @@ from moderation.comment import MAX_TEXT_CHARS
 from moderation.rules import REASONS
 from service.auth import make_key
 from service.dialects.akismet_account import HOSTILE_REASONS, SPAM_REASONS, says_spam
-from service.dialects.akismet_request import Said, find_charset, make_comment
+from service.dialects.akismet_request import MAX_BODY_BYTES, Said, _read, find_charset, make_comment
 from service.errors import StoreUnavailable
 from service.statuses import AKISMET_ID
 from service.store import Judge, Judgement, QueueFilter, Store, Target
 
 SPAM = "See https://shop.example and https://shop.example/2"
 HAM = "A thoughtful word about bread."
+RYE = "Rye takes longer to rise."
 HOSTILE = "You are all wrong!!! Wrong!!! Wrong!!! Wrong!!! Wrong!!!"
 THANKS = "Thanks for making the web a better place."
 ADA = Judge("Ada", "review")
@@ -296,6 +298,23 @@ class TestCheck:
 
         assert desk.stored(response).comment.text == "Хлеб"
 
+    @pytest.mark.parametrize(
+        ("said", "raw", "text"),
+        [
+            ("", "Хлеб".encode("koi8-r"), "Хлеб"),
+            ("Content-Type: text/plain; charset=utf-8\r\n", "Хлеб".encode(), "Хлеб"),
+            ("Content-Type: text/plain\r\n", "Хлеб".encode("koi8-r"), "Хлеб"),
+            ("Content-Type: text/plain; charset=utf-8\r\n", b"\xffbread\x00", "\ufffdbread\ufffd"),
+        ],
+    )
+    def test_a_part_may_have_another_and_what_is_not_of_it_is_replaced(self, desk, said, raw, text):
+        body = f'--b\r\nContent-Disposition: form-data; name="api_key"\r\n\r\n{desk.key}\r\n'.encode()
+        body += f'--b\r\n{said}Content-Disposition: form-data; name="comment_content"\r\n\r\n'.encode() + raw
+        headers = {"Content-Type": "multipart/form-data; boundary=b; charset=koi8-r"}
+        response = desk.client.post("/1.1/comment-check", content=body + b"\r\n--b--\r\n", headers=headers)
+
+        assert desk.stored(response).comment.text == text
+
     @pytest.mark.parametrize("body", [b"%FF%FE bread", b"\xff bread", b"%00 bread", b"%ED%A0%80 bread"])
     def test_what_cannot_be_read_is_replaced_and_judged(self, desk, body):
         response = desk.client.post(
@@ -370,6 +389,7 @@ class TestCheck:
         assert (len(comment.author.name), comment.author.id, comment.post, comment.lang) == (1000, None, None, None)
 
     def test_text_that_is_too_long_is_refused_and_nothing_kept(self, desk):
+        assert error_of(desk.check(" " * MAX_TEXT_CHARS + "abc")) == (413, "too_large")
         assert answer(desk.check("a" * MAX_TEXT_CHARS)) == "false"
         assert error_of(desk.check("a" * (MAX_TEXT_CHARS + 1))) == (413, "too_large")
         assert error_of(desk.post("/1.1/submit-spam", comment_content="a" * (MAX_TEXT_CHARS + 1))) == (413, "too_large")
@@ -507,6 +527,42 @@ class TestChecksAgain:
         assert answer(desk.check(HAM, recheck_reason="retry")) == "true"
         assert desk.stored(spam).status == "published"
 
+    def test_the_same_words_of_somebody_else_or_elsewhere_are_another_comment(self, desk):
+        alice = {"comment_author": "Alice", "permalink": "https://blog.example/1", "comment_post_ID": "1"}
+        bob = {"comment_author": "Bob", "permalink": "https://blog.example/2", "comment_post_ID": "2"}
+        first = desk.check(HAM, **alice)
+        second = desk.check(HAM, recheck_reason="recheck_queue", **bob)
+        third = desk.check(HAM, recheck_reason="recheck_queue", **(alice | {"permalink": bob["permalink"]}))
+
+        assert len({each.headers["x-akismet-guid"] for each in (first, second, third)}) == 3
+        assert desk.stored(first).comment.author.name == "Alice"
+        assert (
+            desk.check(HAM, recheck_reason="retry", **alice).headers["x-akismet-guid"]
+            == (first.headers["x-akismet-guid"])
+        )
+        mallory = {"comment_author": "Mallory", "permalink": "https://blog.example/1"}
+        assert answer(desk.post("/1.1/submit-spam", comment_content=HAM, **mallory)) == THANKS
+        assert {desk.stored(each).status for each in (first, second, third)} == {"published"}
+        assert [label["text"] for label in desk.labels()] == [HAM]
+
+    def test_a_guid_that_is_not_known_is_none(self, desk):
+        page = {"permalink": "https://blog.example/1", "comment_author": "Ann"}
+        guid = desk.check(SPAM, **page).headers["x-akismet-guid"]
+        unknown = {"guid": "unknown-guid-1", **page}
+
+        assert desk.check(SPAM, recheck_reason="retry", **unknown).headers["x-akismet-guid"] == guid
+        assert desk.check(SPAM, **unknown).headers["x-akismet-guid"] not in (guid, "unknown-guid-1")
+
+    def test_what_people_said_of_another_text_is_no_answer(self, desk):
+        first = desk.check(HAM)
+        guid = first.headers["x-akismet-guid"]
+        desk.judge(first, Judgement("reject", ("hostile",)))
+        edited = desk.check("Better words about bread.", guid=guid, recheck_reason="edit")
+
+        assert (answer(edited), desk.stored(edited).status) == ("false", "published")
+        assert answer(desk.check("Better words about bread.", guid=guid, recheck_reason="retry")) == "false"
+        assert desk.stored(edited).status == "published"
+
 
 class TestAccount:
     def test_figures_are_counted_from_the_store(self, desk):
@@ -592,6 +648,10 @@ class TestErrors:
             ("application/json", b'{"a": NaN}'),
             ("application/json", b"[" * 100_000),
             ("application/json", json.dumps({f"f{n}": n for n in range(5000)}).encode()),
+            ("application/json", json.dumps({"a": [1] * 5000}).encode()),
+            ("application/json", json.dumps({"a": [[[]] * 5000]}).encode()),
+            ("multipart/form-data", b"--\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n----\r\n"),
+            ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 5000),
             ("multipart/form-data", b"x"),
             ("multipart/form-data; boundary=b", b"--b\r\nx"),
             ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1'),
@@ -601,7 +661,27 @@ class TestErrors:
     def test_bodies_that_are_none(self, desk, kind, body):
         response = desk.client.post("/1.1/comment-check", content=body, headers={"Content-Type": kind})
 
-        assert response.text == "invalid" or error_of(response) == (422, "invalid_request")
+        assert error_of(response) == (422, "invalid_request")
+
+    def test_commas_and_brackets_in_a_text_are_no_fields(self, desk):
+        text = 'She said: "[1, 2, 3]", {4}\\' * 1000
+
+        response = desk.client.post("/1.1/comment-check", json={"api_key": desk.key, "comment_content": text})
+
+        assert answer(response) == "false"
+
+    def test_bodies_are_taken_apart_beside_the_event_loop(self, desk, monkeypatch):
+        """Before their key is known, so that nobody without one keeps the others waiting."""
+        used = []
+
+        def read(*said):
+            used.append(threading.current_thread())
+            return _read(*said)
+
+        monkeypatch.setattr("service.dialects.akismet_request._read", read)
+        desk.check(HAM)
+
+        assert [thread is desk.service._thread for thread in used] == [False]
 
     @pytest.mark.parametrize("body", [b"", b"{}", b"&&&=&", b"\xff\xfe"])
     def test_bodies_that_say_nothing_have_no_key(self, desk, body):
@@ -611,9 +691,14 @@ class TestErrors:
         assert response.text == "invalid"
 
     def test_a_body_that_is_too_long(self, desk):
-        response = desk.client.post("/1.1/comment-check", content=b"a" * (17 * 1024 * 1024))
+        for size in (MAX_BODY_BYTES + 1, 17 * 1024 * 1024):
+            assert error_of(desk.client.post("/1.1/comment-check", content=b"a" * size)) == (413, "too_large")
+        assert desk.client.post("/1.1/comment-check", content=b"a" * MAX_BODY_BYTES).text == "invalid"
 
-        assert error_of(response) == (413, "too_large")
+    def test_the_longest_text_fits_also_where_the_form_says_it_twice(self, desk):
+        text = "好" * MAX_TEXT_CHARS
+
+        assert answer(desk.check(text, POST_comment=text)) == "false"
 
     def test_a_file_in_the_form_is_read_past(self, desk):
         files = {"api_key": (None, desk.key), "comment_content": (None, HAM), "attachment": ("a.png", b"\x89PNG")}
@@ -655,11 +740,26 @@ class TestErrors:
         assert "private words" not in response.text + str([record.__dict__ for record in caplog.records])
 
     def test_a_policy_that_cannot_be_read_is_no_verdict(self, desk, monkeypatch):
-        monkeypatch.setattr("service.live_model.Live.readable_policy", lambda *_: None)
-        response = desk.check(HAM)
+        page = {"permalink": "https://blog.example/1", "comment_author": "Ann"}
+        with monkeypatch.context() as broken:
+            broken.setattr("service.live_model.Live.readable_policy", lambda *_: None)
+            response, other = desk.check(HAM, **page), desk.check(RYE, comment_author="Bob")
+            guid = response.headers["x-akismet-guid"]
+            again = [
+                desk.check(HAM, **page),
+                desk.check(HAM, guid=guid),
+                desk.check(HAM, recheck_reason="retry", **page),
+            ]
+            assert {error_of(each) for each in (response, other, *again)} == {(503, "unavailable")}
+            assert {each.headers["x-akismet-guid"] for each in again} == {guid}
+            assert (desk.stored(response).status, desk.waiting()) == ("held", 2)
+            desk.judge(other, Judgement("reject", ("hostile",)))
+            asked = desk.check(RYE, guid=other.headers["x-akismet-guid"])
+            assert answer(asked) == "true"  # as a person has said
 
-        assert error_of(response) == (503, "unavailable")
-        assert desk.stored(response).status == "held"
+        mended = desk.check(HAM, recheck_reason="retry", **page)
+        assert (answer(mended), mended.headers["x-akismet-guid"]) == ("false", guid)
+        assert (desk.stored(mended).status, desk.waiting()) == ("published", 0)
 
     def test_a_body_that_ends_early(self, desk):
         host, port = desk.service.url.removeprefix("http://").split(":")

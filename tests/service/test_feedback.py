@@ -82,7 +82,29 @@ def test_handles_go_with_the_text(desk):
     [before] = find(desk.store, desk)
     desk.workflow.erase(desk.site, "c1")
 
-    assert (len(before.handles[0]), find(desk.store, desk)) == (64, [])
+    assert (len(before.handles[0].removeprefix("token:")), find(desk.store, desk)) == (64, [])
+
+
+def test_what_must_match_tells_comments_of_the_same_text_apart(desk):
+    strict = ("author", "page")
+    carol = {"author": "Carol", "page": "/1", "blog": "b"}
+    desk.workflow.submit(desk.site, Comment(TEXT, id="carol"), handles=carol)
+    desk.workflow.submit(desk.site, Comment(TEXT, id="nobody"), handles={"blog": "b"})
+
+    def find(**said) -> str | None:
+        return desk.feedback.find(desk.site, Comment(TEXT), said, must_match=strict)
+
+    assert find(**carol) == find(author="Carol") == find(author="Carol", blog="c") == "carol"
+    assert find(author="Mallory", page="/1", blog="b") == find(author="Carol", page="/2") == "nobody"  # which may be it
+    assert desk.feedback.find(desk.site, Comment(TEXT), {"author": "Mallory", "page": "/1"}) == "carol"
+
+    said = desk.feedback.give(desk.site, Comment(TEXT, id="new"), AKISMET, SPAM, handles=carol, must_match=strict)
+    assert said.comment == "carol"
+    desk.workflow.erase(desk.site, "nobody")
+    assert find(author="Mallory") is None
+    other = {"author": "Mallory", "page": "/2"}
+    said = desk.feedback.give(desk.site, Comment(TEXT, id="new"), AKISMET, SPAM, handles=other, must_match=strict)
+    assert said.comment == "new"
 
 
 def find(store: Store, desk) -> list:
