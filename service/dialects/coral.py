@@ -38,7 +38,7 @@ WITHHELD: dict[str, Any] = {"status": "SYSTEM_WITHHELD"}
 TEAM = frozenset({"STAFF", "MODERATOR", "ADMIN"})
 """Roles of the people who run the site, about whose comments there is no opinion."""
 
-MAX_BODY_CHARS = 500_000
+MAX_BODY_CHARS = 100_000
 """So much markup is looked at; what is longer waits for a person."""
 
 HOSTILE = frozenset({"hostile", "insult", "threat", "identity_attack", "profanity", "severe"})
@@ -208,9 +208,13 @@ def read_request(body: bytes, *, max_text_chars: int) -> Asked:
     text = comment.get("body")
     if not isinstance(text, str):
         raise InvalidRequest("there is no comment", [{"field": "comment.body", "message": "must be a string"}])
-    text = text if len(text) > MAX_BODY_CHARS else plain_text(make_readable(text))
-    if len(text) > max_text_chars:
+    is_empty = not text.strip()
+    text = "" if is_empty else plain_text(make_readable(text)) if len(text) <= MAX_BODY_CHARS else None
+    if text is None or len(text) > max_text_chars:
         raise InvalidRequest("the comment is too long", [{"field": "comment.body", "message": "is too long"}])
+    if not text and not is_empty:
+        # Where Coral sends plain text, readers see what was taken for markup here.
+        raise InvalidRequest("the comment is markup only", [{"field": "comment.body", "message": "is markup only"}])
     author, story = _inner(data, "author"), _inner(data, "story")
     role = author.get("role")
     return Asked(

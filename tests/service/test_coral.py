@@ -220,12 +220,26 @@ class TestPhase:
     def test_everybody_else_is_judged(self, desk, role):
         assert desk.ask("A forbidden word", role=role).json()["status"] == "REJECTED"
 
-    @pytest.mark.parametrize("body", ["", "  ", "<div><br></div>", "<p>&nbsp;</p>"])
+    @pytest.mark.parametrize("body", ["", "  "])
     def test_without_words_there_is_no_opinion(self, desk, body):
         before = desk.comments()
 
         assert desk.ask(body).status_code == 204
         assert desk.comments() == before
+
+    @pytest.mark.parametrize("body", ["<div><br></div>", "<p>&nbsp;</p>", "<b><i>", "&nbsp;"])
+    def test_what_only_becomes_empty_waits_for_a_person(self, desk, body):
+        """In plain text readers see it."""
+        before = desk.comments()
+
+        assert desk.ask(body).json() == WITHHELD
+        assert desk.comments() == before
+
+    @pytest.mark.parametrize(
+        "body", ["<b a forbidden word>", "Nice. <i a forbidden word> Bye", "<b title='forbidden'>"]
+    )
+    def test_words_in_brackets_are_read(self, desk, body):
+        assert desk.ask(body).json()["status"] == "REJECTED"
 
     def test_html_and_plain_text_are_the_same_comment(self, desk):
         desk.ask("<div>Tom &amp; <b>Ann</b></div><div>5 &lt; 6<br>end</div>", story="html")
@@ -631,11 +645,21 @@ class TestMarkup:
             ("<div>One</div><div>Two</div>", "One\nTwo"),
             ("One<br>Two<br/><br />Three", "One\nTwo\nThree"),
             ("<ul><li>One</li><li><b>Two</b></li></ul>", "One\nTwo"),
-            ("<b>Bo</b>ld, <i class='x'>italic</i>", "Bold, italic"),
+            ("<b>Bo</b>ld, <i class='coral-rte-spoiler'>italic</i>", "Bold, italic"),
+            ('<a href="/a" rel="nofollow noopener" target="_blank">/a</a>', "/a"),
+            ("<b you are an idiot>", "<b you are an idiot>"),
+            ("Nice. <i you are an idiot> Bye", "Nice. <i you are an idiot> Bye"),
+            ("<b you='' are='' an='' idiot=''>x", "<b you='' are='' an='' idiot=''>x"),
+            ('<p>One</p><b title="You idiot">two</b>', "One\ntwo\nYou idiot"),
+            ("<p class='you idiot'>One", "One\nyou idiot"),
+            ("&lt;b you idiot&gt; <b>x</b>", "<b you idiot> x"),
             ("Tom &amp; Jerry &#128512; &#x1F600; &unknown;", "Tom & Jerry 😀 😀 &unknown;"),
             ("https://a.example/?x=1&copy=2", "https://a.example/?x=1&copy=2"),
             ('<a href="https://a.example">https://a.example</a>', "https://a.example"),
-            ('Look <a rel="x" href="https://a.example/?a=1&amp;b=2">here</a>', "Look here\nhttps://a.example/?a=1&b=2"),
+            (
+                'Look <a rel="nofollow" href="https://a.example/?a=1&amp;b=2">here</a>',
+                "Look here\nhttps://a.example/?a=1&b=2",
+            ),
             ("<a href='https://a.example'>x</a><p>y</p>", "x\ny\nhttps://a.example"),
             ("a\n  b", "a\n  b"),
         ],
@@ -659,6 +683,11 @@ class TestMarkup:
     )  # fmt: skip
     def test_the_time_it_takes_grows_with_the_length(self, growth, start, piece):
         assert growth(plain_text, lambda length: (start + piece * length)[:length]) < 50
+
+    @given(st.lists(st.sampled_from(["<b ", "<i", ">", '"', "title=", "'", " ", "href=", "/", "</p>", "fool", "&lt;"])))
+    def test_no_word_gets_lost(self, pieces):
+        body = "".join(pieces)
+        assert plain_text(body).count("fool") >= min(1, body.count("fool"))
 
 
 @pytest.fixture
