@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,14 +118,21 @@ class Flood:
     share: float
 
 
+What = Literal["comments", "approvals", "rejections"]
+
+
 @dataclass(frozen=True, slots=True)
 class Odds:
-    """An account at odds with everybody else: of how many comments its labels are contradicted, and of how many not."""
+    """An account at odds with everybody else: on how many of its comments it is contradicted, and how often others are.
+
+    ``what`` says which comments were counted: all, or those that were approved or rejected.
+    """
 
     moderator: str
     comments: int
     contradicted: int
     others: float
+    what: What = "comments"
 
 
 def measure_agreement(labels: Iterable[Label]) -> list[Agreement]:
@@ -277,7 +285,7 @@ def find_floods(labels: Sequence[Label]) -> list[Flood]:
     return sorted(floods, key=lambda flood: -flood.day)
 
 
-def find_odds(counts: Mapping[str, tuple[int, int]]) -> list[Odds]:
+def find_odds(counts: Mapping[str, tuple[int, int]], what: What = "comments") -> list[Odds]:
     """Accounts whose labels are contradicted far more often than everybody else's, the worst first.
 
     ``counts`` are by moderator: how many comments, and on how many of these they are contradicted. Far more is three
@@ -292,7 +300,7 @@ def find_odds(counts: Mapping[str, tuple[int, int]]) -> list[Odds]:
         usual = max(statistics.median(others), 1 / sum(of for of, _ in counts.values()))
         is_more = contradicted / total >= _TIMES_CONTRADICTED * usual
         if is_more and binomtest(contradicted, total, usual, alternative="greater").pvalue < _SURE:
-            found.append(Odds(who, total, contradicted, usual))
+            found.append(Odds(who, total, contradicted, usual, what))
     return sorted(found, key=lambda odds: -odds.contradicted / odds.comments)
 
 

@@ -15,6 +15,9 @@ from moderation.training import agreement
 from moderation.training.agreement import Agreement, Contradiction, Flood, Odds, Suspect
 from moderation.training.labels import Label, Trust, last_words
 
+# By moderator: how many comments, and how many of these are in doubt.
+_Counts = dict[str, tuple[int, int]]
+
 Features = Callable[[Sequence[Label]], NDArray[np.floating]]
 
 
@@ -104,7 +107,8 @@ def check_labels(
     """
     standing, trusted = last_words(labels), trust or Trust()
     groups = agreement.group_copies(standing, bands)
-    doubts, not_predicted, counts = _find_doubts(standing, groups, features)
+    doubts, not_predicted, approved, rejected = _find_doubts(standing, groups, features)
+    contradicted = [*agreement.find_odds(approved, "approvals"), *agreement.find_odds(rejected, "rejections")]
     by_source = Counter(label.source for label in standing)
     return Check(
         labels=len(labels),
@@ -117,17 +121,18 @@ def check_labels(
         contradictions=agreement.find_contradictions(standing, groups),
         floods=agreement.find_floods(labels),
         outvoted=agreement.find_odds(agreement.count_outvoted(labels)),
-        contradicted=agreement.find_odds(counts),
+        contradicted=contradicted,
     )
 
 
 def _find_doubts(
     standing: Sequence[Label], groups: Sequence[int], features: Features | None
-) -> tuple[list[Doubt], list[str], dict[str, tuple[int, int]]]:
-    """Labels in doubt, categories of which nothing can be said, and by moderator how many comments and doubts.
+) -> tuple[list[Doubt], list[str], _Counts, _Counts]:
+    """Labels in doubt, categories of which nothing can be said, and of whom how many approvals and rejections are.
 
     Comments are counted and not labels: an approval says 0 of every category, and is as wrong as can be where one of
-    these is wrong. By labels, who approves everything unread would look right most of the time.
+    these is wrong. Approvals and rejections are counted apart: who approves everything unread, and who rejects what is
+    good, are mostly right on the other side.
     """
     doubts: list[Doubt] = []
     not_predicted: list[str] = []
@@ -145,7 +150,10 @@ def _find_doubts(
         confident = [suspect for suspect in suspects if suspect.is_confident]
         doubted.update(rows[suspect.index] for suspect in confident)
         doubts += [Doubt(code, standing[rows[suspect.index]], suspect) for suspect in confident]
-    totals = Counter(standing[row].moderator for row in judged)
-    in_doubt = Counter(standing[row].moderator for row in doubted)
-    counts = {who: (total, in_doubt[who]) for who, total in totals.items()}
-    return sorted(doubts, key=lambda doubt: doubt.suspect.margin), not_predicted, counts
+    rejections = {row for row in judged if 1 in standing[row].labels.values()}
+    sides: list[_Counts] = []
+    for rows_of_side in (judged - rejections, rejections):
+        totals = Counter(standing[row].moderator for row in rows_of_side)
+        in_doubt = Counter(standing[row].moderator for row in rows_of_side & doubted)
+        sides.append({who: (total, in_doubt[who]) for who, total in totals.items()})
+    return sorted(doubts, key=lambda doubt: doubt.suspect.margin), not_predicted, sides[0], sides[1]

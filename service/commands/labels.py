@@ -414,7 +414,7 @@ def _show(console: Console, check: Check, limit: int, *, show_text: bool) -> Non
         console.print(Text(said + f"{flood.share:.0%} of all"))
     for name, odds in (("other moderators contradict", check.outvoted), ("the model contradicts", check.contradicted)):
         for odd in odds:
-            rate = f"{odd.contradicted} of {odd.comments} comments, where {odd.others:.1%} are usual"
+            rate = f"{odd.contradicted} of {odd.comments} {odd.what}, where {odd.others:.1%} are usual"
             console.print(Text(f"{odd.moderator}: {name} {rate}"))
     if not (check.floods or check.outvoted or check.contradicted):
         console.print("nothing unusual")

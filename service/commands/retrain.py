@@ -144,7 +144,7 @@ def _distrust(check: Check, trust: Trust) -> dict[str, str]:
         ("the model contradicts", check.contradicted),
     ):
         for odds in accounts:
-            reasons[odds.moderator] = f"{what} what it said of {odds.contradicted:,} of its {odds.comments:,} comments"
+            reasons[odds.moderator] = f"{what} {odds.contradicted:,} of its {odds.comments:,} {odds.what}"
     return {who: why for who, why in sorted(reasons.items()) if who not in trust.moderators}
 
 
