@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from service import schemas
 from service.api import read_whole_body
 from service.errors import ServiceError
 
@@ -37,3 +40,8 @@ def make_readable(text: str) -> str:
 async def read_any_body(request: Request) -> bytes:
     """The body, whoever sends it: some protocols put the key inside. Raises ``TooLarge`` past the service's limit."""
     return await read_whole_body(request)
+
+
+def read_any_json(body: bytes) -> Any:
+    """Decode a body, also behind a byte order mark, as some clients write it. Raises ``InvalidRequest``."""
+    return schemas.read_json(body.removeprefix(codecs.BOM_UTF8))

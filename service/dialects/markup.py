@@ -15,7 +15,9 @@ _NAMES = "alt|class|dir|href|id|lang|rel|src|style|target|title"
 _ATTRIBUTE = rf"(?:{_NAMES})\s?=\s?(?:\"[^\"<>]*+\"|'[^'<>]*+')"
 # Only names that editors use: "if a <b and c> d", "<Stefan>" and "<b you fool>" are text. Quantifiers are possessive
 # and nothing reaches beyond the next "<", so that no sign is looked at more than a few times.
-_TAG = re.compile(rf"<(?:/(?:({_BLOCKS})|{_INLINE})|(?:({_BLOCKS})|{_INLINE})((?:\s++{_ATTRIBUTE})*+))\s*+/?>", re.I)
+_TAG = re.compile(
+    rf"<(?:/(?:({_BLOCKS})|{_INLINE})|(?:({_BLOCKS})|{_INLINE})((?:\s++{_ATTRIBUTE})*+))\s*+/?>", re.IGNORECASE
+)
 _VALUE = re.compile(rf"\b({_NAMES})\s?=\s?(?:\"([^\"]*+)\"|'([^']*+)')", re.IGNORECASE)
 # Values that say nothing: of links, and of Coral's own classes for spoilers and sarcasm.
 _SILENT = re.compile(r"(?:nofollow|noopener|noreferrer|ugc|_blank|coral-rte-[a-z]+|ltr|rtl|auto|\s+)*+", re.IGNORECASE)
