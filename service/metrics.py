@@ -50,6 +50,9 @@ class Metrics:
         self._shadow = Counter(
             "moderation_shadow_comments", "Comments for the challenger by outcome", ["outcome"], registry=self._registry
         )
+        self._shed = Counter(
+            "moderation_coral_shed", "Comments of Coral withheld unread: too many waited", registry=self._registry
+        )
         self._drift = Gauge(
             "moderation_drift_alerts", "Alerts of the last day's figures by kind", ["alert"], registry=self._registry
         )
@@ -71,6 +74,10 @@ class Metrics:
     def count_shadow(self, outcome: ShadowOutcome, count: int = 1) -> None:
         """Comments that the challenger has scored, could not, or had no time for."""
         self._shadow.labels(outcome).inc(count)
+
+    def count_shed(self) -> None:
+        """A comment of Coral's that waits for a person because too many waited for an answer."""
+        self._shed.inc()
 
     def show_waiting(self, count: float, oldest_seconds: float) -> None:
         """How many messages wait for webhooks, and since when; NaN where it is not known."""

@@ -108,7 +108,13 @@ def check_labels(
     standing, trusted = last_words(labels), trust or Trust()
     groups = agreement.group_copies(standing, bands)
     doubts, not_predicted, approved, rejected = _find_doubts(standing, groups, features)
-    contradicted = [*agreement.find_odds(approved, "approvals"), *agreement.find_odds(rejected, "rejections")]
+    both = {who: (sum(each), sum(bad)) for who, (each, bad) in _by_side(approved, rejected).items()}
+    found = [
+        *agreement.find_odds(both),
+        *agreement.find_odds(approved, "approvals"),
+        *agreement.find_odds(rejected, "rejections"),
+    ]
+    contradicted = list({odds.moderator: odds for odds in reversed(found)}.values())
     by_source = Counter(label.source for label in standing)
     return Check(
         labels=len(labels),
@@ -125,14 +131,21 @@ def check_labels(
     )
 
 
+def _by_side(approved: _Counts, rejected: _Counts) -> dict[str, tuple[tuple[int, int], tuple[int, int]]]:
+    """By moderator, how many comments of each side, and how many of these are in doubt."""
+    nothing = (0, 0)
+    whole = {who: (approved.get(who, nothing), rejected.get(who, nothing)) for who in approved.keys() | rejected.keys()}
+    return {who: ((good[0], bad[0]), (good[1], bad[1])) for who, (good, bad) in whole.items()}
+
+
 def _find_doubts(
     standing: Sequence[Label], groups: Sequence[int], features: Features | None
 ) -> tuple[list[Doubt], list[str], _Counts, _Counts]:
     """Labels in doubt, categories of which nothing can be said, and of whom how many approvals and rejections are.
 
     Comments are counted and not labels: an approval says 0 of every category, and is as wrong as can be where one of
-    these is wrong. Approvals and rejections are counted apart: who approves everything unread, and who rejects what is
-    good, are mostly right on the other side.
+    these is wrong. Approvals and rejections are counted apart as well: who rejects what is good may be right wherever
+    they approve.
     """
     doubts: list[Doubt] = []
     not_predicted: list[str] = []

@@ -39,6 +39,10 @@ WebhookSecretOption = Annotated[
     ),
 ]
 
+DropOption = Annotated[
+    bool, typer.Option("--drop-old", help="Believe the newest secret of each kind only, at once, as after a leak.")
+]
+
 
 @coral.command()
 def connect(
@@ -59,7 +63,7 @@ def connect(
         made = store.coral.connect(find_site(store, url), phase, webhook, who="operator")
     _show(made, settings, as_json=as_json)
     if not made.phase_secrets:
-        say = f"moderation coral rotate {made.site.url} --secret SECRET"
+        say = f"moderation coral rotate {made.site.url} --secret -"
         typer.echo(f"Add the phase in Coral, then tell its signing secret here: {say}", err=True)
 
 
@@ -68,20 +72,22 @@ def rotate(
     url: SiteArgument,
     secret: SecretOption = None,
     webhooks_secret: WebhookSecretOption = None,
+    drop_old: DropOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell a signing secret of Coral's: the first one, or the one that replaces it.
 
-    The newest of each kind before it counts as well, so that nothing is lost while Coral changes from one to the other;
-    older ones are forgotten.
+    The newest of each kind before it counts for a day as well, so that nothing is lost while Coral changes from one to
+    the other; older ones are forgotten.
     """
     phase, webhook = _read_secret(secret), _read_secret(webhooks_secret)
-    if phase is None and webhook is None:
-        raise InvalidSettings("say which secret is new: --secret, --webhooks-secret or both")
+    if phase is None and webhook is None and not drop_old:
+        raise InvalidSettings("say which secret is new: --secret, --webhooks-secret or both; or --drop-old")
     settings = Settings.load(home=home)
     with open_home(settings) as store:
-        rotated = store.coral.rotate(find_site(store, url), phase, webhook, who="operator")
+        site = find_site(store, url)
+        rotated = store.coral.rotate(site, phase, webhook, who="operator", drop_old=drop_old)
     _show(rotated, settings, as_json=as_json)
 
 

@@ -18,15 +18,15 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 
 from moderation.categories import CODES
 from moderation.comment import MAX_ID_CHARS, MAX_URL_CHARS, Author, Comment, Decision, Neighbour, Post
 from moderation.policy import Policy
-from service import schemas
-from service.api import PartsOf, errors
-from service.dialects.intake import Dialect, make_readable, read_any_body
+from service.api import Parts, PartsOf, errors
+from service.dialects.intake import Dialect, make_readable, read_any_body, read_any_json
 from service.dialects.markup import plain_text
-from service.errors import InvalidRequest, ServiceError, Unauthorized, error_body
+from service.errors import InvalidRequest, ServiceError, StoreError, TooLarge, Unauthorized, error_body
 from service.feedback import new_id
 from service.store import CoralConnection
 
@@ -40,6 +40,12 @@ TEAM = frozenset({"STAFF", "MODERATOR", "ADMIN"})
 
 MAX_BODY_CHARS = 100_000
 """So much markup is looked at; what is longer waits for a person."""
+
+MAX_JUDGED_CHARS = 5_000
+"""What is longer waits for a person: it takes 0.05 s of a core for every 1,000 characters, and Coral does not wait."""
+
+MAX_WAITING = 8
+"""So many comments are judged at a time; one takes up to 0.1 s of a core that others use too, and Coral waits 0.8 s."""
 
 HOSTILE = frozenset({"hostile", "insult", "threat", "identity_attack", "profanity", "severe"})
 
@@ -94,7 +100,11 @@ Signature = Annotated[
 
 def find_connection(connection_id: str, parts: PartsOf, x_coral_signature: Signature = None) -> CoralConnection:
     """The connection that a request is for. Raises ``Unauthorized`` before anything of the body is read."""
-    found = parts.store.coral.find(make_readable(connection_id)) if x_coral_signature else None
+    try:
+        found = parts.store.coral.find(make_readable(connection_id)) if x_coral_signature else None
+    except StoreError:
+        parts.store.coral.remember(None, None)
+        raise
     if found is None:
         raise Unauthorized("the request does not carry Coral's signature")
     return found
@@ -109,6 +119,18 @@ async def read_body(request: Request, _connected: Connected) -> bytes:
 
 
 SignedBody = Annotated[bytes, Depends(read_body)]
+
+
+async def read_phase_body(request: Request, coral: Connected, parts: PartsOf) -> bytes:
+    """The same, noting what cannot be read; of which story it is nobody knows."""
+    try:
+        return await read_any_body(request)
+    except ServiceError:
+        await run_in_threadpool(parts.store.coral.note, coral, None)
+        raise
+
+
+PhaseBody = Annotated[bytes, Depends(read_phase_body)]
 
 
 def check_signature(given: str | None, body: bytes, secrets: Sequence[str]) -> None:
@@ -161,24 +183,52 @@ _EXAMPLE = {
     responses={
         200: {"model": PhaseAnswer, "description": "Put aside for a person, also in a fault, or rejected."},
         204: {"description": "No opinion: publish, unless Coral has a reason of its own not to."},
-        **errors(401, 413),
+        **errors(401),
     },
     openapi_extra={
         "requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST, "example": _EXAMPLE}}}
     },
 )
-def judge(coral: Connected, body: SignedBody, parts: PartsOf, x_coral_signature: Signature = None) -> Response:
+async def judge(
+    request: Request, coral: Connected, body: PhaseBody, parts: PartsOf, x_coral_signature: Signature = None
+) -> Response:
     """Coral sends each comment here, new or edited, as the last of its own phases but one."""
     check_signature(x_coral_signature, body, coral.phase_secrets)
+    # Counted in the event loop, before a thread is waited for.
+    state = request.app.state
+    waiting: int = getattr(state, "coral_waiting", 0)
+    if waiting >= MAX_WAITING:
+        parts.metrics.count_shed()
+        parts.store.coral.remember(coral, None)
+        return JSONResponse(WITHHELD)
+    state.coral_waiting = waiting + 1
+    try:
+        return await run_in_threadpool(_judge, coral, body, parts)
+    finally:
+        state.coral_waiting -= 1
+
+
+def _judge(coral: CoralConnection, body: bytes, parts: Parts) -> Response:
     try:
         asked = read_request(body, max_text_chars=parts.settings.max_text_chars)
     except InvalidRequest as error:
         # An error would let it pass.
         fields = [detail["field"] for detail in error.details]
         _log.warning("a request of Coral cannot be read", extra={"connection": coral.id, "fields": fields})
+        parts.store.coral.note(coral, None)
         return JSONResponse(WITHHELD)
     if asked.role in TEAM or not asked.text:
+        parts.store.coral.note(coral, asked.story)
         return Response(status_code=204)
+    if len(asked.text) > MAX_JUDGED_CHARS:
+        parts.store.coral.note(coral, asked.story)
+        return JSONResponse(WITHHELD)
+    with parts.store.coral.asking(coral, asked.story):
+        return JSONResponse(answer) if (answer := _decide(coral, asked, parts)) else Response(status_code=204)
+
+
+def _decide(coral: CoralConnection, asked: Asked, parts: Parts) -> dict[str, Any] | None:
+    """A :class:`PhaseAnswer`, ``None`` for no opinion; the comment and its decision are stored then."""
     known = None if asked.parent is None else parts.store.coral.known(coral, asked.parent)
     comment = Comment(
         asked.text,
@@ -192,10 +242,14 @@ def judge(coral: Connected, body: SignedBody, parts: PartsOf, x_coral_signature:
     said = {name: value for name, value in handles.items() if value is not None}
     decision = parts.workflow.submit(coral.site, comment, handles=said).decision
     if decision.action == "publish":
-        return Response(status_code=204)
+        return None
+    if decision.action == "hold":
+        return write_answer(decision, comment, None)
     live = parts.live_model.current(coral.site.url)
     policy = live.readable_policy(decision.policy, parts.store.policy_toml, coral.site.url)
-    return JSONResponse(write_answer(decision, policy))
+    # What was judged has the tags of its post, by which stricter lines may count.
+    kept = parts.store.judged_comment(decision.decision_id or "")
+    return write_answer(decision, comment if kept is None else kept[0], policy)
 
 
 def read_request(body: bytes, *, max_text_chars: int) -> Asked:
@@ -203,7 +257,7 @@ def read_request(body: bytes, *, max_text_chars: int) -> Asked:
 
     Raises ``InvalidRequest`` that names a field where there is no comment to be found, or it is too long.
     """
-    data = schemas.read_json(body)
+    data = read_any_json(body)
     comment = _inner(data, "comment")
     text = comment.get("body")
     if not isinstance(text, str):
@@ -228,15 +282,15 @@ def read_request(body: bytes, *, max_text_chars: int) -> Asked:
     )
 
 
-def write_answer(decision: Decision, policy: Policy | None) -> dict[str, Any]:
-    """A :class:`PhaseAnswer` for what is not published; ``policy`` is the one that the decision was made with."""
+def write_answer(decision: Decision, comment: Comment, policy: Policy | None) -> dict[str, Any]:
+    """A :class:`PhaseAnswer` for what is not published; ``policy`` is the one that decided about that ``comment``."""
     fired = [reason.name for reason in decision.reasons if reason.fired]
     found = {"COMMENT_DETECTED_TOXIC": not HOSTILE.isdisjoint(fired), "COMMENT_DETECTED_SPAM": "spam" in fired}
     flags = [{"actionType": "FLAG", "reason": reason} for reason, is_found in found.items() if is_found]
     result: dict[str, Any] = {"actions": flags} if flags else {}
     if decision.action != "reject":
         return result | WITHHELD
-    why = {"code": _rejection_code(decision, policy)}
+    why = {"code": _rejection_code(decision, comment, policy)}
     if why["code"] == "OTHER" and decision.author_message:
         # With this code Coral shows a sentence to the author.
         why["customReason"] = decision.author_message
@@ -244,16 +298,16 @@ def write_answer(decision: Decision, policy: Policy | None) -> dict[str, Any]:
     return result | {"status": "REJECTED", "moderationAction": {"status": "REJECTED", "rejectionReason": why}}
 
 
-def _rejection_code(decision: Decision, policy: Policy | None) -> str:
+def _rejection_code(decision: Decision, comment: Comment, policy: Policy | None) -> str:
     """Coral's word for the reason that rejects, of several the gravest."""
     fired = {reason.name for reason in decision.reasons if reason.fired}
-    rejecting = {name for name in fired if policy is None or _rejects(name, decision, policy)}
+    rejecting = {name for name in fired if policy is None or _rejects(name, decision, comment, policy)}
     if rejecting & HOSTILE:
         return next((code for name, code in _HOSTILE_CODES.items() if name in fired), "ABUSIVE")
     return next((code for name, code in _OTHER_CODES.items() if name in rejecting), "OTHER")
 
 
-def _rejects(name: str, decision: Decision, policy: Policy) -> bool:
+def _rejects(name: str, decision: Decision, comment: Comment, policy: Policy) -> bool:
     rules = policy.settings.rules
     actions = {
         "banned_author": "reject",
@@ -263,8 +317,7 @@ def _rejects(name: str, decision: Decision, policy: Policy) -> bool:
     }
     if name in actions:
         return actions[name] == "reject"
-    score = decision.scores[name] if decision.scores and name in CODES else None
-    return score is not None and policy.line(decision.tier or "lexical", name, "reject").is_reached_by(score)
+    return name in CODES and policy.may_reject_by(name, comment, decision)
 
 
 def _inner(data: Any, name: str) -> dict[str, Any]:
@@ -291,8 +344,9 @@ def refuse(error: ServiceError) -> Response:
 
 
 def _answer(error: ServiceError) -> Response:
-    # Nobody could check the signature while the database is away; a stranger learns nothing from this.
-    return JSONResponse(WITHHELD) if error.status >= 500 else refuse(error)
+    # Nobody could check the signature of what is too large, or while the database is away; a stranger learns nothing
+    # from this. Only a connection that is known gets as far as to be too large.
+    return JSONResponse(WITHHELD) if error.status >= 500 or isinstance(error, TooLarge) else refuse(error)
 
 
 DIALECT = Dialect("coral", router, lambda path: re.fullmatch(r"/coral/[^/]*/phase", path) is not None, _answer)

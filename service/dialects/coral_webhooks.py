@@ -7,6 +7,7 @@ is left alone, because a verdict on the wrong text would teach the model somethi
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from fastapi import APIRouter
@@ -14,10 +15,9 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
 from moderation.comment import MAX_ID_CHARS, Action
-from service import schemas
 from service.api import Parts, PartsOf, errors
 from service.dialects.coral import Connected, Signature, SignedBody, check_signature, refuse
-from service.dialects.intake import Dialect, make_readable
+from service.dialects.intake import Dialect, make_readable, read_any_json
 from service.errors import CommentErased, InvalidRequest, TextChanged
 from service.statuses import ELSEWHERE, VerdictAction
 from service.store import CoralConnection, Judge, Judgement, Target
@@ -29,8 +29,11 @@ _CREATED: dict[str, bool] = {"COMMENT_CREATED": False, "COMMENT_REPLY_CREATED": 
 _ENTERED = "COMMENT_ENTERED_MODERATION_QUEUE"
 _LEFT = "COMMENT_LEFT_MODERATION_QUEUE"
 
-# Which answer of ours leads to which status. A comment without an opinion of ours may still be moderated first.
-_ANSWERED: dict[str, Action] = {"SYSTEM_WITHHELD": "hold", "NONE": "publish", "PREMOD": "publish"}
+# Which answer of ours leads to which status. A comment without an opinion of ours may still be moderated first. Of
+# NONE, which is published, Coral tells as created; what enters a queue with it may be old and reported by a reader.
+_ANSWERED: dict[str, Action] = {"SYSTEM_WITHHELD": "hold", "PREMOD": "publish"}
+_QUEUES = frozenset({"PENDING", "UNMODERATED"})
+"""Queues of new comments."""
 _VERDICTS: dict[str, VerdictAction] = {"APPROVED": "approve", "REJECTED": "reject"}
 
 Result = Literal["learned", "verdict", "nothing"]
@@ -94,24 +97,26 @@ router = APIRouter()
 def hear(coral: Connected, body: SignedBody, parts: PartsOf, x_coral_signature: Signature = None) -> Response:
     """Verdicts of Coral's moderators become verdicts here, as far as it is certain which comment is meant."""
     check_signature(x_coral_signature, body, coral.webhook_secrets)
-    message = schemas.read_json(body)
+    message = read_any_json(body)
     kind, data = (message.get("type"), message.get("data")) if isinstance(message, dict) else (None, None)
     if not isinstance(kind, str) or not isinstance(data, dict):
         detail = {"field": "type", "message": "is needed, and data"}
         raise InvalidRequest("this is no message of Coral's webhooks", [detail])
-    return JSONResponse({"result": _take(parts, coral, kind, data)})
+    return JSONResponse({"result": _take(parts, coral, kind, data, _moment(message.get("createdAt")))})
 
 
-def _take(parts: Parts, coral: CoralConnection, kind: str, data: dict[str, Any]) -> Result:
+def _take(parts: Parts, coral: CoralConnection, kind: str, data: dict[str, Any], happened: datetime | None) -> Result:
     comment, story, status = (_word(data.get(name)) for name in ("commentID", "storyID", "status"))
     if comment is None or story is None:
         return "nothing"
     if kind == _LEFT:
         return "verdict" if status in _VERDICTS and _judge(parts, coral, comment, _VERDICTS[status]) else "nothing"
-    action = "publish" if kind in _CREATED else _ANSWERED.get(status or "") if kind == _ENTERED else None
-    if action is None:
+    is_new_in_queue = kind == _ENTERED and data.get("queue") in _QUEUES
+    action = "publish" if kind in _CREATED else _ANSWERED.get(status or "") if is_new_in_queue else None
+    if action is None or happened is None:
         return "nothing"
-    is_new = parts.store.coral.learn(coral, comment, story, action, is_reply=_CREATED.get(kind))
+    is_reply = _CREATED.get(kind)
+    is_new = parts.store.coral.learn(coral, comment, story, action, happened=happened, is_reply=is_reply)
     return "learned" if is_new else "nothing"
 
 
@@ -126,6 +131,15 @@ def _judge(parts: Parts, coral: CoralConnection, coral_id: str, action: VerdictA
     except (CommentErased, TextChanged):
         return False
     return True
+
+
+def _moment(value: Any) -> datetime | None:
+    """When Coral says that it happened, ``None`` where that cannot be read or lacks its zone."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return None if moment is None or moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _word(value: Any) -> str | None:

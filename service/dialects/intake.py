@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from service import schemas
 from service.api import read_whole_body
 from service.errors import ServiceError
 
@@ -40,3 +43,8 @@ async def read_any_body(request: Request, *, at_most: int | None = None) -> byte
     Raises ``TooLarge`` past ``at_most`` bytes or past the service's limit.
     """
     return await read_whole_body(request, at_most=at_most)
+
+
+def read_any_json(body: bytes) -> Any:
+    """Decode a body, also behind a byte order mark, as some clients write it. Raises ``InvalidRequest``."""
+    return schemas.read_json(body.removeprefix(codecs.BOM_UTF8))

@@ -17,9 +17,8 @@ from pydantic import BaseModel, Field
 
 from moderation.comment import Comment, Decision, Scores
 from moderation.errors import InvalidComment
-from service import schemas
 from service.api import KeySite, PartsOf, RequestBody
-from service.dialects.intake import Dialect, make_readable
+from service.dialects.intake import Dialect, make_readable, read_any_json
 from service.errors import InvalidRequest, ServiceError
 from service.feedback import new_id
 from service.schemas import MAX_BATCH
@@ -204,7 +203,7 @@ def read_request(body: bytes, *, max_text_chars: int) -> tuple[list[str], str, b
     Raises :class:`Refused`.
     """
     try:
-        data = schemas.read_json(body)
+        data = read_any_json(body)
     except InvalidRequest as error:
         raise Refused(f"We could not parse the JSON body of your request: {error.message}.", None, None) from None
     if not isinstance(data, dict):

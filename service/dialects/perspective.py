@@ -59,6 +59,9 @@ _log = logging.getLogger(__name__)
 _SOURCE = "perspective"
 _MAX_NAME_CHARS = 200
 _MAX_VERSIONS = 4  # of each the comment is scored once more
+# Spans take 0.12 ms of a core for every character in the full tier and 0.005 ms in the lexical one, per category.
+MAX_FULL_SPAN_CHARS = 2_000
+MAX_LEXICAL_SPAN_CHARS = 40_000
 _DIGITS = 6  # more than calibration can mean
 
 _BAD_KEY = {
@@ -304,6 +307,8 @@ class _Reader:
         self._scores = scores
         self._fast: Scores | None = None
         self._explained: dict[tuple[str, bool], Sequence[Span]] = {}
+        self._full_chars_left = MAX_FULL_SPAN_CHARS
+        self._lexical_chars_left = MAX_LEXICAL_SPAN_CHARS
 
     @classmethod
     def of(cls, comment: Comment, bundle: Bundle) -> _Reader:
@@ -331,9 +336,19 @@ class _Reader:
             return ()
         key = code, is_fast
         if key not in self._explained:
-            model = self._model.lexical_tier() if is_fast else self._model
-            self._explained[key] = explain(model, self.comment, code).spans
+            self._explained[key] = self._explain(code, is_fast=is_fast)
         return self._explained[key]
+
+    def _explain(self, code: str, *, is_fast: bool) -> Sequence[Span]:
+        """By the model that scored while there is time, then by its lexical tier, then not at all."""
+        length = len(self.comment.text)
+        if not is_fast and length <= self._full_chars_left:
+            self._full_chars_left -= length
+            return explain(self._model, self.comment, code).spans
+        if length <= self._lexical_chars_left:
+            self._lexical_chars_left -= length
+            return explain(self._model.lexical_tier(), self.comment, code).spans
+        return ()
 
 
 def write_scores(text: str, value: float, spans: Sequence[Span], *, threshold: float | None) -> dict[str, Any]:

@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from moderation.comment import MAX_POST_CHARS, MAX_TEXT_CHARS, MAX_THREAD, Comment, Neighbour, Post
-from service.dialects.intake import make_readable
+from service.dialects.intake import make_readable, read_any_json
 from service.dialects.perspective_attributes import UNDETERMINED, detect_language, is_language
 from service.errors import InvalidRequest, ServiceError
-from service.schemas import read_json
 
 MAX_TEXT_BYTES = 20_480
 MAX_CONTEXT_BYTES = 1_048_576
 _COMMENT_ERROR = "type.googleapis.com/google.commentanalyzer.v1alpha1.Error"
 _BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
+MAX_ATTRIBUTES = 100
 _MAX_NAME_CHARS = 200
 _SNAKE = re.compile("(?<!^)(?=[A-Z])")
 
@@ -179,11 +179,13 @@ class _Fields:
         return [_Fields(item, f"{self._at(name)}[{index}]") for index, item in enumerate(self.items(name))]
 
     def named(self, name: str) -> list[tuple[str, _Fields]]:
-        """The objects of an object; names that callers chose are not in the paths of errors."""
+        """The objects of an object, at most a hundred; names that callers chose are not in the paths of errors."""
         found = self.take(name)
         if found is not None and not isinstance(found, dict):
             raise _misshapen(self._at(name), "must be an object")
         at = self._at(name)
+        if len(found or {}) > MAX_ATTRIBUTES:
+            raise _misshapen(at, f"must have at most {MAX_ATTRIBUTES} attributes")
         return [
             (make_readable(key), _Fields({} if value is None else value, at)) for key, value in (found or {}).items()
         ]
@@ -196,7 +198,7 @@ def _read_body(body: bytes) -> _Fields:
     if not body.strip():
         return _Fields({})
     try:
-        data = read_json(body)
+        data = read_any_json(body)
     except InvalidRequest as error:
         message = f"Invalid JSON payload received: {error.message}"
         raise Refused(message, [{"@type": _BAD_REQUEST, "fieldViolations": [{"description": message}]}]) from None

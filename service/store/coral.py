@@ -1,32 +1,56 @@
 """Sites' Corals: their secrets, and which comment of ours is which of Coral's.
 
 Coral asks about a comment before it gives it an id, so the id is learned later, from a webhook that names the story and
-the id and neither text nor author. Which comment that is, is only believed where no other could be meant.
+the id and neither text nor author. Which comment that is, is only believed where no other could be meant, also none of
+those that were asked about and are not kept.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, delete, exists, select, update
+from sqlalchemy import Connection, Engine, Row, Select, delete, exists, insert, or_, select, update
 
 from moderation.comment import Action
-from service.errors import InvalidSettings, NotFound
+from service.errors import InvalidSettings, NotFound, StoreError
 from service.store import engine as connections
 from service.store.records import Site
 from service.store.rows import is_current
-from service.store.tables import comment_versions, comments, coral_comments, coral_connections, decisions, posts, sites
+from service.store.tables import (
+    comment_versions,
+    comments,
+    coral_comments,
+    coral_connections,
+    coral_requests,
+    decisions,
+    posts,
+    sites,
+)
 from service.store.writing import insert_new, log
 
 MAX_SECRETS = 2
 """So many secrets of one kind count at a time, as while one is replaced by the next."""
 
-SAME_WITHIN = timedelta(seconds=15)
-"""How long after its decision a comment can still be the one that a webhook announces."""
+SUPERSEDED_FOR = timedelta(hours=24)
+"""So long a secret still counts after the next one was told; Coral lets none live longer."""
+
+SAME_WITHIN = timedelta(seconds=5)
+"""How far apart a decision and what a webhook announces can lie; Coral's clock and ours differ a little."""
+
+ALONE_FOR = timedelta(seconds=15)
+"""From so long before what a webhook announces until now nothing else may have been asked about on its story."""
+
+MAX_DELAY = timedelta(seconds=60)
+"""What a webhook announces later than this may have happened at any time."""
+
+_MOST_REMEMBERED = 1_000
 
 NEW_PREFIX = "coral-"
 EDIT_PREFIX = "coral-edit-"
@@ -51,6 +75,11 @@ class Coral:
     def __init__(self, engine: Engine, now: Callable[[], datetime]) -> None:
         self._engine = engine
         self._now = now
+        self._lock = threading.Lock()
+        # By connection (None: any one) and story (None: any one): what is being asked about, and when something was
+        # asked about last that the database does not know of.
+        self._asking: Counter[tuple[int | None, str | None]] = Counter()
+        self._unnoted: dict[tuple[int | None, str | None], datetime] = {}
 
     # What operators do
 
@@ -63,31 +92,42 @@ class Coral:
             if insert_new(connection, coral_connections, row, ("site_id",)) is None:
                 raise InvalidSettings("the site is connected already; 'moderation coral list' shows how")
             log(connection, site, who, "coral_connected", {"connection": row["public_id"]}, now)
-            return _of_site(connection, site)
+            return self._of_site(connection, site)
 
-    def rotate(self, site: Site, phase: str | None, webhook: str | None, *, who: str) -> CoralConnection:
-        """Believe further secrets, beside the newest of each kind that there was. Raises ``NotFound``."""
+    def rotate(
+        self, site: Site, phase: str | None, webhook: str | None, *, who: str, drop_old: bool = False
+    ) -> CoralConnection:
+        """Believe further secrets, and for a day the newest of each kind before them. Raises ``NotFound``.
+
+        With ``drop_old`` only the newest of each kind counts, from now on.
+        """
+        now = self._now()
         with connections.writing(self._engine) as connection:
-            found = _of_site(connection, site)
-            keys = {
-                "phase_keys": _add_secret(found.phase_secrets, phase),
-                "webhook_keys": _add_secret(found.webhook_secrets, webhook),
-            }
+            found = self._of_site(connection, site)
+            values: dict[str, Any] = {}
+            for kind, known, new in (
+                ("phase", found.phase_secrets, phase),
+                ("webhook", found.webhook_secrets, webhook),
+            ):
+                keys = list(known) if new is None else list(dict.fromkeys([new, *known]))
+                values[f"{kind}_keys"] = keys[: 1 if drop_old else MAX_SECRETS]
+                if keys[:1] != list(known[:1]):
+                    values[f"{kind}_superseded_at"] = now
             is_it = coral_connections.c.id == found.row
-            connection.execute(update(coral_connections).where(is_it).values(keys))
-            log(connection, site, who, "coral_rotated", {"connection": found.id}, self._now())
-            return _of_site(connection, site)
+            connection.execute(update(coral_connections).where(is_it).values(values))
+            log(connection, site, who, "coral_rotated", {"connection": found.id}, now)
+            return self._of_site(connection, site)
 
     def all(self) -> list[CoralConnection]:
         """The connections of all sites, the oldest first."""
         with connections.reading(self._engine) as connection:
             rows = connection.execute(_select().order_by(coral_connections.c.id)).all()
-        return [_read(row) for row in rows]
+        return [self._read(row) for row in rows]
 
     def disconnect(self, site: Site, *, who: str) -> CoralConnection:
         """Forget a connection, its secrets and Coral's ids of comments. Raises ``NotFound``."""
         with connections.writing(self._engine) as connection:
-            found = _of_site(connection, site)
+            found = self._of_site(connection, site)
             connection.execute(delete(coral_connections).where(coral_connections.c.id == found.row))
             log(connection, site, who, "coral_disconnected", {"connection": found.id}, self._now())
         return found
@@ -98,7 +138,7 @@ class Coral:
         """The connection of that id, ``None`` where there is none."""
         with connections.reading(self._engine) as connection:
             row = connection.execute(_select().where(coral_connections.c.public_id == public_id)).first()
-        return None if row is None else _read(row)
+        return None if row is None else self._read(row)
 
     def known(self, coral: CoralConnection, coral_id: str) -> str | None:
         """Our id of a comment of Coral's; ``None`` where it is not known which one that is."""
@@ -108,38 +148,104 @@ class Coral:
             found: str | None = connection.execute(query.where(is_it)).scalar()
         return found
 
-    def learn(
-        self, coral: CoralConnection, coral_id: str, story: str, action: Action, *, is_reply: bool | None
-    ) -> bool:
-        """Note what Coral calls the comment that it has just published or put aside on a story.
+    @contextmanager
+    def asking(self, coral: CoralConnection, story: str | None) -> Iterator[None]:
+        """While Coral waits for an answer about a comment of that story; where this raises, it is noted."""
+        about = (coral.row, story)
+        with self._lock:
+            self._asking[about] += 1
+        try:
+            yield
+        except BaseException:
+            self.note(coral, story)
+            raise
+        finally:
+            with self._lock:
+                self._asking[about] -= 1
+                self._asking += Counter()  # forget those at 0
 
-        It is the one that was decided so on that story a moment ago, if exactly one comment was asked about there in
-        that time and it answers one or does not (``is_reply``; ``None``: not told). Otherwise nothing is noted, and the
-        result is false.
+    def note(self, coral: CoralConnection, story: str | None) -> None:
+        """Note that Coral has asked about something that is not kept, of that story or of any one (``None``).
+
+        Never raises: without the database this process remembers it.
         """
         now = self._now()
+        row = {"connection_id": coral.row, "story": story, "at": now}
+        try:
+            with connections.writing(self._engine) as connection:
+                connection.execute(delete(coral_requests).where(coral_requests.c.at < now - MAX_DELAY - ALONE_FOR))
+                connection.execute(insert(coral_requests).values(row))
+        except StoreError:
+            self.remember(coral, story)
+
+    def remember(self, coral: CoralConnection | None, story: str | None) -> None:
+        """The same in memory alone, which takes no time; ``None`` for a connection that could not be found."""
+        now = self._now()
+        with self._lock:
+            if len(self._unnoted) > _MOST_REMEMBERED:
+                oldest = now - MAX_DELAY - ALONE_FOR
+                self._unnoted = {about: at for about, at in self._unnoted.items() if at > oldest}
+            self._unnoted[None if coral is None else coral.row, story] = now
+
+    def learn(
+        self,
+        coral: CoralConnection,
+        coral_id: str,
+        story: str,
+        action: Action,
+        *,
+        happened: datetime,
+        is_reply: bool | None,
+    ) -> bool:
+        """Note what Coral calls the comment that it published or put aside on a story, by its own clock ``happened``.
+
+        It is the one that was decided so on that story just then, if nothing else was asked about there from a little
+        before until now and it answers one or does not (``is_reply``; ``None``: not told). Otherwise, or where that
+        was long ago or is still to come, nothing is noted, and the result is false.
+        """
+        now = self._now()
+        if not -SAME_WITHIN <= now - happened <= MAX_DELAY or self._is_asked(coral, story, happened - ALONE_FOR):
+            return False
+        since = happened - ALONE_FOR
         is_coral = comments.c.external_id.startswith(NEW_PREFIX, autoescape=True)
         query = (
-            select(comments.c.id, comments.c.external_id, comment_versions.c.kind, decisions.c.action)
+            select(
+                comments.c.id,
+                comments.c.external_id,
+                comments.c.created_at,
+                comment_versions.c.kind,
+                decisions.c.action,
+            )
             .join(posts, posts.c.id == comments.c.post_id)
             .join(comment_versions, comment_versions.c.comment_id == comments.c.id)
             .join(decisions, decisions.c.comment_version_id == comment_versions.c.id)
-            .where(comments.c.site_id == coral.site.row, comments.c.created_at > now - SAME_WITHIN, is_coral)
+            .where(comments.c.site_id == coral.site.row, comments.c.created_at > since, is_coral)
             .where(posts.c.external_id == story, is_current())
             .limit(2)
         )
+        unkept = exists().where(
+            coral_requests.c.connection_id == coral.row,
+            coral_requests.c.at > since,
+            or_(coral_requests.c.story.is_(None), coral_requests.c.story == story),
+        )
         with connections.writing(self._engine) as connection:
             recent = connection.execute(query).all()
-            if len(recent) != 1:
+            if len(recent) != 1 or connection.execute(select(unkept)).scalar():
                 return False
             (one,) = recent
             is_same = one.action == action and is_reply in (None, one.kind == "reply")
-            if not is_same or one.external_id.startswith(EDIT_PREFIX):
+            if not is_same or one.external_id.startswith(EDIT_PREFIX) or abs(one.created_at - happened) > SAME_WITHIN:
                 return False
             if connection.execute(select(exists().where(coral_comments.c.comment_id == one.id))).scalar():
                 return False
             row = {"connection_id": coral.row, "coral_id": coral_id, "comment_id": one.id, "at": now}
             return insert_new(connection, coral_comments, row, ("connection_id", "coral_id")) is not None
+
+    def _is_asked(self, coral: CoralConnection, story: str, since: datetime) -> bool:
+        """Whether this process knows of a request that the database does not hold, or not yet."""
+        with self._lock:
+            others = [*self._asking, *(about for about, at in self._unnoted.items() if at > since)]
+        return any(row in (None, coral.row) and about in (None, story) for row, about in others)
 
     def may_be_edited(self, coral: CoralConnection, comment_id: str) -> bool:
         """Whether a comment's author has edited one of theirs on that post since, which may have been this one."""
@@ -159,28 +265,26 @@ class Coral:
         with connections.reading(self._engine) as connection:
             return bool(connection.execute(query).scalar())
 
+    def _of_site(self, connection: Connection, site: Site) -> CoralConnection:
+        row = connection.execute(_select().where(coral_connections.c.site_id == site.row)).first()
+        if row is None:
+            raise NotFound("the site is not connected to a Coral; 'moderation coral connect URL' does that")
+        return self._read(row)
 
-def _add_secret(known: Sequence[str], new: str | None) -> list[str]:
-    return list(known) if new is None else list(dict.fromkeys([new, *known]))[:MAX_SECRETS]
+    def _read(self, row: Row[Any]) -> CoralConnection:
+        return CoralConnection(
+            row=row.id,
+            id=row.public_id,
+            site=Site(row.site_id, row.url, row.policy_digest),
+            phase_secrets=self._believed(row.phase_keys, row.phase_superseded_at),
+            webhook_secrets=self._believed(row.webhook_keys, row.webhook_superseded_at),
+            created_at=row.created_at,
+        )
 
-
-def _of_site(connection: Connection, site: Site) -> CoralConnection:
-    row = connection.execute(_select().where(coral_connections.c.site_id == site.row)).first()
-    if row is None:
-        raise NotFound("the site is not connected to a Coral; 'moderation coral connect URL' does that")
-    return _read(row)
+    def _believed(self, keys: Sequence[str], superseded_at: datetime | None) -> tuple[str, ...]:
+        is_old_one_known = superseded_at is not None and self._now() - superseded_at < SUPERSEDED_FOR
+        return tuple(keys[: MAX_SECRETS if is_old_one_known else 1])
 
 
 def _select() -> Select[Any]:
     return select(coral_connections, sites.c.url, sites.c.policy_digest).join(sites)
-
-
-def _read(row: Row[Any]) -> CoralConnection:
-    return CoralConnection(
-        row=row.id,
-        id=row.public_id,
-        site=Site(row.site_id, row.url, row.policy_digest),
-        phase_secrets=tuple(row.phase_keys),
-        webhook_secrets=tuple(row.webhook_keys),
-        created_at=row.created_at,
-    )

@@ -263,6 +263,8 @@ coral_connections = Table(
     to("sites.id", "site_id"),
     Column("phase_keys", JSON_VALUE, nullable=False),  # at most two, the newest first (moves)
     Column("webhook_keys", JSON_VALUE, nullable=False),  # the same (moves)
+    moment("phase_superseded_at", nullable=True),  # since when the second one is the old one (moves)
+    moment("webhook_superseded_at", nullable=True),  # the same (moves)
     moment("created_at"),
     UniqueConstraint("site_id"),
 )
@@ -278,6 +280,17 @@ coral_comments = Table(
     moment("at"),
     UniqueConstraint("connection_id", "coral_id"),
     UniqueConstraint("comment_id"),
+)
+
+# When Coral asked about what is not kept; a minute later a row says nothing any more. Without a story: of any.
+coral_requests = Table(
+    "coral_requests",
+    metadata,
+    row_id(),
+    to("coral_connections.id", "connection_id", ondelete="CASCADE"),
+    Column("story", Text, nullable=True),
+    moment("at"),
+    Index(None, "at"),
 )
 
 # Work that one process at a time does for all.

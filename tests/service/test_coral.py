@@ -9,6 +9,7 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,13 +60,14 @@ def request_of(body: str = GOOD, *, action: str = "NEW", parent: str | None = No
     }
 
 
-def event_of(kind: str, comment: str, story: str, **data) -> dict:
+def event_of(kind: str, comment: str, story: str, at: object = None, **data) -> dict:
     """What Coral's webhooks send, its keys in the same order."""
+    moment = datetime.now(UTC) if at is None else at
     return {
         "id": str(uuid4()),
         "type": kind,
         "data": {**data, "commentID": comment, "storyID": story, "siteID": "a4bede88-2d2c-4424-bc18-4322a9e285a6"},
-        "createdAt": "2026-01-02T03:04:05.678Z",
+        "createdAt": moment.isoformat()[:23] + "Z" if isinstance(moment, datetime) else moment,
         "tenantID": "19ba5794-7eeb-4d46-a81b-c00c61672501",
         "tenantDomain": "coral.paper.example",
     }
@@ -157,6 +159,26 @@ class TestSignature:
         assert [desk.send(body, each).status_code for each in (SECRET, "new secret", "newer secret")] == [401, 204, 204]
         assert desk.send(body, OLD_SECRET, "newer secret").status_code == 204
 
+    def test_an_old_secret_counts_for_a_day(self, desk, monkeypatch):
+        body, store = write(request_of()), desk.parts.store.coral
+        store.rotate(desk.site, "new secret", None, who="operator")
+        later = datetime.now(UTC) + timedelta(hours=25)
+        monkeypatch.setattr(store, "_now", lambda: later)
+
+        assert [desk.send(body, each).status_code for each in (SECRET, "new secret")] == [401, 204]
+        store.rotate(desk.site, "newer secret", None, who="operator")
+        assert [desk.send(body, each).status_code for each in (SECRET, "new secret", "newer secret")] == [401, 204, 204]
+
+    def test_an_old_secret_can_be_dropped_at_once(self, desk):
+        body, store = write(request_of()), desk.parts.store.coral
+        store.rotate(desk.site, "new secret", None, who="operator", drop_old=True)
+        assert [desk.send(body, each).status_code for each in (SECRET, "new secret")] == [401, 204]
+        store.rotate(desk.site, "newer secret", None, who="operator")
+        store.rotate(desk.site, None, None, who="operator", drop_old=True)
+
+        assert [desk.send(body, each).status_code for each in ("new secret", "newer secret")] == [401, 204]
+        assert store.find(desk.connection.id).webhook_secrets == (HOOK_SECRET,)
+
     def test_without_a_secret_nothing_is_believed(self, shared_service):
         site = shared_service.parts.store.add_site("https://no-secret.example")
         made = shared_service.parts.store.coral.connect(site, None, None, who="operator")
@@ -204,10 +226,34 @@ class TestPhase:
 
         assert desk.ask("A forbidden word").json() == {"status": "REJECTED", "moderationAction": why}
 
-    def test_the_longest_comment_is_judged(self, desk):
+    def test_the_longest_comment_that_coral_waits_for_is_judged(self, desk):
         desk.timeout = 20  # benchmarks/coral.py measures times
+        desk.ask("word " * (coral.MAX_JUDGED_CHARS // 5), story="long")
 
-        assert desk.ask("word " * (MAX_TEXT_CHARS // 5)).status_code in (200, 204)
+        assert desk.comments()[-1]["post"]["id"] == "long"
+
+    def test_a_longer_one_waits_for_a_person_unread(self, desk):
+        before = desk.comments()
+
+        assert desk.ask("word " * (MAX_TEXT_CHARS // 5)).json() == WITHHELD
+        assert desk.comments() == before
+
+    def test_where_too_many_wait_the_rest_waits_for_a_person(self, desk):
+        desk.timeout = 20
+        metric = "moderation_coral_shed_total"
+
+        def shed() -> float:
+            lines = httpx.get(desk.url.split("/coral/")[0] + "/metrics", timeout=20).text.splitlines()
+            return next(float(line.split()[1]) for line in lines if line.startswith(metric))
+
+        before = shed()
+        with ThreadPoolExecutor(60) as pool:
+            answers = list(pool.map(lambda number: desk.ask(f"Word {number}.", story=f"s{number}"), range(60)))
+
+        assert all(answer.status_code == 204 or answer.json() == WITHHELD for answer in answers)
+        assert any(answer.status_code == 200 for answer in answers)
+        assert shed() > before
+        assert desk.ask(GOOD).status_code == 204
 
     @pytest.mark.parametrize("role", ["STAFF", "MODERATOR", "ADMIN"])
     def test_about_the_team_there_is_no_opinion_and_nothing_is_kept(self, desk, role):
@@ -235,9 +281,7 @@ class TestPhase:
         assert desk.ask(body).json() == WITHHELD
         assert desk.comments() == before
 
-    @pytest.mark.parametrize(
-        "body", ["<b a forbidden word>", "Nice. <i a forbidden word> Bye", "<b title='forbidden'>"]
-    )
+    @pytest.mark.parametrize("body", ["<b a forbidden word>", "<p>Nice. <i forbidden> Bye", "<b title='forbidden'>"])
     def test_words_in_brackets_are_read(self, desk, body):
         assert desk.ask(body).json()["status"] == "REJECTED"
 
@@ -300,6 +344,9 @@ class TestPhase:
 
         assert (response.status_code, response.json()) == (200, WITHHELD)
 
+    def test_a_byte_order_mark_is_passed_over(self, desk):
+        assert desk.send(b"\xef\xbb\xbf" + write(request_of()), SECRET).status_code == 204
+
     def test_without_a_model_everything_waits(self, start, home):
         (home / "models").mkdir(parents=True)
         (home / "models" / "current").write_text("no-such-bundle\n")
@@ -329,7 +376,12 @@ class TestPhase:
         assert wrong.headers["allow"] == "POST"
         assert httpx.post(f"{desk.url}/phases").json()["error"]["code"] == "not_found"
         too_large = httpx.post(f"{desk.url}/phase", content=body, headers={"X-Coral-Signature": sign(body, SECRET)})
-        assert too_large.status_code == 413
+        assert (too_large.status_code, too_large.json()) == (200, WITHHELD)
+        assert httpx.post(f"{desk.url}/phase", content=body).status_code == 401
+        unknown = f"{desk.url[:-3]}xyz/phase"
+        assert httpx.post(unknown, content=body, headers={"X-Coral-Signature": "x"}).status_code == 401
+        hook = {"X-Coral-Signature": sign(body, HOOK_SECRET)}
+        assert httpx.post(f"{desk.url}/webhooks", content=body, headers=hook).status_code == 413
         assert [find_dialect(path).name for path in ("/coral/x/phase", "/coral/x/webhooks")] == [
             "coral",
             "coral webhooks",
@@ -399,14 +451,16 @@ blocked_domains_action = "reject"
 
 
 class TestRejections:
-    def decide(self, action: str = "reject", toml: str = STRICT + RULES, **fired: float) -> dict:
+    def decide(
+        self, action: str = "reject", toml: str = STRICT + RULES, tags: tuple[str, ...] = (), **fired: float
+    ) -> dict:
         scores = dict.fromkeys(Scores.__dataclass_fields__, 0.0)
         scores |= {name: value for name, value in fired.items() if name in scores}
         reasons = tuple(Reason(name, value, 0.5, True, "") for name, value in fired.items())
         decision = Decision(
             action, Scores(**scores), reasons, "", None, "", "full", author_message="It was not published."
         )
-        return coral.write_answer(decision, Policy.parse(toml))
+        return coral.write_answer(decision, Comment("x", post=Post("p", tags=tags)), Policy.parse(toml))
 
     @pytest.mark.parametrize(("name", "code"), CODES.items())
     def test_each_reason_has_its_code(self, name, code):
@@ -433,6 +487,23 @@ class TestRejections:
         assert self.decide(toml=toml, blocked_words=1, off_topic=0.9)["moderationAction"]["rejectionReason"] == {
             "code": "IRRELEVANT_CONTENT"
         }
+
+    def test_stricter_lines_of_the_post_count(self):
+        toml = (
+            STRICT
+            + """
+[[stricter]]
+tags = ["children"]
+[stricter.hostile]
+reject = 0.6
+"""
+        )
+        found = [
+            self.decide(toml=toml, tags=tags, hostile=0.7, spam=0.9)["moderationAction"]["rejectionReason"]["code"]
+            for tags in ((), ("children",))
+        ]
+
+        assert found == ["SPAM", "ABUSIVE"]
 
     def test_off_topic_alone_is_withheld_without_a_flag(self):
         assert self.decide("hold", off_topic=0.6) == WITHHELD
@@ -505,17 +576,73 @@ class TestWebhooks:
         assert desk.tell("COMMENT_CREATED", "c1", "s1") == "nothing"
         assert desk.tell("COMMENT_REPLY_CREATED", "c1", "s1", ancestorIDs=["c0"]) == "learned"
 
-    @pytest.mark.parametrize(("status", "text"), [("SYSTEM_WITHHELD", GOOD), ("NONE", SPAM), ("PREMOD", SPAM)])
+    @pytest.mark.parametrize(("status", "text"), [("SYSTEM_WITHHELD", GOOD), ("PREMOD", SPAM)])
     def test_what_does_not_fit_our_answer_is_another_comment(self, desk, status, text):
         self.held(desk, "s1", text)
 
         assert self.entered(desk, "c1", "s1", status) == "nothing"
 
-    @pytest.mark.parametrize("status", ["NONE", "PREMOD"])
-    def test_a_comment_without_our_opinion_may_enter_a_queue_too(self, desk, status):
+    def test_a_comment_without_our_opinion_may_enter_a_queue_too(self, desk):
         desk.ask(GOOD, story="s1")
 
-        assert self.entered(desk, "c1", "s1", status, "UNMODERATED") == "learned"
+        assert self.entered(desk, "c1", "s1", "PREMOD", "UNMODERATED") == "learned"
+
+    @pytest.mark.parametrize(
+        ("status", "queue"), [("NONE", "REPORTED"), ("NONE", "UNMODERATED"), ("PREMOD", "REPORTED"), ("PREMOD", None)]
+    )
+    def test_an_old_comment_that_is_reported_is_not_the_new_one(self, desk, status, queue):
+        desk.ask(GOOD, story="s1")
+
+        assert self.entered(desk, "old", "s1", status, queue) == "nothing"
+
+    NOT_JUST_THEN = (None, 7, "", "yesterday", "2026-01-02T03:04:05", "9999-12-31T23:59:59Z", -120, -8, 8, 120)
+
+    @pytest.mark.parametrize("at", NOT_JUST_THEN)
+    def test_what_did_not_happen_just_then_is_not_learned(self, desk, at):
+        """Numbers but 7 are seconds from now."""
+        desk.ask(GOOD, story="s1")
+        when = datetime.now(UTC) + timedelta(seconds=at) if isinstance(at, int) and at != 7 else at
+        event = event_of("COMMENT_CREATED", "c1", "s1", when)
+        if at is None:
+            del event["createdAt"]
+
+        assert desk.send(write(event), HOOK_SECRET, to="webhooks").json() == {"result": "nothing"}
+        assert desk.tell("COMMENT_CREATED", "c1", "s1") == "learned"
+
+    def test_a_message_that_comes_late_is_not_taken_for_a_later_comment(self, desk, monkeypatch):
+        store = desk.parts.store
+        desk.ask(GOOD, story="s1")
+        first = datetime.now(UTC)
+        monkeypatch.setattr(store, "_now", lambda: first + timedelta(seconds=16))
+        monkeypatch.setattr(store.coral, "_now", lambda: first + timedelta(seconds=17))
+        desk.ask("A lovely walk by the river.", story="s1", author="another")
+        late = event_of("COMMENT_CREATED", "c1", "s1", first)
+
+        assert desk.send(write(late), HOOK_SECRET, to="webhooks").json() == {"result": "nothing"}
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            request_of("Staff", role="STAFF", story="s1"),
+            request_of("", story="s1"),
+            request_of("<div><br></div>", story="s1"),
+            request_of("word " * 2_000, story="s1"),
+            {"comment": 7},
+            request_of(GOOD, story="s1", author="another"),
+        ],
+        ids=["staff", "picture", "markup", "long", "unreadable", "kept"],
+    )
+    def test_whatever_else_was_asked_about_makes_it_doubtful(self, desk, other):
+        desk.ask(GOOD, story="s1")
+        desk.send(write(other), SECRET)
+
+        assert desk.tell("COMMENT_CREATED", "c1", "s1") == "nothing"
+
+    def test_on_another_story_it_makes_nothing_doubtful(self, desk):
+        desk.ask(GOOD, story="s1")
+        desk.ask("Staff", role="STAFF", story="s2")
+
+        assert desk.tell("COMMENT_CREATED", "c1", "s1") == "learned"
 
     def test_of_two_at_a_time_neither_is_taken(self, desk):
         self.held(desk, "s1")
@@ -593,6 +720,10 @@ class TestWebhooks:
         assert (response.status_code, response.headers["retry-after"]) == (503, "2")
 
 
+def learn(store: Store, made, coral_id: str = "c1", story: str = "s1", **more) -> bool:
+    return store.coral.learn(made, coral_id, story, "hold", **{"happened": store.now(), "is_reply": None} | more)
+
+
 class TestStore:
     """On SQLite and PostgreSQL."""
 
@@ -600,14 +731,16 @@ class TestStore:
         site = store.add_site("https://paper.example")
         made = store.coral.connect(site, SECRET, None, who="operator")
         put(site, "coral-1", post="s1")
-        store.coral._now = lambda: datetime.now(UTC) + timedelta(seconds=16)
-        late = store.coral.learn(made, "c1", "s1", "hold", is_reply=None)
+        now = store.now()
+        late = learn(store, made, happened=now + timedelta(seconds=6))
+        store.coral._now = lambda: now + timedelta(seconds=62)
+        late |= learn(store, made, happened=now)
         store.coral._now = store.now
 
         assert late is False
-        assert store.coral.learn(made, "c1", "s1", "hold", is_reply=False) is True
+        assert learn(store, made, is_reply=False) is True
         assert store.coral.known(made, "c1") == "coral-1"
-        assert store.coral.learn(made, "c2", "s1", "hold", is_reply=None) is False
+        assert learn(store, made, "c2") is False
         assert store.coral.may_be_edited(made, "coral-1") is False
 
     def test_other_sites_and_other_comments_are_not_coral_s(self, store: Store, put):
@@ -616,9 +749,35 @@ class TestStore:
         put(site, "coral-1", post="s1")
         put(site, "c7", post="s1")
 
-        assert store.coral.learn(foreign, "c1", "s1", "hold", is_reply=None) is False
-        assert store.coral.learn(made, "c1", "s1", "hold", is_reply=None) is True
+        store.coral.note(foreign, "s1")
+        store.coral.note(made, "s2")
+
+        assert learn(store, foreign) is False
+        assert learn(store, made) is True
         assert store.coral.known(foreign, "c1") is None
+
+    def test_what_is_not_kept_and_what_is_being_asked_makes_it_doubtful(self, store: Store, put):
+        site = store.add_site("https://paper.example")
+        made = store.coral.connect(site, SECRET, None, who="operator")
+        put(site, "coral-1", post="s1")
+        with store.coral.asking(made, "s1"):
+            assert learn(store, made) is False
+        with store.coral.asking(made, "s2"):
+            assert learn(store, made) is True
+        for number, doubt in enumerate((store.coral.remember, store.coral.note)):
+            for story in (f"story {number}", None):
+                put(site, f"coral-{uuid4().hex}", post=f"story {number}")
+                doubt(made, story)
+                assert learn(store, made, "c3", f"story {number}") is False
+
+    def test_in_a_fault_it_is_noted(self, store: Store, put):
+        site = store.add_site("https://paper.example")
+        made = store.coral.connect(site, SECRET, None, who="operator")
+        put(site, "coral-1", post="s1")
+        with pytest.raises(ZeroDivisionError), store.coral.asking(made, "s1"):
+            raise ZeroDivisionError
+
+        assert learn(store, made) is False
 
     def test_a_connection_is_made_once_and_ended(self, store: Store):
         site = store.add_site("https://paper.example")

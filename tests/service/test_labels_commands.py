@@ -190,7 +190,7 @@ def test_planted_mistakes_and_who_made_them_are_named_without_what_was_written(p
     assert {doubt["moderator"] for doubt in found["doubts"]} == {"Eve"}
     assert [odd["moderator"] for odd in found["contradicted"]] == ["Eve"]
     assert found["sources"] == {"import": {"labels": 200, "weight": 0.7}}
-    assert "Eve: the model contradicts 8 of 8 rejections" in said
+    assert "Eve: the model contradicts 8 of 8 comments" in said
     assert "Remark" not in said + str(found) + caplog.text
     assert shown.count("Remark") == 3
     assert "and 5 more" in shown

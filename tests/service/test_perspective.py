@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from moderation.bundle import load_bundle
 from moderation.comment import Comment
 from moderation.errors import BundleBusy
+from moderation.explain import explain
 from moderation.spans import find_words, join_words
 from service.auth import make_key
+from service.dialects import perspective
 from service.dialects.intake import make_readable
 from service.dialects.perspective import DIALECT, write_scores
 from service.dialects.perspective_attributes import detect_language, read_judgement
@@ -869,6 +871,47 @@ def test_spans_of_real_reasons_cut_out_what_raised_the_score(shared_service):
         assert set(links) <= set(cut(sent, scores["spanScores"]))
 
     check()
+
+
+def test_spans_of_many_attributes_take_no_more_time_than_there_is(shared_service, monkeypatch):
+    """Counted in characters read by each tier, not in seconds of a busy machine."""
+    desk = Desk(shared_service)
+    read: dict[str, int] = {"full": 0, "lexical": 0}
+
+    def explain_and_note(model, comment, code):
+        found = explain(model, comment, code)
+        read[found.tier] += len(comment.text)
+        return found
+
+    monkeypatch.setattr(perspective, "explain", explain_and_note)
+    names = [name for name in perspective.CATEGORIES if name != "OFF_TOPIC"]
+    for repeats in (1, 5, 300):
+        read.update(full=0, lexical=0)
+        text = "You stupid idiot, buy cheap pills at https://shop.example now! " * repeats
+        scores = desk.analyze(text, names, spanAnnotations=True).json()["attributeScores"]
+
+        assert set(scores) == set(names)
+        assert all(scores[name]["spanScores"] for name in names)
+        assert read["full"] <= perspective.MAX_FULL_SPAN_CHARS
+        assert read["lexical"] <= perspective.MAX_LEXICAL_SPAN_CHARS + perspective.MAX_FULL_SPAN_CHARS
+
+
+@pytest.mark.parametrize("operation", ["analyze", "suggestscore"])
+def test_more_than_a_hundred_attributes_are_refused(shared_service, operation):
+    desk = Desk(shared_service)
+    name = {"analyze": "requestedAttributes", "suggestscore": "attributeScores"}[operation]
+    body = {"comment": {"text": ON_IT}, name: {f"A{number}": {"summaryScore": {}} for number in range(101)}}
+    refused = desk.call(operation, body)
+    body[name].popitem()
+
+    assert (refused.status_code, refusal(refused)["status"]) == (400, "INVALID_ARGUMENT")
+    assert desk.call(operation, body).status_code == 200
+
+
+def test_a_byte_order_mark_is_passed_over(shared_service):
+    body = json.dumps({"comment": {"text": ON_IT}, "requestedAttributes": {"TOXICITY": {}}}).encode()
+
+    assert Desk(shared_service).call("analyze", content=b"\xef\xbb\xbf" + body).status_code == 200
 
 
 JSON = st.recursive(
