@@ -62,13 +62,18 @@ class Workflow:
         *,
         handles: Mapping[str, str] | None = None,
         retries_faults: bool = False,
+        count_itself: Callable[[Sequence[int]], int] | None = None,
     ) -> Stored:
         """Judge one comment. Raises ``CommentErased``, ``StoreBusy`` or ``StoreUnavailable``.
 
         ``handles`` as for :meth:`~service.feedback.Feedback.give`, which finds the comment again by them. With
         ``retries_faults`` a decision that a fault has made is no answer: once the fault is over there is another.
+        ``count_itself`` says for hashes of near-duplicates how many of them are earlier texts of this very comment,
+        which the store knows as others; these make no campaign.
         """
-        (result,) = self.submit_many(site, [comment], handles=handles, retries_faults=retries_faults)
+        (result,) = self.submit_many(
+            site, [comment], handles=handles, retries_faults=retries_faults, count_itself=count_itself
+        )
         if isinstance(result, CommentErased):
             raise result
         return result
@@ -80,6 +85,7 @@ class Workflow:
         *,
         handles: Mapping[str, str] | None = None,
         retries_faults: bool = False,
+        count_itself: Callable[[Sequence[int]], int] | None = None,
     ) -> list[Stored | CommentErased]:
         """Judge many comments in one call of the model and keep them in one transaction; results in the same order.
 
@@ -104,7 +110,9 @@ class Workflow:
         new = [index for index in range(len(sent)) if index not in results]
         if new:
             hashed = self._hashes.handles(site.url, handles or {})
-            recorded = self._judge(site, [sent[index] for index in new], hashed, retries_faults=retries_faults)
+            recorded = self._judge(
+                site, [sent[index] for index in new], hashed, retries_faults=retries_faults, count_itself=count_itself
+            )
             results |= dict(zip(new, recorded, strict=True))
         for result in results.values():
             if isinstance(result, Stored) and result.seen:
@@ -114,7 +122,13 @@ class Workflow:
         return [results[index] for index in range(len(sent))]
 
     def _judge(
-        self, site: Site, sent: Sequence[Comment], handles: tuple[str, ...], *, retries_faults: bool
+        self,
+        site: Site,
+        sent: Sequence[Comment],
+        handles: tuple[str, ...],
+        *,
+        retries_faults: bool,
+        count_itself: Callable[[Sequence[int]], int] | None,
     ) -> list[Stored | CommentErased]:
         live = self._live_model.current(site.url)
         policy = live.readable_policy(site.policy_digest, self._store.policy_toml, site.url)
@@ -131,10 +145,11 @@ class Workflow:
             author_id = comment.author.id if comment.author else None
             # Of a flood that comes in one call, each sees those before it.
             beside = sum(not set(bands[index]).isdisjoint(earlier) for earlier in bands[:index])
+            itself = 0 if count_itself is None or not context.campaign_size else count_itself(bands[index])
             facts = replace(
                 found,
                 author_published=context.author_published,
-                campaign_size=context.campaign_size + beside,
+                campaign_size=max(0, context.campaign_size - itself) + beside,
                 author_recent=tuple(count + before[author_id] for count in context.author_recent),
                 site_recent=tuple(count + index for count in context.site_recent),
             )

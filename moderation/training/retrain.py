@@ -42,7 +42,8 @@ from moderation.training.contest import (
     passed_cases,
     without_texts,
 )
-from moderation.training.gate import GateReport, judge
+from moderation.training.data_checks import Check
+from moderation.training.gate import CHECKS, GateReport, judge
 from moderation.training.labels import Label, Trust, believed, last_words
 from moderation.training.lessons import (
     LEAST_LABELS,
@@ -118,7 +119,8 @@ def retrain(
 
     Labels move what all sites share and, beside it, what is each site's own. Where sites have different norms, what one
     of them calls good would make the model worse for everybody, and the gate says so. Then a second challenger is
-    tried, in which labels move nothing but the sites that they are of; it is taken where the gate likes it better.
+    tried, in which labels move nothing but the sites that they are of. Where the gate does not reject that one too it
+    is taken, and waits for a person: the norm may be meant, or the labels may be wrong.
 
     Args:
         champion: The bundle in force; the challenger has its encoder, its heads and its anchors.
@@ -174,7 +176,8 @@ def retrain(
         challenger = load_bundle(path, beside=[champion])
         progress("champion and challenger on the same rows")
         contest = hold_contest(champion, challenger, anchors.frozen, lessons, heard, cases)
-        return _Entrant(challenger, contest, judge(contest), is_shared)
+        checks = CHECKS if is_shared else (*CHECKS, check_norms)
+        return _Entrant(challenger, contest, judge(contest, checks), is_shared)
 
     entrants = [enter(is_shared=True)]
     adaptation = need_encoder(entrants[0].bundle).adaptation
@@ -196,6 +199,15 @@ def retrain(
         "wording": wording.to_dict(),
     }
     return Round(taken.bundle.path, taken.gate, figures)
+
+
+def check_norms(_: Contest) -> Check:
+    """Of a challenger in which labels move nothing but their own sites, because all would lose by them."""
+    sentence = (
+        "All sites together would lose by these labels, so that they move nothing but the sites that they are of. That is "
+        "right where a site has norms of its own, and wrong where its labels are: somebody has to say which it is."
+    )
+    return Check("norms", "hold", sentence)
 
 
 def calibrate(tier: FullTier, validation: Figures) -> tuple[FullTier, dict[str, Any]]:

@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Request
@@ -240,7 +241,9 @@ def _decide(coral: CoralConnection, asked: Asked, parts: Parts) -> dict[str, Any
     )
     handles = {"author": asked.author, "story": asked.story}
     said = {name: value for name, value in handles.items() if value is not None}
-    decision = parts.workflow.submit(coral.site, comment, handles=said).decision
+    # Edits have ids of their own, so that the comment would be taken for a campaign of its texts.
+    count = partial(parts.store.coral.count_edited, coral, asked.author, asked.story) if asked.is_edit else None
+    decision = parts.workflow.submit(coral.site, comment, handles=said, count_itself=count).decision
     if decision.action == "publish":
         return None
     if decision.action == "hold":

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, Row, Select, delete, exists, insert, 
 from moderation.comment import Action
 from service.errors import InvalidSettings, NotFound, StoreError
 from service.store import engine as connections
+from service.store.campaigns import CAMPAIGN_HOURS, MOST_COUNTED
 from service.store.records import Site
 from service.store.rows import is_current
 from service.store.tables import (
@@ -30,6 +31,7 @@ from service.store.tables import (
     coral_connections,
     coral_requests,
     decisions,
+    near_hashes,
     posts,
     sites,
 )
@@ -246,6 +248,29 @@ class Coral:
         with self._lock:
             others = [*self._asking, *(about for about, at in self._unnoted.items() if at > since)]
         return any(row in (None, coral.row) and about in (None, story) for row, about in others)
+
+    def count_edited(self, coral: CoralConnection, author: str | None, story: str | None, bands: Sequence[int]) -> int:
+        """How many near-duplicates of an edit may be earlier texts of the same comment, by their hashes.
+
+        Those are edits by its author on its story, and the one comment that they began with; 0 where either is unknown.
+        """
+        if author is None or story is None or not bands:
+            return 0
+        since = self._now() - timedelta(hours=CAMPAIGN_HOURS)
+        query = (
+            select(comments.c.external_id)
+            .distinct()
+            .join(near_hashes, near_hashes.c.comment_id == comments.c.id)
+            .join(posts, posts.c.id == comments.c.post_id)
+            .where(near_hashes.c.site_id == coral.site.row, near_hashes.c.band.in_(bands), near_hashes.c.at >= since)
+            .where(comments.c.site_id == coral.site.row, comments.c.author_id == author, posts.c.external_id == story)
+            .where(comments.c.external_id.startswith(NEW_PREFIX, autoescape=True))
+            .limit(MOST_COUNTED)
+        )
+        with connections.reading(self._engine) as connection:
+            found: list[str] = [row.external_id for row in connection.execute(query)]
+        edits = sum(each.startswith(EDIT_PREFIX) for each in found)
+        return edits + min(1, len(found) - edits)
 
     def may_be_edited(self, coral: CoralConnection, comment_id: str) -> bool:
         """Whether a comment's author has edited one of theirs on that post since, which may have been this one."""

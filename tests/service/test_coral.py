@@ -308,6 +308,28 @@ class TestPhase:
         assert desk.ask("A forbidden word", action="EDIT").json()["status"] == "REJECTED"
         assert desk.comments()[-1]["comment_id"].startswith("coral-edit-")
 
+    def campaign(self, desk, text: str, **more) -> object:
+        """How many near-duplicates a comment is said to have."""
+        desk.ask(text, **more)
+        found = desk.parts.store.find_comments(desk.site, [desk.comments()[-1]["comment_id"]])
+        (stored,) = found.values()
+        return next(reason.value for reason in stored.decision.reasons if reason.name == "campaign")
+
+    def test_edits_of_one_comment_are_no_campaign(self, desk):
+        text = "The council ought to think about the river path again before winter comes and the floods"
+        edits = [self.campaign(desk, text + "." * n, action="EDIT" if n else "NEW") for n in range(4)]
+
+        assert edits == [0] * 4
+        assert self.campaign(desk, text, author="another") == 4
+        assert self.campaign(desk, text, author="another", action="EDIT") == 4
+        assert self.campaign(desk, text, story="another", action="EDIT") == 6
+
+    def test_copies_by_one_author_stay_a_campaign(self, desk):
+        text = "The council ought to think about the river path again before winter comes and the floods"
+        sizes = [self.campaign(desk, text, action="EDIT" if n == 3 else "NEW") for n in range(4)]
+
+        assert sizes == [0, 1, 2, 2]
+
     @pytest.mark.parametrize("text", ["مرحبا", "完全に", "😀👩‍👩‍👧", "\u200bx", "\x00", "é"])
     def test_any_text_is_judged(self, desk, text):
         assert desk.ask(text).status_code in (200, 204)

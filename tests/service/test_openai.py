@@ -38,6 +38,12 @@ def ask(desk, **body) -> httpx.Response:
     return desk.client.post("/v1/moderations", json=body)
 
 
+def test_a_byte_order_mark_is_passed_over(desk):
+    body = b'\xef\xbb\xbf{"input": "A thoughtful word."}'
+
+    assert desk.client.post(openai.PATH, content=body).status_code == 200
+
+
 def results(desk, given, **more) -> list[dict]:
     response = ask(desk, input=given, **more)
     assert response.status_code == 200, response.text
