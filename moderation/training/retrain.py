@@ -204,8 +204,8 @@ def retrain(
 def check_norms(_: Contest) -> Check:
     """Of a challenger in which labels move nothing but their own sites, because all would lose by them."""
     sentence = (
-        "All sites together would lose by these labels, so that they move nothing but the sites that they are of. That is "
-        "right where a site has norms of its own, and wrong where its labels are: somebody has to say which it is."
+        "All sites together would lose by these labels, so that they move nothing but the sites that they are of. That "
+        "is right where a site has norms of its own, and wrong where its labels are: somebody has to say which it is."
     )
     return Check("norms", "hold", sentence)
 
