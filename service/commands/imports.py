@@ -60,7 +60,7 @@ def import_comments(
 ) -> None:
     """Learn from the past: take what was decided about comments in another system as labels for this one.
 
-    Reads exports of WordPress (Tools > Export, XML; or wp comment list --format=csv), Disqus (XML), Isso (its SQLite
+    Reads exports of WordPress (Tools > Export, XML; or wp comment list --format=json), Disqus (XML), Isso (its SQLite
     database) and Remark42 (its backup), files of any size, and puts labels into labels/imported.jsonl of the home,
     where 'moderation retrain' finds them. integrations/importing.md says for each system how to export, and what it
     leaves out.

@@ -128,6 +128,22 @@ def test_spam_that_wordpress_leaves_out_of_its_export_comes_from_its_command_lin
     assert "no column comment_content" in take(home, spam, status=2).output.replace("\n", " ")
 
 
+def test_a_list_in_json_is_imported_like_one_in_csv(home, tmp_path):
+    """The file was written by ``fputcsv`` of PHP 8.2."""
+    said = take(home, EXPORTS / "wordpress-spam.csv").stdout
+    labels = kept(home)
+    path = tmp_path / "spam.json"
+    entries = [{"comment_ID": int(name), "comment_approved": "spam", "comment_content": label["text"]}
+               for name, label in labels.items()]  # fmt: skip
+    path.write_text(json.dumps(entries), encoding="utf-8")
+
+    assert "Labels: 5 new, 0 replaced, 5 in" in said
+    assert labels["81"]["text"] == '<a href=\\"http://casino.example\\">Win</a>, today'
+    assert [labels[name]["labels"] for name in ("81", "84", "85")] == [{"spam": 1}, {"spam": 1}, WITHOUT_POST]
+    assert "Labels: 0 new, 5 replaced, 5 in" in take(home, path).stdout
+    assert kept(home)["85"]["labels"] == {"spam": 1}
+
+
 def test_disqus_has_threads_deleted_parents_and_links_that_lead_over_its_counter(home, exports):
     said = take(home, exports["disqus"]).stdout
     labels = kept(home)

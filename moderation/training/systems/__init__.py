@@ -52,7 +52,7 @@ def detect_system(path: Path) -> str:
         raise DataError(f"{path}: is a ZIP archive; unpack it, and name the files that were in it")
     if start.startswith(b"{"):
         return "remark42"
-    if start.split(b"\n", 1)[0].find(b"comment_ID") >= 0:
+    if start.startswith(b"[") or b"comment_ID" in start.split(b"\n", 1)[0]:
         return "wordpress"
     match find_root(start):
         case b"disqus":

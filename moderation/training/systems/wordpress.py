@@ -1,4 +1,4 @@
-"""Exports of WordPress: its XML (WXR, any version), and what ``wp comment list --format=csv`` prints.
+"""Exports of WordPress: its XML (WXR, any version), and what ``wp comment list`` prints as JSON or CSV.
 
 WordPress leaves spam out of its XML; the list has it. Formats: ``wp-admin/includes/export.php`` of WordPress and the
 columns of its table of comments.
@@ -6,15 +6,16 @@ columns of its table of comments.
 
 from __future__ import annotations
 
-import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from moderation.errors import DataError, InvalidRow
 from moderation.training.systems.elements import Element, read_elements
 from moderation.training.systems.found import Found, Status, make_author, make_found, make_parent, make_post
+from moderation.training.systems.lists import read_objects, read_rows
 from moderation.training.systems.markup import read_markup
 from moderation.training.systems.opening import Told, open_export
 
@@ -49,7 +50,7 @@ def read(path: Path, site: str, told: Told) -> Iterator[Found]:
             for item in read_elements(file, path, wanted={"item": 3}, prefixes=_PREFIXES, ignored=_IGNORED):
                 yield from _read_item(item, site)
         else:
-            yield from _read_table(file, path, site)
+            yield from _read_list(file, path, site)
 
 
 def _read_item(item: Element, site: str) -> Iterator[Found]:
@@ -90,37 +91,53 @@ def _read_item(item: Element, site: str) -> Iterator[Found]:
         )
 
 
-def _read_table(file: io.BufferedReader, path: Path, site: str) -> Iterator[Found]:
-    """The comments of a list. Of posts it has the ids alone."""
+def _read_list(file: io.BufferedReader, path: Path, site: str) -> Iterator[Found]:
+    """The comments of a list. Of posts it has the ids alone. Lines of JSON are numbers of comments."""
+    is_json = file.peek(1).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
     # Closing the wrapper would close the file, which is for who opened it.
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
-    rows = csv.DictReader(text, strict=True)
-    line = 1
     try:
-        if missing := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
-            raise DataError(f"{path}: has no column {', '.join(missing)}; ask for it with --fields")
-        for row in rows:
-            said = {name: value or "" for name, value in row.items() if isinstance(value, str)}
-            parent, kind = _known(said.get("comment_parent", "")), said.get("comment_type", "")
-            yield make_found(
-                line + 1,
-                _status(said["comment_approved"], kind),
-                said["comment_content"],
-                site=site,
-                id=said["comment_ID"] or None,
-                kind=_kind(kind, parent),
-                author=make_author(
-                    _known(said.get("user_id", "")), said.get("comment_author"), said.get("comment_author_url")
-                ),
-                post=make_post(said.get("comment_post_ID"), None, None, None, ()),
-                parent=make_parent(parent, None),
-                created_at=_moment(said.get("comment_date_gmt", "")),
-            )
-            line = rows.line_num
-    except (csv.Error, KeyError) as error:
-        raise InvalidRow(str(path), rows.line_num, f"is no row of a CSV file ({error})") from None
+        for line, said in _read_objects(text, path) if is_json else _read_rows(text, path):
+            yield _read_entry(line, said, site)
     finally:
         text.detach()
+
+
+def _read_objects(text: TextIO, path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    for number, entry in read_objects(text, path):
+        if not isinstance(entry, dict):
+            raise InvalidRow(str(path), number, "is no comment: it should be an object")
+        _refuse_without(entry, path)
+        yield number, {name: str(value) for name, value in entry.items() if isinstance(value, str | int)}
+
+
+def _read_rows(text: TextIO, path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    rows = read_rows(text, path)
+    _, names = next(rows, (1, []))
+    _refuse_without(names, path)
+    for line, fields in rows:
+        yield line, dict(zip(names, fields, strict=True))
+
+
+def _refuse_without(names: Collection[str], path: Path) -> None:
+    if missing := [name for name in _COLUMNS if name not in names]:
+        raise DataError(f"{path}: has no column {', '.join(missing)}; ask for it with --fields")
+
+
+def _read_entry(line: int, said: Mapping[str, str], site: str) -> Found:
+    parent, kind = _known(said.get("comment_parent", "")), said.get("comment_type", "")
+    return make_found(
+        line,
+        _status(said.get("comment_approved", ""), kind),
+        said.get("comment_content"),
+        site=site,
+        id=said.get("comment_ID") or None,
+        kind=_kind(kind, parent),
+        author=make_author(_known(said.get("user_id", "")), said.get("comment_author"), said.get("comment_author_url")),
+        post=make_post(said.get("comment_post_ID"), None, None, None, ()),
+        parent=make_parent(parent, None),
+        created_at=_moment(said.get("comment_date_gmt", "")),
+    )
 
 
 def _status(said: str, kind: str) -> Status:
