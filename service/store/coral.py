@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, delete, exists, select, update
+from sqlalchemy import Connection, Engine, Row, Select, bindparam, delete, exists, select, update
 
 from moderation.comment import Action
 from service.errors import InvalidSettings, NotFound
@@ -97,15 +97,13 @@ class Coral:
     def find(self, public_id: str) -> CoralConnection | None:
         """The connection of that id, ``None`` where there is none."""
         with connections.reading(self._engine) as connection:
-            row = connection.execute(_select().where(coral_connections.c.public_id == public_id)).first()
+            row = connection.execute(_CONNECTION, {"connection": public_id}).first()
         return None if row is None else _read(row)
 
     def known(self, coral: CoralConnection, coral_id: str) -> str | None:
         """Our id of a comment of Coral's; ``None`` where it is not known which one that is."""
-        query = select(comments.c.external_id).join(coral_comments, coral_comments.c.comment_id == comments.c.id)
-        is_it = (coral_comments.c.connection_id == coral.row) & (coral_comments.c.coral_id == coral_id)
         with connections.reading(self._engine) as connection:
-            found: str | None = connection.execute(query.where(is_it)).scalar()
+            found: str | None = connection.execute(_OURS, {"connection": coral.row, "coral": coral_id}).scalar()
         return found
 
     def learn(
@@ -173,6 +171,15 @@ def _of_site(connection: Connection, site: Site) -> CoralConnection:
 
 def _select() -> Select[Any]:
     return select(coral_connections, sites.c.url, sites.c.policy_digest).join(sites)
+
+
+# Asked with every comment, so built once.
+_CONNECTION = _select().where(coral_connections.c.public_id == bindparam("connection"))
+_OURS = (
+    select(comments.c.external_id)
+    .join(coral_comments, coral_comments.c.comment_id == comments.c.id)
+    .where(coral_comments.c.connection_id == bindparam("connection"), coral_comments.c.coral_id == bindparam("coral"))
+)
 
 
 def _read(row: Row[Any]) -> CoralConnection:
