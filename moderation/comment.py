@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from moderation.categories import CODES, MAY_ABSTAIN
@@ -235,7 +235,11 @@ class Reason:
 
     def to_dict(self) -> dict[str, Any]:
         """The five fields, ready for JSON."""
-        return asdict(self)
+        # asdict would copy each value, which for the twenty reasons of a decision takes longer than finding them.
+        return {item: getattr(self, item) for item in _REASON_FIELDS}
+
+
+_REASON_FIELDS = tuple(item.name for item in fields(Reason))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from moderation.comment import Comment, Facts, Scores, Tier
 from moderation.encoder import WIDTH, Encoder, Window, read_neighbour, read_normalised, read_post, read_signature
 from moderation.errors import EncoderUnavailable
 from moderation.heads import Features, FullHeads, Heads, Vectors
-from moderation.normalise import normalise
+from moderation.normalise import Normalised, normalise
 from moderation.topic import TopicModel
 
 DENSE: tuple[str, ...] = (*signals.NAMES, "has_topic", *topic.NAMES)
@@ -124,14 +124,14 @@ class Model:
         return results
 
     def _assess(self, comments: Sequence[Comment]) -> list[tuple[Scores, Facts]]:
-        vectors = None
+        vectors, canonical = None, [normalise(comment.text) for comment in comments]
         if self.full is not None:
             try:
-                vectors = read_vectors(comments, self.full.encoder)
+                vectors = read_vectors(comments, self.full.encoder, canonical)
             except EncoderUnavailable:
                 if len(comments) > 1:  # one text that it cannot read takes no others with it
                     return [result for comment in comments for result in self._assess([comment])]
-        return self.assess_read(comments, extract(comments, self.topic), vectors)
+        return self.assess_read(comments, extract(comments, self.topic, canonical), vectors)
 
 
 def tell_related(dense: NDArray[np.float32], vectors: Vectors | None = None) -> NDArray[np.bool_]:
@@ -144,13 +144,18 @@ def tell_related(dense: NDArray[np.float32], vectors: Vectors | None = None) -> 
     return related
 
 
-def extract(comments: Sequence[Comment], topic_model: TopicModel) -> Features:
-    """What the heads see of the comments. Training and scoring both come through here, so they see the same."""
+def extract(
+    comments: Sequence[Comment], topic_model: TopicModel, canonical: Sequence[Normalised] | None = None
+) -> Features:
+    """What the heads see of the comments. Training and scoring both come through here, so they see the same.
+
+    ``canonical`` are their texts, where they are normalised already.
+    """
     texts, names, links = [], [], []
     dense = np.zeros((len(comments), len(DENSE)), np.float32)
     first_topic = len(signals.NAMES)
     for index, comment in enumerate(comments):
-        normalised = normalise(comment.text)
+        normalised = normalise(comment.text) if canonical is None else canonical[index]
         texts.append(normalised.text)
         author = comment.author
         names.append(normalise(author.name).text if author and author.name else "")
@@ -164,9 +169,12 @@ def extract(comments: Sequence[Comment], topic_model: TopicModel) -> Features:
     return Features({"text": texts, "author_name": names, "links": links}, dense)
 
 
-def read_vectors(comments: Sequence[Comment], encoder: Encoder) -> Vectors:
+def read_vectors(
+    comments: Sequence[Comment], encoder: Encoder, canonical: Sequence[Normalised] | None = None
+) -> Vectors:
     """What the full heads see of the comments beside :func:`extract`. Raises ``EncoderUnavailable``."""
-    read = encoder.read_many([read_normalised(normalise(comment.text)) for comment in comments])
+    canonical = [normalise(comment.text) for comment in comments] if canonical is None else canonical
+    read = encoder.read_many([read_normalised(each) for each in canonical])
     return gather_vectors(comments, read, encoder)
 
 

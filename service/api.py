@@ -59,7 +59,12 @@ def parts_of(request: Request) -> Parts:
     return cast("Parts", request.app.state.parts)
 
 
-PartsOf = Annotated[Parts, Depends(parts_of)]
+async def _give_parts(request: Request) -> Parts:
+    """:func:`parts_of`, for which no thread has to be woken."""
+    return parts_of(request)
+
+
+PartsOf = Annotated[Parts, Depends(_give_parts)]
 
 
 def require_site(

@@ -5,7 +5,6 @@ Nobody without the service's secret can tell from a hash what it was made of, or
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Mapping
 
@@ -36,7 +35,7 @@ class Hashes:
 
     def text(self, text: str) -> str:
         """The hash (hex) by which the same text is found again, also in a disguise that ``normalise`` undoes."""
-        return hmac.new(self._key, normalise(text).text.encode(), hashlib.sha256).hexdigest()
+        return self._hash_plain(normalise(text).text)
 
     def reader(self, site: str, reader: str) -> str:
         """The hash (hex) of a reader of one site; another site's reader of the same name has another."""
@@ -67,9 +66,18 @@ class Hashes:
         of their runs share a band with 99 % probability, texts that share half of them with 23 %, unrelated ones
         practically never.
         """
-        letters = "".join(
-            sign for sign in fold(normalise(text[:_MAX_CHARS]).text) if not (sign.isspace() or sign.isdigit())
-        )
+        return self._bands_of_plain(normalise(text[:_MAX_CHARS]).text)
+
+    def of_text(self, text: str) -> tuple[str, tuple[int, ...]]:
+        """:meth:`text` and :meth:`bands` of the same text, which is normalised once where it is not very long."""
+        plain = normalise(text).text
+        return self._hash_plain(plain), self._bands_of_plain(plain) if len(text) <= _MAX_CHARS else self.bands(text)
+
+    def _hash_plain(self, plain: str) -> str:
+        return hmac.digest(self._key, plain.encode(), "sha256").hex()
+
+    def _bands_of_plain(self, plain: str) -> tuple[int, ...]:
+        letters = "".join(sign for sign in fold(plain) if not (sign.isspace() or sign.isdigit()))
         if len(letters) < _MIN_CHARS:
             return ()
         points = np.frombuffer(letters.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
@@ -82,7 +90,7 @@ class Hashes:
         )
 
     def _digest(self, purpose: str, data: bytes) -> bytes:
-        return hmac.new(self._key, purpose.encode() + b"\n" + data, hashlib.sha256).digest()
+        return hmac.digest(self._key, purpose.encode() + b"\n" + data, "sha256")
 
 
 def _mix(numbers: _Numbers) -> _Numbers:

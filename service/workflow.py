@@ -13,7 +13,7 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
 from moderation.comment import Author, Comment, Decision, Facts, Neighbour, Post, Reason, Scores
 from moderation.policy import AUTHOR_MESSAGES, Policy
@@ -29,6 +29,17 @@ _log = logging.getLogger(__name__)
 
 _FAULTS = frozenset({"model_unavailable", "policy_unreadable"})
 _UNREADABLE = "This version of the service cannot read the site's policy, so a person decides."
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A comment as it was sent, that is new or edited: its digest, the hashes of its text, and what is around it."""
+
+    sent: Comment
+    digest: str
+    text_hash: str
+    bands: tuple[int, ...]
+    context: Context
 
 
 class Workflow:
@@ -92,27 +103,20 @@ class Workflow:
         Comments of one call are not yet neighbours of each other. ``handles`` are those of all of them; for the rest
         see :meth:`submit`.
         """
-        known = self._store.find_comments(site, [comment.id for comment in sent if comment.id is not None])
-        results: dict[int, Stored | CommentErased] = {}
-        for index, comment in enumerate(sent):
-            stored = None if comment.id is None else known.get(comment.id)
-            if stored is None:
-                continue
-            if stored.status == "erased":
-                results[index] = CommentErased()
-            # With do_not_store the store has more to do: it empties what it kept of the comment before.
-            elif (
-                stored.sent_digest == comment.digest()
-                and not comment.do_not_store
-                and not (retries_faults and is_by_fault(stored.decision))
-            ):
-                results[index] = replace(stored, seen=True)
-        new = [index for index in range(len(sent)) if index not in results]
+        digests = [comment.digest() for comment in sent]
+        with self._store.view(site) as view:
+            known = view.comments([comment.id for comment in sent if comment.id is not None])
+            results = _recognise(sent, digests, known, retries_faults=retries_faults)
+            new = [index for index in range(len(sent)) if index not in results]
+            hashes = [self._hashes.of_text(sent[index].text) for index in new]
+            contexts = view.context([sent[index] for index in new], [bands for _, bands in hashes])
         if new:
+            arrivals = [
+                _Arrival(sent[index], digests[index], *of_text, context)
+                for index, of_text, context in zip(new, hashes, contexts, strict=True)
+            ]
             hashed = self._hashes.handles(site.url, handles or {})
-            recorded = self._judge(
-                site, [sent[index] for index in new], hashed, retries_faults=retries_faults, count_itself=count_itself
-            )
+            recorded = self._judge(site, arrivals, hashed, retries_faults=retries_faults, count_itself=count_itself)
             results |= dict(zip(new, recorded, strict=True))
         for result in results.values():
             if isinstance(result, Stored) and result.seen:
@@ -124,7 +128,7 @@ class Workflow:
     def _judge(
         self,
         site: Site,
-        sent: Sequence[Comment],
+        arrivals: Sequence[_Arrival],
         handles: tuple[str, ...],
         *,
         retries_faults: bool,
@@ -135,17 +139,15 @@ class Workflow:
         if policy is None:
             _log.error("policy cannot be read", extra={"site": site.url, "policy": site.policy_digest})
         kept = policy or live.default
-        bands = [self._hashes.bands(comment.text) for comment in sent]
-        contexts = self._store.context(site, sent, bands)
-        judged = [_fill(site, comment, context) for comment, context in zip(sent, contexts, strict=True)]
+        judged = [_fill(site, arrival.sent, arrival.context) for arrival in arrivals]
         rows: list[Judged] = []
         before: Counter[str | None] = Counter()
         for index, (scores, found) in enumerate(live.assess(judged)):
-            comment, context = judged[index], contexts[index]
+            comment, arrival, context = judged[index], arrivals[index], arrivals[index].context
             author_id = comment.author.id if comment.author else None
             # Of a flood that comes in one call, each sees those before it.
-            beside = sum(not set(bands[index]).isdisjoint(earlier) for earlier in bands[:index])
-            itself = 0 if count_itself is None or not context.campaign_size else count_itself(bands[index])
+            beside = sum(not set(arrival.bands).isdisjoint(earlier.bands) for earlier in arrivals[:index])
+            itself = 0 if count_itself is None or not context.campaign_size else count_itself(arrival.bands)
             facts = replace(
                 found,
                 author_published=context.author_published,
@@ -160,12 +162,12 @@ class Workflow:
             draw = draw_audit(decision.action, share, self._make_seed(), is_queued=is_queued)
             row = Judged(
                 comment=comment,
-                sent_digest=sent[index].digest(),
-                text_hash=self._hashes.text(comment.text),
+                sent_digest=arrival.digest,
+                text_hash=arrival.text_hash,
                 decision=decision,
                 facts=asdict(facts),
                 known=(*context.thread, *([context.parent] if context.parent else [])),
-                bands=bands[index],
+                bands=arrival.bands,
                 handles=handles,
                 whys=reasons_to_look(decision, draw),
                 priority=measure(decision),
@@ -233,6 +235,27 @@ def is_by_fault(decision: Decision) -> bool:
     """Whether a person has to decide because something was out of order, and not because the site's policy says so."""
     fired = {reason.name for reason in decision.reasons if reason.fired}
     return decision.scores is None or bool(fired & _FAULTS)
+
+
+def _recognise(
+    sent: Sequence[Comment], digests: Sequence[str], known: Mapping[str, Stored], *, retries_faults: bool
+) -> dict[int, Stored | CommentErased]:
+    """What is answered to those that were erased, or decided before as they are."""
+    results: dict[int, Stored | CommentErased] = {}
+    for index, comment in enumerate(sent):
+        stored = None if comment.id is None else known.get(comment.id)
+        if stored is None:
+            continue
+        if stored.status == "erased":
+            results[index] = CommentErased()
+        # With do_not_store the store has more to do: it empties what it kept of the comment before.
+        elif (
+            stored.sent_digest == digests[index]
+            and not comment.do_not_store
+            and not (retries_faults and is_by_fault(stored.decision))
+        ):
+            results[index] = replace(stored, seen=True)
+    return results
 
 
 def _decide(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, func, insert, select
 
 from service.store.records import Site
-from service.store.tables import comments, near_hashes
+from service.store.tables import near_hashes
 
 CAMPAIGN_HOURS = 24
 """How far back a near-duplicate counts."""
@@ -16,40 +18,70 @@ CAMPAIGN_HOURS = 24
 MOST_COUNTED = 1000
 """A campaign is counted no further, so that a flood does not slow down the counting of it."""
 
+_CAMPAIGN = select(near_hashes.c.campaign).where(near_hashes.c.comment_id == bindparam("comment")).limit(1)
+_JOIN = insert(near_hashes)
+_LEAVE = delete(near_hashes).where(near_hashes.c.comment_id == bindparam("comment"))
 
-def count_near(connection: Connection, site: Site, bands: Sequence[int], comment_id: str | None, now: datetime) -> int:
-    """How many other comments of a site came in lately that are nearly identical, at most ``MOST_COUNTED``."""
+
+def _is_near(bands: int) -> ColumnElement[bool]:
+    """Shares one of so many hashes with a comment, and came in lately; :func:`_asked` gives the parameters."""
+    # A parameter for each, and not one that is a list: SQLAlchemy would write the statement anew each time.
+    shared = near_hashes.c.band.in_([bindparam(f"band_{number}") for number in range(bands)])
+    return and_(near_hashes.c.site_id == bindparam("site"), shared, near_hashes.c.at >= bindparam("since"))
+
+
+@cache
+def _count(bands: int, *, is_edit: bool) -> Select[Any]:
+    """How many comments are nearly identical, the comment itself not among them where this is an edit."""
+    near = select(near_hashes.c.comment_id).distinct().where(_is_near(bands))
+    if is_edit:
+        near = near.where(near_hashes.c.comment_id != bindparam("itself"))
+    return select(func.count()).select_from(near.limit(MOST_COUNTED).subquery())
+
+
+def count_near(connection: Connection, site: Site, bands: Sequence[int], itself: int | None, now: datetime) -> int:
+    """How many other comments of a site came in lately that are nearly identical, at most ``MOST_COUNTED``.
+
+    ``itself`` is the row of the comment where it is there already.
+    """
     if not bands:
         return 0
-    near = select(near_hashes.c.comment_id).distinct().where(_is_near(site, bands, now))
-    if comment_id is not None:
-        itself = select(comments.c.id).where(comments.c.site_id == site.row, comments.c.external_id == comment_id)
-        near = near.where(near_hashes.c.comment_id.not_in(itself))
-    return connection.execute(select(func.count()).select_from(near.limit(MOST_COUNTED).subquery())).scalar_one()
+    asked = _asked(site, bands, now) if itself is None else _asked(site, bands, now) | {"itself": itself}
+    count: int = connection.execute(_count(len(bands), is_edit=itself is not None), asked).scalar_one()
+    return count
+
+
+@cache
+def _latest(bands: int) -> Select[Any]:
+    """The campaign of the last one that is nearly identical."""
+    return select(near_hashes.c.campaign).where(_is_near(bands)).order_by(near_hashes.c.id.desc()).limit(1)
 
 
 def join_campaign(
     connection: Connection, site: Site, comment_row: int, version_row: int, bands: Sequence[int], now: datetime
-) -> None:
-    """Remember a comment's hashes, in place of those of its text before, as part of the campaign of its like.
+) -> int | None:
+    """Remember a comment's hashes as part of the campaign of its like, and which one that is; ``None`` without hashes.
 
     A campaign is named by the row of the version that it began with: a comment that is edited begins another one, and
-    leaves that of its text before to the others.
+    leaves that of its text before to the others. :func:`leave_campaign` comes first then.
     """
-    connection.execute(delete(near_hashes).where(near_hashes.c.comment_id == comment_row))
     if not bands:
-        return
-    latest = select(near_hashes.c.campaign).where(_is_near(site, bands, now)).order_by(near_hashes.c.id.desc())
-    found: int | None = connection.execute(latest.limit(1)).scalar()
+        return None
+    found: int | None = connection.execute(_latest(len(bands)), _asked(site, bands, now)).scalar()
     campaign = version_row if found is None else found
     row = {"site_id": site.row, "comment_id": comment_row, "campaign": campaign, "at": now}
-    connection.execute(insert(near_hashes), [row | {"band": band} for band in bands])
+    connection.execute(_JOIN, [row | {"band": band} for band in bands])
+    return campaign
+
+
+def leave_campaign(connection: Connection, comment_row: int) -> None:
+    """Forget the hashes of a comment."""
+    connection.execute(_LEAVE, {"comment": comment_row})
 
 
 def find_campaign(connection: Connection, comment_row: int) -> int | None:
     """The campaign of a comment; ``None`` where its text is too short to have one, or came in too long ago."""
-    query = select(near_hashes.c.campaign).where(near_hashes.c.comment_id == comment_row).limit(1)
-    campaign: int | None = connection.execute(query).scalar()
+    campaign: int | None = connection.execute(_CAMPAIGN, {"comment": comment_row}).scalar()
     return campaign
 
 
@@ -62,6 +94,6 @@ def forget_hashes(connection: Connection, site: Site, now: datetime, limit: int)
     return connection.execute(delete(near_hashes).where(near_hashes.c.id.in_(some.scalar_subquery()))).rowcount
 
 
-def _is_near(site: Site, bands: Sequence[int], now: datetime) -> ColumnElement[bool]:
-    since = now - timedelta(hours=CAMPAIGN_HOURS)
-    return and_(near_hashes.c.site_id == site.row, near_hashes.c.band.in_(bands), near_hashes.c.at >= since)
+def _asked(site: Site, bands: Sequence[int], now: datetime) -> dict[str, Any]:
+    hashes = {f"band_{number}": band for number, band in enumerate(bands)}
+    return {"site": site.row, "since": now - timedelta(hours=CAMPAIGN_HOURS), **hashes}

@@ -7,10 +7,11 @@ holding one needs none.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, func, insert, or_, select, update
 
 from moderation.policy_schema import fold
 from service.errors import NotFound
@@ -19,6 +20,7 @@ from service.store.campaigns import find_campaign
 from service.store.records import Priority, Why
 from service.store.review_tables import moderators, queue_entries, queue_reasons
 from service.store.tables import comment_versions, comments
+from service.store.writing import insert_row
 
 CLAIM_SECONDS = 600.0
 """How long a moderator holds what was claimed, unless it is decided or given back before."""
@@ -32,6 +34,34 @@ _READERS_PER_REPORT = 5
 _MOST_READERS = 100
 # What an edit leaves standing: people's wishes for a look. The machine's reasons are those of the new decision.
 OUTLIVES_EDIT = frozenset({"reported", "appealed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an entry repeats of its comment: rows of the site, the post and the campaign, and what was written."""
+
+    site: int
+    post: int | None
+    author: str | None
+    lang: str | None
+    text: str
+    campaign: int | None
+
+
+def open_entry(
+    connection: Connection,
+    comment_row: int,
+    whys: Sequence[Why],
+    priority: Priority,
+    subject: Subject,
+    *,
+    status: Status,
+    now: datetime,
+) -> None:
+    """Open the entry of a comment that has never had one."""
+    row = {**UNCLAIMED, "opened_at": now} | _write_entry(connection, comment_row, priority, subject, status, 0)
+    entry = insert_row(connection, queue_entries, row)
+    _put_whys(connection, entry, whys, now)
 
 
 def put_entry(
@@ -52,7 +82,7 @@ def put_entry(
     reason it is closed. A comment whose text is not kept has no entry. What waited for a second look is an ordinary
     entry from then on: its other reasons were answered by the verdict that was to be looked at.
     """
-    present = connection.execute(select(queue_entries).where(queue_entries.c.comment_id == comment_row)).first()
+    present = connection.execute(_ENTRY, {"comment": comment_row}).first()
     is_open = present is not None and present.closed_at is None
     kept = read_whys(connection, [present.id]).get(present.id, []) if present is not None and is_open else []
     if any(why.name == SECOND_LOOK for why in kept):
@@ -61,41 +91,71 @@ def put_entry(
     whys = [why for why in kept if why.name in keep and why.name not in new] + list(whys)
     if not whys and not is_open:
         return
-    version = connection.execute(_current_version(comment_row)).one()
+    version = connection.execute(_CURRENT_VERSION, {"comment": comment_row}).one()
     if not whys or version.text is None:
         if is_open:
             close_entries(connection, [comment_row], now)
         return
     reports = max(reports, present.reports if present is not None and is_open else 0)
-    readers = _readers(connection, version, status, reports)
-    row = {
-        "site_id": version.site_id,
-        "comment_id": comment_row,
-        "opened_at": present.opened_at if present is not None and is_open else now,
-        "closed_at": None,
-        "category": priority.category,
-        "score": priority.score,
-        "harm": priority.harm,
-        "urgency": priority.harm * readers,
-        "teaching": priority.teaching,
-        "reports": reports,
-        # A second look is at one text alone.
-        "campaign": None if SECOND_LOOK in new else find_campaign(connection, comment_row),
-        "post_id": version.post_id,
-        "author_id": version.author_id,
-        "lang": version.lang,
-        "folded_text": fold(version.text),
-    }
+    # A second look is at one text alone.
+    campaign = None if SECOND_LOOK in new else find_campaign(connection, comment_row)
+    subject = Subject(version.site_id, version.post_id, version.author_id, version.lang, version.text, campaign)
+    row = _write_entry(connection, comment_row, priority, subject, status, reports)
+    row["opened_at"] = present.opened_at if present is not None and is_open else now
     if is_edit or not is_open:
         row |= UNCLAIMED
     if present is None:
-        entry = connection.execute(insert(queue_entries).values(row).returning(queue_entries.c.id)).scalar_one()
+        entry = insert_row(connection, queue_entries, row)
     else:
         entry = present.id
         connection.execute(update(queue_entries).where(queue_entries.c.id == entry).values(row))
         connection.execute(delete(queue_reasons).where(queue_reasons.c.entry_id == entry))
-    rows = [{"entry_id": entry, **_write_why(why), "at": now} for why in whys]
-    connection.execute(insert(queue_reasons), rows)
+    _put_whys(connection, entry, whys, now)
+
+
+_ENTRY = select(queue_entries).where(queue_entries.c.comment_id == bindparam("comment"))
+_CURRENT_VERSION = (
+    select(comment_versions.c.text, comment_versions.c.lang)
+    .add_columns(comments.c.site_id, comments.c.post_id, comments.c.author_id)
+    .join(
+        comments,
+        (comments.c.id == comment_versions.c.comment_id) & (comments.c.version == comment_versions.c.number),
+    )
+    .where(comments.c.id == bindparam("comment"))
+)
+
+
+def _write_entry(
+    connection: Connection, comment_row: int, priority: Priority, subject: Subject, status: Status, reports: int
+) -> dict[str, Any]:
+    """The columns of an open entry, without when it was opened and who holds it."""
+    return {
+        "site_id": subject.site,
+        "comment_id": comment_row,
+        "closed_at": None,
+        "category": priority.category,
+        "score": priority.score,
+        "harm": priority.harm,
+        "urgency": priority.harm * _readers(connection, subject.post, status, reports),
+        "teaching": priority.teaching,
+        "reports": reports,
+        "campaign": subject.campaign,
+        "post_id": subject.post,
+        "author_id": subject.author,
+        "lang": subject.lang,
+        "folded_text": fold(subject.text),
+    }
+
+
+def _put_whys(connection: Connection, entry: int, whys: Sequence[Why], now: datetime) -> None:
+    rows = [
+        {"entry_id": entry, "name": why.name, "detail": why.detail, "value": why.value, "text": why.text, "at": now}
+        for why in whys
+    ]
+    connection.execute(_WHYS, rows)
+
+
+_WHYS = insert(queue_reasons)
 
 
 def close_entries(connection: Connection, comment_rows: Sequence[int], now: datetime) -> None:
@@ -176,26 +236,21 @@ def read_whys(connection: Connection, entries: Sequence[int]) -> dict[int, list[
     return found
 
 
-def _current_version(comment_row: int) -> Select[Any]:
-    version = comment_versions.c
-    return (
-        select(version.text, version.lang, comments.c.site_id, comments.c.post_id, comments.c.author_id)
-        .join(comments, (comments.c.id == version.comment_id) & (comments.c.version == version.number))
-        .where(comments.c.id == comment_row)
-    )
-
-
-def _readers(connection: Connection, version: Row[Any], status: Status, reports: int) -> int:
+def _readers(connection: Connection, post_row: int | None, status: Status, reports: int) -> int:
     """How many read a comment while it waits, by what the store can know: how lively its post is, and reports.
 
     Nobody does while it is not published; that counts as one, so that harm alone decides.
     """
     if status != "published":
         return 1
-    beside = select(comments.c.id).where(comments.c.post_id == version.post_id, comments.c.status == "published")
-    count = select(func.count()).select_from(beside.limit(_MOST_READERS).subquery())
-    return 1 + connection.execute(count).scalar_one() + _READERS_PER_REPORT * reports
+    # Comments without a post have nothing else in common.
+    beside = 0 if post_row is None else connection.execute(_BESIDE, {"post": post_row}).scalar_one()
+    return 1 + beside + _READERS_PER_REPORT * reports
 
 
-def _write_why(why: Why) -> dict[str, Any]:
-    return {"name": why.name, "detail": why.detail, "value": why.value, "text": why.text}
+_BESIDE = select(func.count()).select_from(
+    select(comments.c.id)
+    .where(comments.c.post_id == bindparam("post"), comments.c.status == "published")
+    .limit(_MOST_READERS)
+    .subquery()
+)

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from moderation.comment import Comment, Post, Scores
 from service.errors import CommentErased, NotFound
 from service.statuses import STATUS_AFTER, Status
 from service.store import engine as connections
 from service.store.batch import Batches
-from service.store.campaigns import join_campaign
-from service.store.context import count_recent, find_context
+from service.store.campaigns import join_campaign, leave_campaign
+from service.store.context import View
 from service.store.copies import Copies
 from service.store.coral import Coral
 from service.store.drift import DriftDays
-from service.store.entries import OUTLIVES_EDIT, close_entries, put_entry
+from service.store.entries import OUTLIVES_EDIT, Subject, close_entries, open_entry, put_entry
 from service.store.erasure import Erasure, empty_versions, erase_copies
 from service.store.insight import Insight
 from service.store.labels import Labels
@@ -144,9 +145,8 @@ class Store:
 
     def find_key(self, prefix: str) -> StoredKey | None:
         """The key with that prefix, revoked or not."""
-        query = select(api_keys.c.hash, api_keys.c.revoked_at, sites).join(sites).where(api_keys.c.prefix == prefix)
         with connections.reading(self._engine) as connection:
-            row = connection.execute(query).first()
+            row = connection.execute(_KEY, {"prefix": prefix}).first()
         if row is None:
             return None
         return StoredKey(Site(row.id, row.url, row.policy_digest), row.hash, row.revoked_at is not None)
@@ -177,9 +177,8 @@ class Store:
 
     def find_comments(self, site: Site, ids: Sequence[str]) -> dict[str, Stored]:
         """The comments of these ids that are known, each with its latest decision."""
-        with connections.reading(self._engine) as connection:
-            query = select_stored().where(comments.c.site_id == site.row, comments.c.external_id.in_(ids), is_current())
-            return {row.external_id: read_stored(row) for row in connection.execute(query)}
+        with self.view(site) as view:
+            return view.comments(ids)
 
     def find_texts(self, site: Site, text_hash: str, *, limit: int = 50) -> list[SameText]:
         """Comments with an id whose present text, which is kept, has that hash; the newest first."""
@@ -234,11 +233,14 @@ class Store:
         self, site: Site, wanted: Sequence[Comment], bands: Sequence[Sequence[int]] | None = None
     ) -> list[Context]:
         """What is known around each comment: its post, parent, thread, author's past and, by ``bands``, its like."""
-        hashes = bands if bands is not None else [()] * len(wanted)
-        now = self._now()
+        with self.view(site) as view:
+            return view.context(wanted, bands if bands is not None else [()] * len(wanted))
+
+    @contextmanager
+    def view(self, site: Site) -> Iterator[View]:
+        """Several questions about a site's comments, answered out of one transaction."""
         with connections.reading(self._engine) as connection:
-            recent = count_recent(connection, site, now)
-            return [find_context(connection, site, *each, recent, now) for each in zip(wanted, hashes, strict=True)]
+            yield View(connection, site, self._now())
 
     # Writing comments and decisions
 
@@ -263,27 +265,26 @@ class Store:
             connections.empty_journal(self._engine)
         return [results[index] for index in range(len(judged))]
 
-    def _claim(self, connection: Connection, site: Site, comment_id: str | None) -> Row[Any]:
+    def _claim(self, connection: Connection, site: Site, comment_id: str | None) -> _Claimed:
         """The row of a comment, made if there is none; a new one has version 0 until it has a decision."""
         now = self._now()
         row: dict[str, Any] = {"site_id": site.row, "external_id": comment_id, "status": "held", "version": 0}
         made = insert_new(
             connection, comments, row | {"created_at": now, "updated_at": now}, ("site_id", "external_id")
         )
-        is_it = (comments.c.site_id == site.row) & (comments.c.external_id == comment_id)
-        query = select(comments).where(is_it if made is None else comments.c.id == made)
-        return connection.execute(query).one()
+        if made is not None:
+            return _Claimed(made, 0, None)
+        present = connection.execute(_COMMENT, {"site": site.row, "comment": comment_id}).one()
+        return _Claimed(present.id, present.version, present.status if present.version else None)
 
     def _record_one(self, connection: Connection, site: Site, judged: Judged) -> Stored | CommentErased:
         comment, now = judged.comment, self._now()
         present = self._claim(connection, site, comment.id)
-        comment_row, number = present.id, present.version + 1
-        old: Status | None = present.status if present.version else None
+        comment_row, old = present.row, present.status
         if old == "erased":
             return CommentErased()
         if old is not None:
-            is_it = (comments.c.id == comment_row) & is_current()
-            stored = read_stored(connection.execute(select_stored().where(is_it)).one())
+            stored = read_stored(connection.execute(_STORED, {"comment": comment_row}).one())
             is_seen = stored.sent_digest == judged.sent_digest and not judged.is_retry
             if comment.do_not_store and comment.id is not None:
                 # By its digests the decision that stands is found again.
@@ -296,7 +297,7 @@ class Store:
         post = None if comment.do_not_store else comment.post
         post_row, post_version = self._keep_post(connection, site, post) if post else (None, None)
         row = write_comment(judged, _find_erased(connection, site, comment))
-        row |= {"comment_id": comment_row, "number": number, "created_at": now}
+        row |= {"comment_id": comment_row, "number": present.version + 1, "created_at": now}
         version_row = insert_row(
             connection, comment_versions, row | {"post_id": post_row, "post_version_id": post_version}
         )
@@ -309,46 +310,76 @@ class Store:
         row = write_decision(judged, decision) | {"comment_version_id": version_row, "created_at": now}
         decision_row = insert_row(connection, decisions, row)
         author = None if comment.do_not_store or comment.author is None else comment.author.id
-        current = {"version": number, "post_id": post_row, "author_id": author}
-        connection.execute(update(comments).where(comments.c.id == comment_row).values(current))
+        current = {"version": present.version + 1, "post_id": post_row, "author_id": author}
         status = STATUS_AFTER[decision.action]
-        set_status(connection, site, comment_row, old, status, who=MODEL, now=now, decision=decision_row)
-        bands = () if comment.do_not_store else judged.bands
-        join_campaign(connection, site, comment_row, version_row, bands, now)
-        if judged.draw is not None and not comment.do_not_store:
-            draw = asdict(judged.draw) | {"decision_id": decision_row, "at": now}
-            connection.execute(insert(audit_draws).values(draw))
-        put_entry(
-            connection,
-            comment_row,
-            judged.whys,
-            judged.priority,
-            keep=OUTLIVES_EDIT,
-            status=status,
-            now=now,
-            is_edit=True,
+        set_status(
+            connection, site, comment_row, old, status, who=MODEL, now=now, decision=decision_row, beside=current
         )
+        if old is not None:
+            leave_campaign(connection, comment_row)
+        bands = () if comment.do_not_store else judged.bands
+        campaign = join_campaign(connection, site, comment_row, version_row, bands, now)
+        if judged.draw is not None and not comment.do_not_store:
+            insert_row(connection, audit_draws, asdict(judged.draw) | {"decision_id": decision_row, "at": now})
+        whys, priority = judged.whys, judged.priority
+        if old is not None:
+            keep = OUTLIVES_EDIT
+            put_entry(connection, comment_row, whys, priority, keep=keep, status=status, now=now, is_edit=True)
+        elif whys and not comment.do_not_store:
+            subject = Subject(site.row, post_row, author, comment.lang, comment.text, campaign)
+            open_entry(connection, comment_row, whys, priority, subject, status=status, now=now)
         return Stored(comment.id, site.url, status, judged.sent_digest, decision, now)
 
     def _keep_post(self, connection: Connection, site: Site, post: Post) -> tuple[int | None, int | None]:
         """Remember a post: the row of the post (``None`` without an id) and of what it says (``None`` if nothing)."""
-        post_row = version = None
+        present = None
+        if post.id is not None:
+            present = connection.execute(_POST, {"site": site.row, "post": post.id}).first()
+        version = None
         if has_content(post):
             row = write_post(post) | {"site_id": site.row, "created_at": self._now()}
+            if present is not None and present.digest == row["digest"]:
+                return present.id, present.version_id
             version = insert_new(connection, post_versions, row, ("site_id", "digest"))
             if version is None:
-                same = (post_versions.c.site_id == site.row) & (post_versions.c.digest == row["digest"])
-                version = connection.execute(select(post_versions.c.id).where(same)).scalar_one()
-        if post.id is not None:
+                same = {"site": site.row, "digest": row["digest"]}
+                version = connection.execute(_POST_VERSION, same).scalar_one()
+        if post.id is None:
+            return None, version
+        if present is None:
             row = {"site_id": site.row, "external_id": post.id, "version_id": version, "created_at": self._now()}
-            post_row = insert_new(connection, posts, row, ("site_id", "external_id"))
-            if post_row is None:
-                same = (posts.c.site_id == site.row) & (posts.c.external_id == post.id)
-                present = connection.execute(select(posts.c.id, posts.c.version_id).where(same)).one()
-                post_row = present.id
-                if version is not None and version != present.version_id:
-                    connection.execute(update(posts).where(posts.c.id == post_row).values(version_id=version))
-        return post_row, version
+            return insert_row(connection, posts, row), version
+        if version is not None:
+            connection.execute(update(posts).where(posts.c.id == present.id).values(version_id=version))
+        return present.id, version
+
+
+class _Claimed(NamedTuple):
+    """A row of ``comments``, with version 0 and no status while it has no decision."""
+
+    row: int
+    version: int
+    status: Status | None
+
+
+_KEY = select(api_keys.c.hash, api_keys.c.revoked_at, sites).join(sites).where(api_keys.c.prefix == bindparam("prefix"))
+_COMMENT = select(comments.c.id, comments.c.version, comments.c.status).where(
+    comments.c.site_id == bindparam("site"), comments.c.external_id == bindparam("comment")
+)
+_STORED = select_stored().where(comments.c.id == bindparam("comment"), is_current())
+_POST = (
+    select(posts.c.id, posts.c.version_id, post_versions.c.digest)
+    .outerjoin(post_versions, post_versions.c.id == posts.c.version_id)
+    .where(posts.c.site_id == bindparam("site"), posts.c.external_id == bindparam("post"))
+)
+_POST_VERSION = select(post_versions.c.id).where(
+    post_versions.c.site_id == bindparam("site"), post_versions.c.digest == bindparam("digest")
+)
+_ERASED = select(comments.c.external_id).where(
+    comments.c.site_id == bindparam("site"),
+    comments.c.status == "erased",
+    comments.c.external_id.in_(bindparam("neighbours", expanding=True)),
+)
 
 
 def _find_erased(connection: Connection, site: Site, comment: Comment) -> set[str]:
@@ -356,8 +387,7 @@ def _find_erased(connection: Connection, site: Site, comment: Comment) -> set[st
     neighbours = {item.id for item in (comment.parent, *(comment.thread or ())) if item is not None} - {None}
     if not neighbours:
         return set()
-    known = select(comments.c.external_id).where(comments.c.site_id == site.row, comments.c.status == "erased")
-    return set(connection.execute(known.where(comments.c.external_id.in_(neighbours))).scalars())
+    return set(connection.execute(_ERASED, {"site": site.row, "neighbours": list(neighbours)}).scalars())
 
 
 def _order_by_post(batch: Sequence[Comment]) -> list[int]:

@@ -135,6 +135,20 @@ class TestOrder:
         assert expected == got
         assert after is None
 
+    def test_a_lively_post_makes_urgent_and_comments_without_a_post_have_none(self, store, site, put):
+        other = store.add_site("https://other.example")
+        for n in range(3):
+            put(other, f"a{n}", action="publish")
+            put(site, f"b{n}", action="publish")
+            put(site, f"c{n}", action="publish", post="p1")
+        near = {"score": 0.51, "action": "publish", "limit": 0.52}
+        put(site, "nowhere", **near)
+        put(site, "there", **near, post="p1")
+        found = {entry.stored.id: entry.urgency / entry.priority.harm for entry in store.queue.page([site]).entries}
+
+        # One, and all that are published on the post, itself among them.
+        assert found == {"nowhere": 1, "there": 5}
+
     def test_pages_neither_repeat_nor_miss_among_equals(self, store, site, put):
         for n in range(7):
             put(site, f"c{n}", score=0.5)

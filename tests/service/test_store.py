@@ -6,14 +6,18 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, insert
 from sqlalchemy.pool import _ConnectionFairy
 
 from moderation.comment import Author, Comment, Decision, Neighbour, Post, Reason, Scores
 from service.errors import CommentErased, InvalidSettings, NotFound, StoreBusy, StoreUnavailable
 from service.store import Judged, Site, Store
+from service.store import engine as connections
+from service.store.context import MOST_RECENT
+from service.store.tables import comments
 
 POLICY = ("p" * 64, "# a policy\n")
 SCORES = Scores(0.125, 0.25, None, 0.1, 0.01, 0.02, 0.03, 0.004321)
@@ -319,6 +323,35 @@ class TestContext:
         )
 
         assert [context.author_published for context in contexts] == [2, 1, None]
+
+    def test_what_came_in_lately_is_counted_within_each_span_up_to_the_most(self, store, site):
+        now = store.now()
+        store._now = lambda: now
+        # Half a minute, half an hour and half a day ago; what is exactly as old as a span is no longer within it.
+        ages = [30] * 20 + [60] * 3 + [1_800] * 40 + [3_600] * 5 + [43_200] * (MOST_RECENT - 30) + [86_400] * 7
+        row = {"site_id": site.row, "status": "held", "version": 1, "author_id": "author-one", "updated_at": now}
+        with connections.writing(store._engine) as connection:
+            connection.execute(insert(comments), [row | {"created_at": now - timedelta(seconds=age)} for age in ages])
+        (context,) = store.context(site, [Comment("x", author=Author("author-one"))])
+
+        assert context.site_recent == context.author_recent == (20, 63, MOST_RECENT)
+
+    def test_one_view_answers_what_several_ask(self, store, site):
+        stored = record(store, site, full_comment())
+        other = store.add_site("https://other.example")
+        with store.view(site) as view:
+            known = view.comments(["c1", "c2"])
+            again = view.comments(["c2", "c1"])
+            contexts = view.context(
+                [Comment("x", id="c1", post=Post("p1")), Comment("x", id="c2", post=Post("p1"))], [(), ()]
+            )
+        with store.view(other) as view:
+            elsewhere = view.comments(["c1"])
+
+        assert known == again == {"c1": stored}
+        assert [len(context.thread) for context in contexts] == [0, 1]
+        assert [context.site_recent for context in contexts] == [(0, 0, 0), (1, 1, 1)]
+        assert elsewhere == {}
 
 
 class TestErase:

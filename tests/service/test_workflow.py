@@ -32,7 +32,8 @@ def metrics():
 
 @pytest.fixture
 def workflow(store, live_model, metrics):
-    return Workflow(store, live_model, metrics, hashes=Hashes(b"k" * 32))
+    # By this seed chance picks nothing for an audit.
+    return Workflow(store, live_model, metrics, hashes=Hashes(b"k" * 32), make_seed=lambda: "unlucky")
 
 
 @pytest.fixture
