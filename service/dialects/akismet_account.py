@@ -47,9 +47,13 @@ class Month:
 
 
 def is_spam(decision: Decision, *, hostile_counts: bool) -> bool:
-    """Whether a comment is spam to a client that knows nothing else."""
+    """Whether a comment is spam to a client that knows nothing else.
+
+    Whatever is rejected is: what is answered otherwise such clients publish, and then nobody here would see it again.
+    """
     fired = frozenset(reason.name for reason in decision.reasons if reason.fired)
-    return decision.action != "publish" and says_spam(fired, hostile_counts=hostile_counts)
+    is_held = decision.action == "hold" and says_spam(fired, hostile_counts=hostile_counts)
+    return decision.action == "reject" or is_held
 
 
 def says_spam(fired: frozenset[str], *, hostile_counts: bool) -> bool:
@@ -65,7 +69,7 @@ def count_month(store: Store, site: Site, name: str, *, hostile_counts: bool) ->
     traffic = store.traffic
     ham, spam = traffic.published(site, AKISMET_ID, since, until), 0
     for each in traffic.fired(site, AKISMET_ID, since, until):
-        if says_spam(each.reasons, hostile_counts=hostile_counts):
+        if each.is_rejected or says_spam(each.reasons, hostile_counts=hostile_counts):
             spam += 1
         else:
             ham += 1

@@ -23,6 +23,7 @@ class Fired:
     """A comment that was held or rejected when it came in, by the reasons of these names."""
 
     reasons: frozenset[str]
+    is_rejected: bool
 
 
 class Traffic:
@@ -47,12 +48,13 @@ class Traffic:
         """The others that came in meanwhile, in pages: how many there are is not known before."""
         after = 0
         while True:
-            page = _decided(site, prefix, since, until, decisions.c.id, decisions.c.reasons)
+            page = _decided(site, prefix, since, until, decisions.c.id, decisions.c.action, decisions.c.reasons)
             page = page.where(decisions.c.action != "publish", decisions.c.id > after)
             with connections.reading(self._engine) as connection:
                 rows = connection.execute(page.order_by(decisions.c.id).limit(_AT_ONCE)).all()
             for row in rows:
-                yield Fired(frozenset(reason["name"] for reason in row.reasons if reason["fired"]))
+                fired = frozenset(reason["name"] for reason in row.reasons if reason["fired"])
+                yield Fired(fired, row.action == "reject")
             if len(rows) < _AT_ONCE:
                 return
             after = rows[-1].id

@@ -219,7 +219,7 @@ class TestCheck:
 
         assert [desk.stored(each).status for each in (many, hostile)] == ["rejected", "rejected"]
         assert (answer(many), many.headers.get("x-akismet-pro-tip")) == ("true", "discard")
-        assert (answer(hostile), hostile.headers.get("x-akismet-pro-tip")) == ("false", None)
+        assert (answer(hostile), hostile.headers.get("x-akismet-pro-tip")) == ("true", None)  # never to be published
         assert (desk.stored(one).status != "rejected", one.headers.get("x-akismet-pro-tip")) == (True, None)
 
     def test_what_is_sent_becomes_a_comment(self, desk):
