@@ -49,7 +49,7 @@ ANSWERS = frozenset({"appeal_upheld", "appeal_overturned", "report_confirmed"})
 
 _LABEL_FIELDS = (
     "labels", "verdict", "moderator", "source", "at", "digest", "bundle", "tier", "score_shown", "action", "scores",
-    "inclusion_probability",
+    "inclusion_probability", "known_as",
 )  # fmt: skip
 COLUMNS: tuple[str, ...] = (
     *COMMENT_COLUMNS,
@@ -60,6 +60,7 @@ COLUMNS: tuple[str, ...] = (
 """The columns that a CSV file of labels may have."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_ID = re.compile(rf".{{1,{MAX_ID_CHARS}}}", re.DOTALL)
 _SOURCE = re.compile(r"[a-z][a-z0-9_]{0,31}(?::[a-z][a-z0-9_]{0,31})?", re.ASCII)
 _MAX_TRUST = 10.0
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
@@ -76,7 +77,8 @@ class Label:
     without saying as what (``verdict`` is ``reject``), and where something is taken back (``source`` is ``undo``).
     ``digest`` is that of what was judged. ``action``, ``scores``, ``bundle`` and ``tier`` are the machine's decision at
     the time; ``score_shown`` says whether it was seen by who judged. ``inclusion_probability`` is how likely it was
-    that somebody would look, where that is known.
+    that somebody would look, where that is known. ``known_as`` is the id under which the service may know the comment,
+    where it comes from elsewhere under another: by it an erasure finds it.
     """
 
     comment: Comment
@@ -92,6 +94,7 @@ class Label:
     action: Action | None = None
     scores: Mapping[str, float | None] | None = None
     inclusion_probability: float | None = None
+    known_as: str | None = None
 
     @property
     def key(self) -> Key:
@@ -208,6 +211,7 @@ def read_label(data: object, *, ignore_unknown: bool = False) -> Label:
         action=_choice(said, "action", get_args(Action)),  # type: ignore[arg-type]  # one of them
         scores=_scores(said.get("scores")),
         inclusion_probability=inclusion,
+        known_as=_text(said, "known_as", _ID, f"an id of up to {MAX_ID_CHARS} characters"),
     )
 
 

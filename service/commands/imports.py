@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from moderation.errors import DataError, InvalidRow
-from service.commands.labels import IMPORTED, tell_bad
+from service.commands.labels import IMPORTED, is_erased, tell_bad
 from service.commands.places import HomeOption, find_site, make_console, open_home
 from service.settings import Settings
 
@@ -91,7 +91,7 @@ def import_comments(
                 for label in tally.labels(
                     _read(file, name, url, told), file, name, url, moderator or name, trash_is_reject=trash_is_reject
                 )
-                if tally.take(label, is_erased=(url, label.comment.id) in erased)
+                if tally.take(label, is_gone=is_erased(label, erased))
             )
             merged = merge_into(path, reading, tally.silent, write=not dry_run)
     if as_json:
@@ -136,11 +136,15 @@ class _Tally:
             elif each.id is not None:
                 self.silent.add((site, each.id, f"import:{name}", moderator))
 
-    def take(self, _label: Label, *, is_erased: bool) -> bool:
-        """Whether a label is taken: not where its comment was erased here."""
-        self.erased += is_erased
-        self.taken[self._status] += not is_erased
-        return not is_erased
+    def take(self, label: Label, *, is_gone: bool) -> bool:
+        """Whether a label is taken: not where its comment was erased here, and then a former one goes as well."""
+        from moderation.training.imported import about_what
+
+        if is_gone:
+            self.silent.add(about_what(label))
+        self.erased += is_gone
+        self.taken[self._status] += not is_gone
+        return not is_gone
 
     def to_dict(self, merged: Merged, names: Sequence[str], site: str, *, dry_run: bool) -> dict[str, object]:
         """For JSON."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -300,8 +300,13 @@ def _read_all(store: Store, settings: Settings, sources: Sequence[Path], site: S
 
 def _without_erased(store: Store, found: Sequence[Label]) -> tuple[list[Label], int]:
     erased = store.labels.erased()
-    kept = [label for label in found if (label.comment.site, label.comment.id) not in erased]
+    kept = [label for label in found if not is_erased(label, erased)]
     return kept, len(found) - len(kept)
+
+
+def is_erased(label: Label, erased: Collection[tuple[str | None, str | None]]) -> bool:
+    """Whether its comment is one of those (site and id) under either of its ids."""
+    return any((label.comment.site, each) in erased for each in (label.comment.id, label.known_as))
 
 
 def _drop_erased(store: Store, path: Path) -> int:

@@ -25,6 +25,7 @@ from moderation.training.systems import SYSTEMS, detect_system, find_root
 from moderation.training.systems.found import has_email, make_author
 from moderation.training.systems.markup import as_typed, read_markup
 from service.cli import app
+from service.statuses import AKISMET_ID
 from service.store import Judged, Store
 
 EXPORTS = Path(__file__).parent / "exports"
@@ -269,23 +270,76 @@ def test_a_dry_run_writes_nothing(home, exports):
     assert kept(home) == {}
 
 
+def erase(home, *ids: str) -> None:
+    store = Store(f"sqlite:///{home / 'moderation.db'}")
+    site = store.sites()[0]
+    for each in ids:
+        comment = Comment(f"Here as {each}", id=each, site=SITE)
+        decision = Decision("hold", None, (), comment.digest(), None, "p" * 64, None)
+        store.record(site, [Judged(comment, comment.digest(), "h" * 64, decision, {})], ("p" * 64, "# a policy"))
+        store.erasure.erase_comment(site, each, "site")
+    store.close()
+
+
 def test_labels_from_elsewhere_stay_and_what_was_erased_here_is_not_taken(home, exports, tmp_path):
     other = tmp_path / "other.jsonl"
     other.write_text(json.dumps({"id": "13", "site": SITE, "text": "Words", "labels": {"spam": 1}, "moderator": "Eve"}))
     moderation(home, "labels", "import", other)
-    store = Store(f"sqlite:///{home / 'moderation.db'}")
-    comment = Comment("Here too", id="18", site=SITE)
-    decision = Decision("hold", None, (), comment.digest(), None, "p" * 64, None)
-    store.record(
-        store.sites()[0], [Judged(comment, comment.digest(), "h" * 64, decision, {})], ("p" * 64, "# a policy")
-    )
-    store.erasure.erase_comment(store.sites()[0], "18", "site")
-    store.close()
+    erase(home, "18")
     result = json.loads(take(home, exports["wordpress"], "--json", "--moderator", "Mina").stdout)
 
     assert (result["erased"], result["added"], result["kept"]) == (1, 5, 6)
     lines = [json.loads(line) for line in (home / "labels" / "imported.jsonl").read_text().splitlines()]
     assert [(line["id"], line["moderator"]) for line in lines[:2]] == [("13", "Eve"), ("12", "Mina")]
+
+
+def from_akismet(tmp_path, exports, **guids) -> Path:
+    """The export of WordPress, with what the plugin of Akismet keeps beside comments."""
+    text, path = exports["wordpress"].read_text(encoding="utf-8"), tmp_path / "with-guids.xml"
+    for number, guid in guids.items():
+        start = text.index(f"<wp:comment_id>{number[1:]}</wp:comment_id>")
+        meta = f"<wp:meta_key>akismet_guid</wp:meta_key><wp:meta_value><![CDATA[{guid}]]></wp:meta_value>"
+        text = text[:start] + f"<wp:commentmeta>{meta}</wp:commentmeta>" + text[start:]
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_what_came_by_akismet_and_was_erased_is_not_taken_in_again(home, exports, tmp_path):
+    guid, other = "4" * 32, "5" * 32
+    path = from_akismet(tmp_path, exports, c13=guid, c12=other)
+    erase(home, AKISMET_ID + guid)
+    result = json.loads(take(home, path, "--json").stdout)
+
+    assert (result["erased"], result["added"]) == (1, 5)
+    assert set(kept(home)) == {"12", "15", "18", "19", "31"}
+    assert kept(home)["12"]["known_as"] == AKISMET_ID + other
+
+
+def test_what_came_by_akismet_and_is_erased_later_is_dropped_and_learned_from_no_more(home, exports, tmp_path):
+    path = from_akismet(tmp_path, exports, c13="4" * 32, c12="5" * 32, c18="not a guid" * 30)
+    take(home, path)
+    erase(home, AKISMET_ID + "4" * 32)
+    checked = json.loads(moderation(home, "labels", "check", "--json").stdout)
+    assert checked["comments"] == 5
+    again = json.loads(take(home, path, "--json").stdout)
+    assert (again["erased"], again["withdrawn"], again["kept"]) == (1, 1, 5)
+    erase(home, AKISMET_ID + "5" * 32)
+    assert "Dropped: 1 imported labels" in moderation(home, "labels", "export").stdout
+    assert set(kept(home)) == {"15", "18", "19", "31"}
+    assert "known_as" not in kept(home)["18"]
+
+
+def test_a_label_says_under_which_other_id_its_comment_is_known_also_in_a_table(home, tmp_path):
+    erase(home, "comment-7")
+    path, line = tmp_path / "labels.csv", "site,id,text,labels.spam,moderator,known_as\n"
+    path.write_text(line + f"{SITE},7,Words,1,Mina,comment-7\n{SITE},8,Words,1,Mina,comment-8\n")
+    said = moderation(home, "labels", "import", path).output
+
+    assert kept(home)["8"]["known_as"] == "comment-8"
+    assert set(kept(home)) == {"8"}
+    assert "erased" in said
+    path.write_text(line + f"{SITE},9,Words,1,Mina,{'x' * 201}\n")
+    assert "known_as" in moderation(home, "labels", "import", path, status=1).output
 
 
 # --- broken files ----------------------------------------------------------------------------------------------------

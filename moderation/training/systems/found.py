@@ -57,6 +57,7 @@ class Found:
     """A comment with its status, and the line (or row) of the file that it begins on.
 
     ``comment`` is ``None`` where nothing is left of its text, and where it cannot be one (``error`` says why).
+    ``known_as`` is the id that this service has given it, where the other system has kept that.
     """
 
     line: int
@@ -64,6 +65,7 @@ class Found:
     id: str | None
     comment: Comment | None
     error: str | None = None
+    known_as: str | None = None
 
 
 def make_found(
@@ -79,6 +81,7 @@ def make_found(
     parent: Neighbour | None = None,
     url: str | None = None,
     created_at: str | None = None,
+    known_as: str | None = None,
 ) -> Found:
     """What was found on a line. A text that is too long is an error: comments are never cut."""
     words, own = readable(text or ""), readable(id) if id else None
@@ -98,7 +101,7 @@ def make_found(
         )
     except InvalidComment as error:
         return Found(line, status, own, None, str(error))
-    return Found(line, status, own, comment)
+    return Found(line, status, own, comment, known_as=known_as)
 
 
 def make_author(id: str | None, name: str | None, url: str | None) -> Author | None:
@@ -173,7 +176,7 @@ def as_label(found: Found, source: str, moderator: str, *, trash_is_reject: bool
     else:
         return None
     verdict = "approve" if found.status == "approved" else "reject"
-    return Label(comment, labels, moderator, comment.digest(), source, verdict)
+    return Label(comment, labels, moderator, comment.digest(), source, verdict, known_as=found.known_as)
 
 
 class Texts:

@@ -7,6 +7,7 @@ columns of its table of comments.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +39,11 @@ _PREFIXES = {
     **{f"http://wordpress.org/export/{version}/excerpt/": "excerpt:" for version in ("1.0", "1.1", "1.2")},
     "http://wordpress.org/export/": "wp:",
 }
-_IGNORED = ("wp:commentmeta", "wp:postmeta", "wp:comment_author_email", "wp:comment_author_IP", "excerpt:encoded")
+_IGNORED = ("wp:postmeta", "wp:comment_author_email", "wp:comment_author_IP", "excerpt:encoded")
+# What the plugin of Akismet keeps of an answer, and what this service calls a comment that it has answered so.
+_GUID_KEY = "akismet_guid"
+_GUID = re.compile(r"[0-9A-Za-z-]{1,100}", re.ASCII)
+_AKISMET_ID = "akismet-"
 _COLUMNS = ("comment_ID", "comment_approved", "comment_content")
 _ABOUT_POSTS = frozenset({"category", "post_tag"})
 
@@ -88,7 +93,17 @@ def _read_item(item: Element, site: str) -> Iterator[Found]:
             parent=make_parent(parent, texts.get(parent or "")),
             url=f"{link}#comment-{own}" if link and own else link,
             created_at=_moment(comment.say("wp:comment_date_gmt")),
+            known_as=_find_own_id(comment),
         )
+
+
+def _find_own_id(comment: Element) -> str | None:
+    """The id of a comment that came here by the protocol of Akismet, where the export says by which."""
+    for meta in comment.children:
+        if meta.name == "wp:commentmeta" and meta.say("wp:meta_key") == _GUID_KEY:
+            guid = meta.say("wp:meta_value")
+            return _AKISMET_ID + guid if _GUID.fullmatch(guid) else None
+    return None
 
 
 def _read_list(file: io.BufferedReader, path: Path, site: str) -> Iterator[Found]:
