@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from safetensors.numpy import load as load_arrays
 
 from moderation.bundle import ENCODER_FILES, Bundle, encoder_folder, load_bundle, read_anchors, write_bundle
@@ -38,6 +39,10 @@ from moderation.training.labels import Label
 from moderation.training.retrain import Round, calibrate, retrain
 from moderation.training.rows import BehaviourCase, read_behaviour, read_seed
 from moderation.training.train import Ingredients, train_bundle
+
+# How long an example takes says how busy the machine is, and never that something is wrong.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
