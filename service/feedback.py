@@ -1,21 +1,26 @@
 """What callers say later about a text they had judged, in protocols that have no id of ours to name it by.
 
 Akismet's ``submit-ham`` and Perspective's ``suggestscore`` send the text once more, with more or less of what stood
-beside it. The comment is looked for by the keyed hash of its text; among several with the same text the one that shares
-most *handles* (community, token, author ...) is meant, of equal ones the last. Handles are kept as keyed hashes only.
-For some callers a handle is a hint, for others it says for certain that another comment is meant (``must_match``).
+beside it. The comment is looked for by the keyed hash of its text, and told from others with the same text by *handles*
+(community, token, author ...), which are kept as keyed hashes only. For some callers a handle is a hint, for others it
+says for certain that another comment is meant (``must_match``).
+
+Akismet's clients know a comment by its guid as a rule: where they do not, the one that shares most handles is meant, of
+equal ones the last (:meth:`Feedback.give`). Perspective's know none, and what they say settles a comment only where no
+other can be meant (:meth:`Feedback.suggest`): people write the same short text often, and a verdict on a twin would
+publish what nobody has looked at.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from moderation.comment import Comment
 from service.errors import TextChanged
 from service.hashes import Hashes
-from service.store import Judge, Judgement, Site, Store, Target, Verdict
+from service.store import Judge, Judgement, SameText, Site, Store, Target, Verdict
 from service.verdicts import Moderation
 from service.workflow import Workflow
 
@@ -61,6 +66,41 @@ class Feedback:
             # Between the look and the verdict another text came in under this id; the caller means the comment.
             return self._moderation.decide(site, judge, judgement, replace(target, digest=changed.digest))
 
+    def suggest(
+        self,
+        site: Site,
+        comment: Comment,
+        judge: Judge,
+        judgement: Judgement,
+        *,
+        handles: Mapping[str, str],
+        came_by: str,
+        telling: Sequence[str],
+        must_match: Collection[str] = (),
+    ) -> Verdict | None:
+        """A verdict on the one comment with that text that the caller can mean; ``None`` where it is a label only.
+
+        Meant can only be comments whose ids begin with ``came_by``. Of several it is the one that shares the handles
+        that are named in ``telling``, the most telling first; where two share the same, or only others have the text,
+        none is known to be meant. A text that was never judged is judged now, as a comment of its own. For the rest see
+        :meth:`give` and :meth:`~service.verdicts.Moderation.suggest`.
+        """
+        found = self._find_texts(site, comment)
+        wanted = self._hashes.handles(site.url, handles)
+        must = {each for each in wanted if _name(each) in must_match}
+        meant = [text for text in found if text.comment.startswith(came_by) and not _is_another(text.handles, must)]
+        by_name = {_name(each): each for each in wanted}
+        shared = [tuple(name in by_name and by_name[name] in text.handles for name in telling) for text in meant]
+        best = [text for text, each in zip(meant, shared, strict=True) if each == max(shared)]
+        if best or found:
+            text = (best or found)[0]
+            target = Target(text.digest, text.comment)
+        else:
+            new = replace(comment, id=new_id(came_by.rstrip("-")))
+            stored = self._workflow.submit(site, new, handles=handles)
+            target = Target(stored.decision.digest, new.id)
+        return self._moderation.suggest(site, judge, judgement, target, is_certain=len(best) == 1 or not found)
+
     def find(
         self, site: Site, comment: Comment, handles: Mapping[str, str], *, must_match: Collection[str] = ()
     ) -> str | None:
@@ -70,7 +110,7 @@ class Feedback:
 
     def knows(self, site: Site, comment: Comment) -> bool:
         """Whether the comment of that id was judged before with that text, whatever stands beside it now."""
-        found = self._store.find_texts(site, self._hashes.text(comment.text), limit=_MOST_TEXTS)
+        found = self._find_texts(site, comment)
         return any(text.comment == comment.id for text in found)
 
     def _find(
@@ -82,11 +122,15 @@ class Feedback:
                 return Target(known.decision.digest, comment.id)
         wanted = set(self._hashes.handles(site.url, handles))
         must = {each for each in wanted if _name(each) in must_match}
-        found = self._store.find_texts(site, self._hashes.text(comment.text), limit=_MOST_TEXTS)
+        found = self._find_texts(site, comment)
         meant = [text for text in found if not _is_another(text.handles, must)]
         # The newest stands first, and the first of equal ones is taken.
         best = max(meant, key=lambda text: len(wanted.intersection(text.handles)), default=None)
         return None if best is None else Target(best.digest, best.comment)
+
+    def _find_texts(self, site: Site, comment: Comment) -> list[SameText]:
+        """The comments with that text, the newest first."""
+        return self._store.find_texts(site, self._hashes.text(comment.text), limit=_MOST_TEXTS)
 
 
 def _is_another(kept: Collection[str], must: Collection[str]) -> bool:

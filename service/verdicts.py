@@ -117,6 +117,18 @@ class Moderation:
         _check(judgement)
         return self._store.verdicts.decide_campaign(site, judge, judgement, target, seen)
 
+    def suggest(
+        self, site: Site, judge: Judge, judgement: Judgement, target: Target, *, is_certain: bool
+    ) -> Verdict | None:
+        """The same where a caller says something of categories: ``None`` where it is a label and settles nothing.
+
+        So it is where something else speaks against the comment than an approval has ``cleared``, and where it is not
+        certain (``is_certain``) that this comment was meant and not another one with its text. Raises as :meth:`decide`
+        about a comment.
+        """
+        _check(judgement)
+        return self._store.suggestions.give(site, judge, judgement, target, is_certain=is_certain)
+
     def undo(self, site: Site, verdict_id: str, who: str) -> list[Verdict]:
         """Take back a verdict and those given together with it. Raises ``NotFound`` or ``VerdictStands``."""
         if not may_be_id(verdict_id):

@@ -73,6 +73,7 @@ class Kind(StrEnum):
     COMMENT = "comment"
     DECISION = "decision"
     VERDICT = "verdict"
+    SUGGESTION = "suggestion"
     APPEAL = "appeal"
     REPORT = "report"
     ALL = "all"

@@ -57,6 +57,10 @@ router = APIRouter(tags=["perspective"])
 _log = logging.getLogger(__name__)
 
 _SOURCE = "perspective"
+# Handles by which a comment is told from its twins; the token is the one that clients make for each comment. Another
+# community is another place, while another token or session may only be another call.
+_TELLING = ("token", "session", "community")
+_MUST_MATCH = ("community",)
 _MAX_NAME_CHARS = 200
 _MAX_VERSIONS = 4  # of each the comment is scored once more
 # Spans take 0.12 ms of a core for every character in the full tier and 0.005 ms in the lexical one, per category.
@@ -205,7 +209,7 @@ def analyze(site: KeySite, body: Body, parts: PartsOf) -> Response:
     openapi_extra=schema.describe_call("SuggestCommentScoreRequest"),
 )
 def suggest_score(site: KeySite, body: Body, parts: PartsOf) -> Response:
-    """A verdict on a comment that was analysed before, found by its text, and a label for the next training."""
+    """A label for the next training, and a verdict where only one comment with that text can be meant."""
     said = read_suggestion(body, max_text_chars=parts.settings.max_text_chars)
     unknown = [name for name in said.values if Attribute.read(name).base is None and not is_verdict(name)]
     _answer_unknown(unknown, parts)
@@ -214,7 +218,16 @@ def suggest_score(site: KeySite, body: Body, parts: PartsOf) -> Response:
     if judgement is not None and not said.sent.comment.do_not_store:
         who = (said.sent.community or site.url)[:_MAX_NAME_CHARS]
         judge = Judge(f"{ELSEWHERE}{who}", _SOURCE)
-        parts.feedback.give(site, said.sent.comment, judge, judgement, handles=said.sent.handles)
+        parts.feedback.suggest(
+            site,
+            said.sent.comment,
+            judge,
+            judgement,
+            handles=said.sent.handles,
+            came_by=f"{_SOURCE}-",
+            telling=_TELLING,
+            must_match=_MUST_MATCH,
+        )
     content: dict[str, Any] = {}
     if said.sent.token is not None:
         content["clientToken"] = said.sent.token

@@ -10,7 +10,7 @@ from sqlalchemy import Column, Engine, Select, Table, select
 
 from service.store import engine as connections
 from service.store.records import Site
-from service.store.review_tables import appeals, audit_draws, reports, verdicts
+from service.store.review_tables import appeals, audit_draws, reports, suggestions, verdicts
 from service.store.tables import comment_versions, comments, decisions, post_versions, posts, sites
 
 _AT_ONCE = 500
@@ -106,6 +106,18 @@ class Copies:
             about = {"comment_id": row.external_id, "version": row.number, "site": row.site_url}
             yield {"verdict_id": row.public_id, **about, **{name: getattr(row, name) for name in names}}
 
+    def suggestions(self, site: Site | None = None) -> Iterator[dict[str, Any]]:
+        """What was said of texts and is no verdict; ``is_certain`` where that comment was meant, and not its like."""
+        query = (
+            select(suggestions, sites.c.url.label("site_url"), comments.c.external_id, comment_versions.c.number)
+            .join(comment_versions, comment_versions.c.id == suggestions.c.comment_version_id)
+            .join(comments, comments.c.id == comment_versions.c.comment_id)
+            .join(sites, sites.c.id == suggestions.c.site_id)
+        )
+        for row in self._rows(query, suggestions.c.id, suggestions, site):
+            about = {"comment_id": row.external_id, "version": row.number, "site": row.site_url, "at": row.at}
+            yield {**about, "moderator": row.moderator, "labels": row.labels, "is_certain": row.is_certain}
+
     def appeals(self, site: Site | None = None) -> Iterator[dict[str, Any]]:
         """Every appeal, with what the author wrote and the verdict that has answered it."""
         query = (
@@ -142,6 +154,7 @@ class Copies:
             "comment": self.comments,
             "decision": self.decisions,
             "verdict": self.verdicts,
+            "suggestion": self.suggestions,
             "appeal": self.appeals,
             "report": self.reports,
         }

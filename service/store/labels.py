@@ -1,26 +1,29 @@
 """What people said about comments, as labels to learn from: lines of a file of labels, read from verdicts.
 
 Only what a person said is a label. What the model decided is none, however long nobody objected, and neither is a
-comment that nobody reported.
+comment that nobody reported. What callers say of a text without settling a comment by it counts where nobody has given
+a verdict on that text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, exists, func, select
+from sqlalchemy import Connection, Engine, Row, Select, Table, exists, func, select
 
 from moderation.categories import CODES, MAY_ABSTAIN
 from service.statuses import REVIEW, SECOND_LOOK, VerdictAction
 from service.store import engine as connections
 from service.store.records import Site
-from service.store.review_tables import appeals, reports, verdicts
+from service.store.review_tables import appeals, reports, suggestions, verdicts
 from service.store.tables import comment_versions, comments, decisions, post_versions, posts, sites
 from service.store.verdicts import gave_before
 
 # Posts may be long, and so many are in memory at a time.
 _AT_ONCE = 200
+
+_PLATFORM = "platform"
 
 
 class Labels:
@@ -33,23 +36,30 @@ class Labels:
         """The last word of each moderator about each text, of a site or of all, in the order in which they were given.
 
         What was taken back is none, nor is what was said about a text that is no longer kept. The words of several
-        moderators about one text are there all; the last one counts.
+        moderators about one text are there all; the last one counts. Words that are no verdicts come last.
         """
-        query = _select_words()
-        if site is not None:
-            query = query.where(verdicts.c.site_id == site.row)
+        for query, table, write in (
+            (_select_words(), verdicts, _write_verdict),
+            (_select_suggestions(), suggestions, _write_suggestion),
+        ):
+            of_site = query if site is None else query.where(table.c.site_id == site.row)
+            yield from self._pages(of_site.order_by(table.c.id), table, write)
+
+    def _pages(
+        self, query: Select[Any], table: Table, write: Callable[[Row[Any]], dict[str, Any]]
+    ) -> Iterator[dict[str, Any]]:
         after = 0
         while True:
-            page = query.where(verdicts.c.id > after).order_by(verdicts.c.id).limit(_AT_ONCE)
             with connections.reading(self._engine) as connection:
-                rows = connection.execute(page).all()
+                rows = connection.execute(query.where(table.c.id > after).limit(_AT_ONCE)).all()
                 said = _find_posts(connection, {row.post_version_id for row in rows} - {None})
                 texts = _find_texts(connection, rows)
             for row in rows:
-                yield _write_label(row, said, texts)
+                label = _write_comment(row, said, texts) | write(row)
+                yield {name: value for name, value in label.items() if value is not None}
             if len(rows) < _AT_ONCE:
                 return
-            after = rows[-1].verdict_row
+            after = rows[-1].word_row
 
     def erased(self) -> set[tuple[str, str]]:
         """Site and id of every comment that was erased, so that copies of what it said can be dropped elsewhere."""
@@ -78,7 +88,7 @@ def labels_of(
 
 
 def _select_words() -> Select[Any]:
-    verdict, version, decision = verdicts.c, comment_versions.c, decisions.c
+    verdict = verdicts.c
     later, beside = verdicts.alias("later"), verdicts.alias("beside")
     replaced = exists().where(
         later.c.comment_version_id == verdict.comment_version_id,
@@ -92,25 +102,47 @@ def _select_words() -> Select[Any]:
     answered = (appeals.c.comment_id == verdict.comment_id) & (appeals.c.verdict_id == verdict.id)
     outcome = select(appeals.c.outcome).where(answered).limit(1).scalar_subquery()
     reported = exists().where(reports.c.comment_version_id == verdict.comment_version_id, reports.c.at <= verdict.at)
-    parent = comment_versions.alias("parent")
     return (
-        select(verdict.id.label("verdict_row"), verdict.action.label("verdict"), verdict.categories, verdict.moderator)
-        .add_columns(verdict.cleared, verdict.source, verdict.at, verdict.score_shown, verdict.inclusion_probability)
+        _select_judged(verdicts)
+        .add_columns(verdict.action.label("verdict"), verdict.categories, verdict.cleared, verdict.source)
+        .add_columns(verdict.score_shown, verdict.inclusion_probability)
+        .add_columns(others.label("is_one_of_many"), outcome.label("outcome"), reported.label("was_reported"))
+        .add_columns(had_said.label("had_said"))
+        .where(verdict.undone_at.is_(None), ~replaced)
+    )
+
+
+def _select_suggestions() -> Select[Any]:
+    verdict = verdicts.c
+    is_judged = exists().where(
+        verdict.comment_version_id == suggestions.c.comment_version_id, verdict.undone_at.is_(None)
+    )
+    return _select_judged(suggestions).add_columns(suggestions.c.labels).where(~is_judged)
+
+
+def _select_judged(word: Table) -> Select[Any]:
+    """Words (of ``verdicts`` or ``suggestions``) with what they are about, where the text is kept."""
+    version, decision = comment_versions.c, decisions.c
+    parent = comment_versions.alias("parent")
+    other = decisions.alias("judged")
+    # The decision that stood when it was said.
+    of_it = (other.c.comment_version_id == word.c.comment_version_id) & (other.c.created_at <= word.c.at)
+    judged = select(func.max(other.c.id)).where(of_it).correlate(word).scalar_subquery()
+    return (
+        select(word.c.id.label("word_row"), word.c.moderator, word.c.at)
         .add_columns(version.digest, version.text, version.author_id, version.author_name, version.author_url)
         .add_columns(version.kind, version.parent_id, version.parent_text, version.thread, version.lang, version.url)
         .add_columns(version.written_at, version.hints, version.post_version_id, parent.c.text.label("known_parent"))
         .add_columns(comments.c.external_id, sites.c.url.label("site"), posts.c.external_id.label("post"))
         .add_columns(decision.action, decision.scores, decision.bundle, decision.tier)
-        .add_columns(others.label("is_one_of_many"), outcome.label("outcome"), reported.label("was_reported"))
-        .add_columns(had_said.label("had_said"))
-        .select_from(verdicts)
-        .join(comment_versions, version.id == verdict.comment_version_id)
-        .join(comments, comments.c.id == verdict.comment_id)
-        .join(sites, sites.c.id == verdict.site_id)
-        .outerjoin(decisions, decision.id == _decision_judged())
+        .select_from(word)
+        .join(comment_versions, version.id == word.c.comment_version_id)
+        .join(comments, comments.c.id == version.comment_id)
+        .join(sites, sites.c.id == word.c.site_id)
+        .outerjoin(decisions, decision.id == judged)
         .outerjoin(posts, posts.c.id == version.post_id)
         .outerjoin(parent, parent.c.id == version.parent_version_id)
-        .where(verdict.undone_at.is_(None), ~replaced, version.text.is_not(None), comments.c.status != "erased")
+        .where(version.text.is_not(None), comments.c.status != "erased")
     )
 
 
@@ -126,23 +158,28 @@ def _find_texts(connection: Connection, rows: Sequence[Row[Any]]) -> dict[int, s
     return {row.id: row.text for row in connection.execute(query)} if known else {}
 
 
-def _write_label(row: Row[Any], said: Mapping[int, Row[Any]], texts: Mapping[int, str | None]) -> dict[str, Any]:
-    label = {
-        **_write_comment(row, said, texts),
-        "labels": labels_of(row.verdict, row.categories, row.scores, row.cleared or ()),
-        "verdict": row.verdict,
+def _write_verdict(row: Row[Any]) -> dict[str, Any]:
+    label = _write_word(row, labels_of(row.verdict, row.categories, row.scores, row.cleared or ()), _source(row))
+    shown, inclusion = row.score_shown, row.inclusion_probability
+    return label | {"verdict": row.verdict, "score_shown": shown, "inclusion_probability": inclusion}
+
+
+def _write_suggestion(row: Row[Any]) -> dict[str, Any]:
+    return _write_word(row, row.labels, _PLATFORM)
+
+
+def _write_word(row: Row[Any], labels: Mapping[str, int], source: str) -> dict[str, Any]:
+    return {
+        "labels": labels,
         "moderator": row.moderator,
-        "source": _source(row),
+        "source": source,
         "at": row.at.isoformat(),
         "digest": row.digest,
         "bundle": row.bundle,
         "tier": row.tier,
-        "score_shown": row.score_shown,
         "action": row.action,
         "scores": row.scores,
-        "inclusion_probability": row.inclusion_probability,
     }
-    return {name: value for name, value in label.items() if value is not None}
 
 
 def _write_comment(row: Row[Any], said: Mapping[int, Row[Any]], texts: Mapping[int, str | None]) -> dict[str, Any]:
@@ -183,12 +220,5 @@ def _source(row: Row[Any]) -> str:
     if row.was_reported and row.verdict == "reject":
         return "report_confirmed"
     if row.source != REVIEW:
-        return "platform"
+        return _PLATFORM
     return "batch" if row.is_one_of_many else "verdict"
-
-
-def _decision_judged() -> ColumnElement[int]:
-    """The decision (its row) that stood when a verdict was given."""
-    other = decisions.alias("judged")
-    of_it = (other.c.comment_version_id == verdicts.c.comment_version_id) & (other.c.created_at <= verdicts.c.at)
-    return select(func.max(other.c.id)).where(of_it).correlate(verdicts).scalar_subquery()

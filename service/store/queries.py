@@ -48,6 +48,7 @@ from service.store.rows import (
 )
 from service.store.second_looks import SecondLooks
 from service.store.shadow import Shadows
+from service.store.suggestions import Suggestions
 from service.store.tables import (
     api_keys,
     comment_versions,
@@ -85,6 +86,7 @@ class Store:
         self.news = News(self._engine, self._now)
         self.batches = Batches(self._engine)
         self.verdicts = Verdicts(self._engine, self._now)
+        self.suggestions = Suggestions(self._engine, self._now, self.verdicts)
         self.insight = Insight(self._engine, self.now)
         self.labels = Labels(self._engine)
         self.looks = Looks(self._engine)

@@ -158,6 +158,22 @@ verdicts = Table(
     Index(None, "moderator_id"),
 )
 
+# What callers said of a text without settling the comment: a label and no verdict. A later word of the same caller is
+# added to what was said before. (labels and when move)
+suggestions = Table(
+    "suggestions",
+    metadata,
+    row_id(),
+    to("sites.id", "site_id"),
+    to("comment_versions.id", "comment_version_id"),
+    Column("moderator", Text, nullable=False),
+    Column("is_certain", Boolean, nullable=False),  # whether it is known that this comment was meant, and not its like
+    Column("labels", JSON_VALUE, nullable=False),  # categories, each 0 or 1
+    moment("at"),
+    UniqueConstraint("comment_version_id", "moderator", "is_certain"),
+    Index(None, "site_id", "id"),
+)
+
 # That a reader reported a comment. Who it was is a keyed hash, which only tells whether it is somebody new.
 reports = Table(
     "reports",

@@ -43,7 +43,7 @@ class Verdicts:
         with connections.writing(self._engine) as connection:
             take_turn(connection, site)
             together = _new_id("t")
-            return [self._decide_one(connection, site, judge, judgement, target, together) for target in targets]
+            return [self.decide_in(connection, site, judge, judgement, target, together) for target in targets]
 
     def decide_campaign(
         self,
@@ -63,7 +63,7 @@ class Verdicts:
         with connections.writing(self._engine) as connection:
             take_turn(connection, site)
             together = _new_id("t")
-            first = self._decide_one(connection, site, judge, judgement, target, together)
+            first = self.decide_in(connection, site, judge, judgement, target, together)
             if isinstance(first, ServiceError):
                 raise first
             results = [first]
@@ -81,7 +81,7 @@ class Verdicts:
                 others = others.where(queue_entries.c.id.in_(seen))
             for row in connection.execute(others).all():
                 other = Target(row.digest, entry=row.id)
-                result = self._decide_one(connection, site, judge, judgement, other, together)
+                result = self.decide_in(connection, site, judge, judgement, other, together)
                 # Somebody may have claimed it since it was listed; it stays with them.
                 if isinstance(result, Verdict):
                     results.append(result)
@@ -121,19 +121,22 @@ class Verdicts:
         query = _select_all_verdicts().where(verdicts.c.comment_id == comment_row).order_by(verdicts.c.id)
         return [_read_verdict(row) for row in connection.execute(query)]
 
-    def _decide_one(
-        self, connection: Connection, site: Site, judge: Judge, judgement: Judgement, target: Target, together: str
+    def decide_in(
+        self,
+        connection: Connection,
+        site: Site,
+        judge: Judge,
+        judgement: Judgement,
+        target: Target,
+        together: str | None = None,
     ) -> Verdict | ServiceError:
+        """One of :meth:`decide`, inside a transaction that has the site's turn."""
         now = self._now()
         # An account may have been deleted since it signed in; what is said still counts, with the name.
         is_ours = judge.moderator is not None and find_moderator(connection, judge.moderator)
-        comment = connection.execute(_select_target(site, target)).first()
-        if comment is None:
-            return NotFound("this site has no such comment or entry")
-        if comment.status == "erased":
-            return CommentErased()
-        if comment.digest != target.digest:
-            return TextChanged(comment.digest, comment.text)
+        comment = find_target(connection, site, target)
+        if isinstance(comment, ServiceError):
+            return comment
         is_open = comment.entry is not None and comment.closed_at is None
         if not is_open:
             standing = standing_verdict(connection, comment.version_row)
@@ -153,7 +156,7 @@ class Verdicts:
         old: Status = comment.status
         written: dict[str, Any] = {
             "public_id": _new_id("v"),
-            "together": together,
+            "together": together or _new_id("t"),
             "site_id": site.row,
             "comment_id": comment.id,
             "comment_version_id": comment.version_row,
@@ -224,6 +227,16 @@ def standing_verdict(connection: Connection, version_row: int) -> Row[Any] | Non
     """The last verdict on a version that was not undone."""
     of_it = (verdicts.c.comment_version_id == version_row) & verdicts.c.undone_at.is_(None)
     return connection.execute(select(verdicts).where(of_it).order_by(verdicts.c.id.desc()).limit(1)).first()
+
+
+def find_target(connection: Connection, site: Site, target: Target) -> Row[Any] | ServiceError:
+    """What a verdict is about, with its entry of the queue; or why there can be no verdict on it."""
+    comment = connection.execute(_select_target(site, target)).first()
+    if comment is None:
+        return NotFound("this site has no such comment or entry")
+    if comment.status == "erased":
+        return CommentErased()
+    return TextChanged(comment.digest, comment.text) if comment.digest != target.digest else comment
 
 
 def _select_target(site: Site, target: Target) -> Select[Any]:

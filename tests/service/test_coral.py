@@ -927,8 +927,7 @@ class TestCommands:
             assert (done.exit_code, words in done.output) == (2, True), done.output
 
 
-def test_handles_find_the_comment_again_for_feedback(desk):
-    """Perspective's suggestscore has the text; of equal texts the author's is meant."""
+def test_handles_tell_comments_of_the_same_text_apart(desk):
     for author in ("u-1", "u-2"):
         desk.ask(SPAM, author=author, story=f"story of {author}")
     [second, first] = desk.parts.store.find_texts(desk.site, desk.parts.feedback._hashes.text(SPAM))

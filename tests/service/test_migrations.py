@@ -60,6 +60,8 @@ def fill(store: Store) -> None:
     judge, judgement = Judge("Ada", "review", ada.row), Judgement("reject", ("spam",))
     store.verdicts.decide(site, judge, judgement, [Target(comment.digest(), comment="c2")])
     (of_it,) = store.find_comments(site, ["c2"]).values()
+    caller, cleared = Judge("site:forum", "perspective"), Judgement("approve", cleared=("hostile",))
+    store.suggestions.give(site, caller, cleared, Target(of_it.decision.digest, "c2"), is_certain=True)
     beside = replace(of_it.decision, bundle="comments-1")
     store.shadows.add([Beside(of_it.decision.decision_id, beside)])
     figures = DriftDay(

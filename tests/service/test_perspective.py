@@ -685,6 +685,39 @@ def test_coral_as_it_calls(desk):
     assert {label["moderator"] for label in desk.labels()} == {f"site:{community}"}
 
 
+def test_a_suggestion_that_may_mean_a_twin_moves_neither_of_them(desk):
+    """Two people have written the same on different posts; whose it is the caller does not say."""
+    desk.analyze()
+    desk.analyze()
+    for scores in ({"SPAM": 1}, {"SPAM": 0}, {"APPROVED": 1}, {"DELETED": 1}):
+        assert desk.suggest(scores=scores).status_code == 200
+        assert [stored.status for stored in desk.comments()] == ["held", "held"]
+
+    [label] = desk.labels()
+    assert (label["id"], set(label["labels"].values())) == (desk.comments()[0].id, {0})
+
+
+def test_a_suggestion_moves_no_comment_of_another_protocol(desk):
+    desk.parts.workflow.submit(desk.site, Comment(SPAM, id="c1"))
+    for scores in ({"SPAM": 0}, {"SPAM": 1}):
+        desk.suggest(scores=scores)
+        assert [(stored.id, stored.status) for stored in desk.comments()] == [("c1", "held")]
+
+    desk.analyze()
+    desk.suggest(scores={"SPAM": 1})
+    assert [stored.status for stored in desk.comments()] == ["rejected", "held"]
+
+
+def test_what_is_cleared_in_one_category_stays_held_for_another(desk):
+    desk.analyze()
+    desk.suggest(scores={"TOXICITY": 0})
+    assert ([stored.status for stored in desk.comments()], desk.labels()[0]["labels"]) == (["held"], {"hostile": 0})
+
+    desk.suggest(scores={"SPAM": 0})
+    assert [stored.status for stored in desk.comments()] == ["published"]
+    assert [label["labels"] for label in desk.labels()] == [{"hostile": 0, "spam": 0}]
+
+
 def test_osmod_gets_what_there_is_of_its_sixteen_attributes(desk):
     ours = {"TOXICITY", "SEVERE_TOXICITY", "PROFANITY", "THREAT", "INSULT", "SPAM", "LIKELY_TO_REJECT"}
     theirs = {"ATTACK_ON_AUTHOR", "ATTACK_ON_COMMENTER", "INCOHERENT", "INFLAMMATORY", "OBSCENE", "UNSUBSTANTIAL"}

@@ -87,6 +87,8 @@ def test_everything_that_is_kept_can_be_exported(home, store, put_plain):
     put_plain(store, other, "c2", "Words of another site")
     judge = Judge("Ada", "review")
     store.verdicts.decide(site, judge, Judgement("reject", ("spam",), note="A note"), [Target(digest, "c1")])
+    cleared = Judgement("approve", cleared=("hostile",))
+    store.suggestions.give(site, Judge("site:forum", "perspective"), cleared, Target(digest, "c1"), is_certain=True)
     store.readers.report(site, "c1", "r" * 64, "spam", reopen_at=9, measure=measure)
     store.readers.appeal(site, "c1", "Please look again", measure=measure)
     lines = [json.loads(line) for line in run(home, "export", "--kind", "all").stdout.splitlines()]
@@ -97,6 +99,7 @@ def test_everything_that_is_kept_can_be_exported(home, store, put_plain):
         "comment": 2,
         "decision": 2,
         "verdict": 1,
+        "suggestion": 1,
         "appeal": 1,
         "report": 1,
     }
@@ -104,6 +107,8 @@ def test_everything_that_is_kept_can_be_exported(home, store, put_plain):
     assert (found["comment"][0]["status"], found["comment"][0]["is_current"]) == ("rejected", True)
     assert (found["decision"][0]["action"], found["decision"][0]["digest"]) == ("publish", digest)
     assert (found["verdict"][0]["moderator"], found["verdict"][0]["categories"]) == ("Ada", ["spam"])
+    said = found["suggestion"][0]
+    assert (said["moderator"], said["labels"], said["is_certain"]) == ("site:forum", {"hostile": 0}, True)
     assert (found["appeal"][0]["text"], found["report"][0]["category"]) == ("Please look again", "spam")
     assert {line["event"] for line in lines if "event" in line} >= {"status", "verdict", "report", "appeal"}
     assert "r" * 64 not in str(lines)
