@@ -28,6 +28,8 @@ from service.store import Context, Judged, Site, StatusChange, Store, Stored, ma
 _log = logging.getLogger(__name__)
 
 _FAULTS = frozenset({"model_unavailable", "policy_unreadable"})
+Recount = Callable[[Context, Sequence[int]], Context]
+
 _UNREADABLE = "This version of the service cannot read the site's policy, so a person decides."
 
 
@@ -40,6 +42,47 @@ class _Arrival:
     text_hash: str
     bands: tuple[int, ...]
     context: Context
+    is_known: bool = False
+
+
+class _Before:
+    """The arrivals of one call before another.
+
+    A comment that comes several times, or is known already, is no further one.
+    """
+
+    def __init__(self) -> None:
+        self._all = 0
+        self._by_author: Counter[str | None] = Counter()
+        self._of_id: dict[str, str | None] = {}
+        self._bands: list[tuple[str | None, frozenset[int]]] = []
+
+    def count(self, arrival: _Arrival) -> tuple[int, int, int]:
+        """How many there were of the same author, in all, and nearly identical; the comment itself not among them."""
+        author, comment_id = _author_id(arrival.sent), arrival.sent.id
+        is_again = comment_id is not None and comment_id in self._of_id
+        is_theirs = is_again and self._of_id[comment_id or ""] == author
+        near = sum(
+            not bands.isdisjoint(arrival.bands)
+            for other, bands in self._bands
+            if comment_id is None or other != comment_id
+        )
+        return self._by_author[author] - is_theirs, self._all - is_again, near
+
+    def add(self, arrival: _Arrival) -> None:
+        """One more has come."""
+        author, comment_id = _author_id(arrival.sent), arrival.sent.id
+        self._bands.append((comment_id, frozenset(arrival.bands)))
+        if arrival.is_known or comment_id in self._of_id:
+            return
+        self._all += 1
+        self._by_author[author] += 1
+        if comment_id is not None:
+            self._of_id[comment_id] = author
+
+
+def _author_id(comment: Comment) -> str | None:
+    return comment.author.id if comment.author else None
 
 
 class Workflow:
@@ -73,18 +116,16 @@ class Workflow:
         *,
         handles: Mapping[str, str] | None = None,
         retries_faults: bool = False,
-        count_itself: Callable[[Sequence[int]], int] | None = None,
+        recount: Recount | None = None,
     ) -> Stored:
         """Judge one comment. Raises ``CommentErased``, ``StoreBusy`` or ``StoreUnavailable``.
 
         ``handles`` as for :meth:`~service.feedback.Feedback.give`, which finds the comment again by them. With
         ``retries_faults`` a decision that a fault has made is no answer: once the fault is over there is another.
-        ``count_itself`` says for hashes of near-duplicates how many of them are earlier texts of this very comment,
-        which the store knows as others; these make no campaign.
+        ``recount`` corrects counts where the store knows earlier texts of a comment as comments of their own; it gets
+        what was counted, and hashes of near-duplicates.
         """
-        (result,) = self.submit_many(
-            site, [comment], handles=handles, retries_faults=retries_faults, count_itself=count_itself
-        )
+        (result,) = self.submit_many(site, [comment], handles=handles, retries_faults=retries_faults, recount=recount)
         if isinstance(result, CommentErased):
             raise result
         return result
@@ -96,7 +137,7 @@ class Workflow:
         *,
         handles: Mapping[str, str] | None = None,
         retries_faults: bool = False,
-        count_itself: Callable[[Sequence[int]], int] | None = None,
+        recount: Recount | None = None,
     ) -> list[Stored | CommentErased]:
         """Judge many comments in one call of the model and keep them in one transaction; results in the same order.
 
@@ -111,12 +152,14 @@ class Workflow:
             hashes = [self._hashes.of_text(sent[index].text) for index in new]
             contexts = view.context([sent[index] for index in new], [bands for _, bands in hashes])
         if new:
+            if recount is not None:
+                contexts = [recount(context, bands) for context, (_, bands) in zip(contexts, hashes, strict=True)]
             arrivals = [
-                _Arrival(sent[index], digests[index], *of_text, context)
+                _Arrival(sent[index], digests[index], *of_text, context, is_known=sent[index].id in known)
                 for index, of_text, context in zip(new, hashes, contexts, strict=True)
             ]
             hashed = self._hashes.handles(site.url, handles or {})
-            recorded = self._judge(site, arrivals, hashed, retries_faults=retries_faults, count_itself=count_itself)
+            recorded = self._judge(site, arrivals, hashed, retries_faults=retries_faults)
             results |= dict(zip(new, recorded, strict=True))
         for result in results.values():
             if isinstance(result, Stored) and result.seen:
@@ -132,7 +175,6 @@ class Workflow:
         handles: tuple[str, ...],
         *,
         retries_faults: bool,
-        count_itself: Callable[[Sequence[int]], int] | None,
     ) -> list[Stored | CommentErased]:
         live = self._live_model.current(site.url)
         policy = live.readable_policy(site.policy_digest, self._store.policy_toml, site.url)
@@ -141,21 +183,19 @@ class Workflow:
         kept = policy or live.default
         judged = [_fill(site, arrival.sent, arrival.context) for arrival in arrivals]
         rows: list[Judged] = []
-        before: Counter[str | None] = Counter()
+        before = _Before()
         for index, (scores, found) in enumerate(live.assess(judged)):
             comment, arrival, context = judged[index], arrivals[index], arrivals[index].context
-            author_id = comment.author.id if comment.author else None
             # Of a flood that comes in one call, each sees those before it.
-            beside = sum(not set(arrival.bands).isdisjoint(earlier.bands) for earlier in arrivals[:index])
-            itself = 0 if count_itself is None or not context.campaign_size else count_itself(arrival.bands)
+            of_author, of_all, near = before.count(arrival)
             facts = replace(
                 found,
                 author_published=context.author_published,
-                campaign_size=max(0, context.campaign_size - itself) + beside,
-                author_recent=tuple(count + before[author_id] for count in context.author_recent),
-                site_recent=tuple(count + index for count in context.site_recent),
+                campaign_size=context.campaign_size + near,
+                author_recent=tuple(count + of_author for count in context.author_recent),
+                site_recent=tuple(count + of_all for count in context.site_recent),
             )
-            before[author_id] += 1
+            before.add(arrival)
             decision = _decide(policy, live, site.policy_digest, comment, scores, facts)
             share = kept.settings.audit.get(decision.action, 0.0)
             is_queued = bool(reasons_to_look(decision, None))

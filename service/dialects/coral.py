@@ -25,6 +25,7 @@ from moderation.categories import CODES
 from moderation.comment import MAX_ID_CHARS, MAX_URL_CHARS, Author, Comment, Decision, Neighbour, Post
 from moderation.policy import Policy
 from service.api import Parts, PartsOf, errors
+from service.cores import count_cores
 from service.dialects.intake import Dialect, make_readable, read_any_body, read_any_json
 from service.dialects.markup import plain_text
 from service.errors import InvalidRequest, ServiceError, StoreError, TooLarge, Unauthorized, error_body
@@ -45,8 +46,11 @@ MAX_BODY_CHARS = 100_000
 MAX_JUDGED_CHARS = 5_000
 """What is longer waits for a person: it takes 0.05 s of a core for every 1,000 characters, and Coral does not wait."""
 
-MAX_WAITING = 8
-"""So many comments are judged at a time; one takes up to 0.1 s of a core that others use too, and Coral waits 0.8 s."""
+WAITING_PER_CORE = 8
+"""So many comments are judged at a time for each core: one takes up to 0.1 s of it, and Coral waits 0.8 s."""
+
+MOST_WAITING = 32
+"""So many at most: 25 ms of a comment are for the database and for Python, which no second core makes shorter."""
 
 HOSTILE = frozenset({"hostile", "insult", "threat", "identity_attack", "profanity", "severe"})
 
@@ -134,6 +138,11 @@ async def read_phase_body(request: Request, coral: Connected, parts: PartsOf) ->
 PhaseBody = Annotated[bytes, Depends(read_phase_body)]
 
 
+def most_waiting() -> int:
+    """How many comments are judged at a time in this process. Others on the same cores do not know of them."""
+    return min(MOST_WAITING, WAITING_PER_CORE * count_cores())
+
+
 def check_signature(given: str | None, body: bytes, secrets: Sequence[str]) -> None:
     """Raises ``Unauthorized`` unless one of the signatures is that of the body under one of the secrets."""
     signatures = [match[1] for each in (given or "").split(",") if (match := _SIGNATURE.fullmatch(each))]
@@ -198,7 +207,7 @@ async def judge(
     # Counted in the event loop, before a thread is waited for.
     state = request.app.state
     waiting: int = getattr(state, "coral_waiting", 0)
-    if waiting >= MAX_WAITING:
+    if waiting >= most_waiting():
         parts.metrics.count_shed()
         parts.store.coral.remember(coral, None)
         return JSONResponse(WITHHELD)
@@ -241,9 +250,9 @@ def _decide(coral: CoralConnection, asked: Asked, parts: Parts) -> dict[str, Any
     )
     handles = {"author": asked.author, "story": asked.story}
     said = {name: value for name, value in handles.items() if value is not None}
-    # Edits have ids of their own, so that the comment would be taken for a campaign of its texts.
-    count = partial(parts.store.coral.count_edited, coral, asked.author, asked.story) if asked.is_edit else None
-    decision = parts.workflow.submit(coral.site, comment, handles=said, count_itself=count).decision
+    # Edits have ids of their own, so that each would count as a further comment, and all of them as a campaign.
+    recount = partial(parts.store.coral.recount, coral, asked.author, asked.story, is_edit=asked.is_edit)
+    decision = parts.workflow.submit(coral.site, comment, handles=said, recount=recount).decision
     if decision.action == "publish":
         return None
     if decision.action == "hold":

@@ -12,19 +12,22 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, delete, exists, insert, or_, select, update
 
 from moderation.comment import Action
+from moderation.policy_schema import WINDOWS
 from service.errors import InvalidSettings, NotFound, StoreError
 from service.store import engine as connections
 from service.store.campaigns import CAMPAIGN_HOURS, MOST_COUNTED
-from service.store.records import Site
+from service.store.context import MOST_RECENT
+from service.store.records import Context, Site
 from service.store.rows import is_current
 from service.store.tables import (
+    IS_CORAL_EDIT,
     comment_versions,
     comments,
     coral_comments,
@@ -249,28 +252,40 @@ class Coral:
             others = [*self._asking, *(about for about, at in self._unnoted.items() if at > since)]
         return any(row in (None, coral.row) and about in (None, story) for row, about in others)
 
-    def count_edited(self, coral: CoralConnection, author: str | None, story: str | None, bands: Sequence[int]) -> int:
-        """How many near-duplicates of an edit may be earlier texts of the same comment, by their hashes.
+    def recount(
+        self,
+        coral: CoralConnection,
+        author: str | None,
+        story: str | None,
+        context: Context,
+        bands: Sequence[int],
+        *,
+        is_edit: bool,
+    ) -> Context:
+        """What is known around a comment, with edits counted as the comments that they are of.
 
-        Those are edits by its author on its story, and the one comment that they began with; 0 where either is unknown.
+        Which one that is Coral does not say: an edit is taken to be of the last one that its author has written on its
+        story. For the campaign all edits by its author on its story are, and the one comment that they began with.
         """
-        if author is None or story is None or not bands:
-            return 0
-        since = self._now() - timedelta(hours=CAMPAIGN_HOURS)
-        query = (
-            select(comments.c.external_id)
-            .distinct()
-            .join(near_hashes, near_hashes.c.comment_id == comments.c.id)
-            .join(posts, posts.c.id == comments.c.post_id)
-            .where(near_hashes.c.site_id == coral.site.row, near_hashes.c.band.in_(bands), near_hashes.c.at >= since)
-            .where(comments.c.site_id == coral.site.row, comments.c.author_id == author, posts.c.external_id == story)
-            .where(comments.c.external_id.startswith(NEW_PREFIX, autoescape=True))
-            .limit(MOST_COUNTED)
-        )
+        moments = [self._now() - timedelta(seconds=seconds) for seconds in WINDOWS.values()]
         with connections.reading(self._engine) as connection:
-            found: list[str] = [row.external_id for row in connection.execute(query)]
-        edits = sum(each.startswith(EDIT_PREFIX) for each in found)
-        return edits + min(1, len(found) - edits)
+            further = _find_edits(connection, coral.site, min(moments))
+            near = 0
+            if is_edit and author is not None and story is not None:
+                itself = _find_edited(connection, coral.site, author, story)
+                further += [] if itself is None else [(itself, author)]
+                if context.campaign_size:
+                    near = _count_texts(connection, coral.site, author, story, bands, self._now())
+        of_all, of_author = (
+            [sum(at > moment and who in (None, by) for at, by in further) for moment in moments]
+            for who in (None, author)
+        )
+        return replace(
+            context,
+            campaign_size=max(0, context.campaign_size - near),
+            author_recent=_subtract(context.author_recent, of_author),
+            site_recent=_subtract(context.site_recent, of_all),
+        )
 
     def may_be_edited(self, coral: CoralConnection, comment_id: str) -> bool:
         """Whether a comment's author has edited one of theirs on that post since, which may have been this one."""
@@ -313,3 +328,45 @@ class Coral:
 
 def _select() -> Select[Any]:
     return select(coral_connections, sites.c.url, sites.c.policy_digest).join(sites)
+
+
+def _find_edits(connection: Connection, site: Site, since: datetime) -> list[tuple[datetime, str | None]]:
+    """When edits came in, and of which author, the last ones first."""
+    query = select(comments.c.created_at, comments.c.author_id)
+    query = query.where(comments.c.site_id == site.row, comments.c.created_at > since, IS_CORAL_EDIT)
+    rows = connection.execute(query.order_by(comments.c.created_at.desc()).limit(MOST_RECENT))
+    return [(row.created_at, row.author_id) for row in rows]
+
+
+def _find_edited(connection: Connection, site: Site, author: str, story: str) -> datetime | None:
+    """When the comment came in that an edit is taken to be of."""
+    query = select(comments.c.created_at).join(posts, posts.c.id == comments.c.post_id)
+    query = query.where(comments.c.site_id == site.row, comments.c.author_id == author, posts.c.external_id == story)
+    is_edit = comments.c.external_id.startswith(EDIT_PREFIX, autoescape=True)
+    query = query.where(comments.c.external_id.startswith(NEW_PREFIX, autoescape=True), ~is_edit)
+    found: datetime | None = connection.execute(query.order_by(comments.c.created_at.desc()).limit(1)).scalar()
+    return found
+
+
+def _count_texts(
+    connection: Connection, site: Site, author: str, story: str, bands: Sequence[int], now: datetime
+) -> int:
+    """How many near-duplicates of an edit may be earlier texts of the same comment, by their hashes."""
+    since = now - timedelta(hours=CAMPAIGN_HOURS)
+    query = (
+        select(comments.c.external_id)
+        .distinct()
+        .join(near_hashes, near_hashes.c.comment_id == comments.c.id)
+        .join(posts, posts.c.id == comments.c.post_id)
+        .where(near_hashes.c.site_id == site.row, near_hashes.c.band.in_(bands), near_hashes.c.at >= since)
+        .where(comments.c.site_id == site.row, comments.c.author_id == author, posts.c.external_id == story)
+        .where(comments.c.external_id.startswith(NEW_PREFIX, autoescape=True))
+        .limit(MOST_COUNTED)
+    )
+    found: list[str] = [row.external_id for row in connection.execute(query)]
+    edits = sum(each.startswith(EDIT_PREFIX) for each in found)
+    return edits + min(1, len(found) - edits)
+
+
+def _subtract(counts: Sequence[int], fewer: Sequence[int]) -> tuple[int, ...]:
+    return tuple(max(0, count - each) for count, each in zip(counts, fewer, strict=True)) if counts else ()

@@ -30,6 +30,10 @@ def _waiting_only(*columns: str) -> Index:
     return Index(None, *columns, sqlite_where=where, postgresql_where=where)
 
 
+# Edits in Coral are comments of their own here; beside all others they are few. An index is used by queries that say
+# this literally.
+IS_CORAL_EDIT = text("external_id LIKE 'coral-edit-%'")
+
 policies = Table(
     "policies",
     metadata,
@@ -105,6 +109,9 @@ comments = Table(
     Index(None, "site_id", "created_at"),
     Index(None, "site_id", "status", "id"),
     Index(None, "post_id", "status", "id"),
+    Index(
+        "ix_comments_coral_edits", "site_id", "created_at", sqlite_where=IS_CORAL_EDIT, postgresql_where=IS_CORAL_EDIT
+    ),
 )
 
 # A comment exactly as it was judged, context included, so that a decision can be replayed.

@@ -28,7 +28,7 @@ from service.dialects import coral, find_dialect
 from service.dialects.coral_webhooks import _ANSWERED, _CREATED, _ENTERED, _LEFT, _VERDICTS, JUDGE
 from service.dialects.markup import plain_text
 from service.errors import InvalidSettings, NotFound
-from service.store import Store
+from service.store import Context, Store
 
 SECRET, OLD_SECRET, HOOK_SECRET = "a" * 64, "b" * 64, "c" * 64
 CORAL_TIMEOUT = 0.8
@@ -238,7 +238,7 @@ class TestPhase:
         assert desk.ask("word " * (MAX_TEXT_CHARS // 5)).json() == WITHHELD
         assert desk.comments() == before
 
-    def test_where_too_many_wait_the_rest_waits_for_a_person(self, desk):
+    def test_where_too_many_wait_the_rest_waits_for_a_person(self, desk, monkeypatch):
         desk.timeout = 20
         metric = "moderation_coral_shed_total"
 
@@ -247,6 +247,7 @@ class TestPhase:
             return next(float(line.split()[1]) for line in lines if line.startswith(metric))
 
         before = shed()
+        monkeypatch.setattr(coral, "count_cores", lambda: 1)
         with ThreadPoolExecutor(60) as pool:
             answers = list(pool.map(lambda number: desk.ask(f"Word {number}.", story=f"s{number}"), range(60)))
 
@@ -254,6 +255,12 @@ class TestPhase:
         assert any(answer.status_code == 200 for answer in answers)
         assert shed() > before
         assert desk.ask(GOOD).status_code == 204
+
+    @pytest.mark.parametrize(("cores", "most"), [(1, 8), (2, 16), (4, 32), (64, 32)])
+    def test_how_many_may_wait_follows_the_cores(self, monkeypatch, cores, most):
+        monkeypatch.setattr(coral, "count_cores", lambda: cores)
+
+        assert coral.most_waiting() == most
 
     @pytest.mark.parametrize("role", ["STAFF", "MODERATOR", "ADMIN"])
     def test_about_the_team_there_is_no_opinion_and_nothing_is_kept(self, desk, role):
@@ -329,6 +336,27 @@ class TestPhase:
         sizes = [self.campaign(desk, text, action="EDIT" if n == 3 else "NEW") for n in range(4)]
 
         assert sizes == [0, 1, 2, 2]
+
+    def recent(self, desk, text: str, **more) -> tuple[int, int]:
+        """How many comments of the author, and of the site, came in within the minute before one."""
+        desk.ask(text, **more)
+        [stored] = desk.parts.store.find_comments(desk.site, [desk.comments()[-1]["comment_id"]]).values()
+        _, facts = desk.parts.store.judged_comment(stored.decision.decision_id)
+        return facts["author_recent"][0], facts["site_recent"][0]
+
+    def test_edits_are_no_further_comments_of_their_author(self, desk):
+        """One comment was there before, by another author and on another story."""
+        found = [
+            self.recent(desk, "Word.", author="ann", story="s1"),
+            self.recent(desk, "Other words.", author="ann", story="s1", action="EDIT"),
+            self.recent(desk, "And other words.", author="ann", story="s1", action="EDIT"),
+            self.recent(desk, "A second comment.", author="ann", story="s1"),
+            self.recent(desk, "A second comment, edited.", author="ann", story="s1", action="EDIT"),
+            self.recent(desk, "Ben says.", author="ben", story="s1"),
+            self.recent(desk, "An edit of what was said long ago.", author="ben", story="s2", action="EDIT"),
+        ]
+
+        assert found == [(0, 1), (0, 1), (0, 1), (1, 2), (1, 2), (0, 3), (1, 4)]
 
     @pytest.mark.parametrize("text", ["مرحبا", "完全に", "😀👩‍👩‍👧", "\u200bx", "\x00", "é"])
     def test_any_text_is_judged(self, desk, text):
@@ -800,6 +828,29 @@ class TestStore:
             raise ZeroDivisionError
 
         assert learn(store, made) is False
+
+    def test_edits_are_not_counted_as_comments(self, store: Store, put):
+        site = store.add_site("https://paper.example")
+        made = store.coral.connect(site, SECRET, None, who="operator")
+        for comment_id, author in (("coral-1", "ann"), ("coral-edit-1", "ann"), ("coral-edit-2", "ann"), ("c4", "ben")):
+            put(site, comment_id, author=author, post="s1")
+        counted = Context(author_recent=(3, 3, 3), site_recent=(4, 4, 4))
+        unknown = Context(site_recent=(4, 4, 4))
+
+        def recount(author: str | None, context: Context, **more: bool) -> tuple:
+            found = store.coral.recount(made, author, "s1", context, (), **{"is_edit": False} | more)
+            return found.author_recent, found.site_recent
+
+        assert recount("ann", counted) == ((1, 1, 1), (2, 2, 2))
+        assert recount("ann", counted, is_edit=True) == ((0, 0, 0), (1, 1, 1))
+        assert recount("ben", Context(author_recent=(1, 1, 1), site_recent=(4, 4, 4)), is_edit=True) == (
+            (1, 1, 1),
+            (2, 2, 2),
+        )
+        assert recount(None, unknown, is_edit=True) == ((), (2, 2, 2))
+        now = store.now()
+        store.coral._now = lambda: now + timedelta(minutes=2)
+        assert recount("ann", counted, is_edit=True) == ((3, 0, 0), (4, 1, 1))
 
     def test_a_connection_is_made_once_and_ended(self, store: Store):
         site = store.add_site("https://paper.example")

@@ -174,6 +174,18 @@ class TestRates:
         assert [each["author_recent"][:1] for each in facts] == [[0], [0], [1], [2], []]
         assert [each["site_recent"][0] for each in facts] == [0, 1, 2, 3, 4]
 
+    def test_what_comes_several_times_in_one_call_is_one_comment(self, workflow, store, site):
+        ann = Author("ann")
+        workflow.submit(site, Comment("It was known before this call came in.", id="c0", author=ann))
+        text = "The council ought to think about the river path again before winter comes"
+        sent = [Comment(text + "." * n, id="c1", author=ann) for n in range(3)]
+        sent += [Comment("Now it has another text than it had.", id="c0", author=ann), Comment("Fine", author=ann)]
+        facts = [store.judged_comment(one.decision.decision_id)[1] for one in workflow.submit_many(site, sent)[2:]]
+
+        assert [each["author_recent"][0] for each in facts] == [1, 1, 2]
+        assert [each["site_recent"][0] for each in facts] == [1, 1, 2]
+        assert [each["campaign_size"] for each in facts] == [0, 0, 0]
+
 
 class TestReview:
     def test_what_is_held_waits_before_the_answer_is_sent(self, workflow, store, site):

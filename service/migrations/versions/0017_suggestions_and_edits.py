@@ -1,4 +1,4 @@
-"""What callers said of a text without settling a comment by it: labels that are no verdicts."""
+"""What callers said of a text without settling a comment by it; an index of what Coral's commenters have edited."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -37,3 +37,11 @@ def upgrade() -> None:
         ),
     )
     op.create_index(op.f("ix_suggestions_site_id_id"), "suggestions", ["site_id", "id"])
+    is_edit = sa.text("external_id LIKE 'coral-edit-%'")
+    op.create_index(
+        "ix_comments_coral_edits",
+        "comments",
+        ["site_id", "created_at"],
+        sqlite_where=is_edit,
+        postgresql_where=is_edit,
+    )
