@@ -1,14 +1,15 @@
-"""Which of our scores stands for which of the thresholds that were advised for the Perspective API.
+"""Which of our scores as many comments reach as some share of raters has called toxic.
 
     MODERATION_DATA_DIR=... python benchmarks/perspective_thresholds.py [--models FOLDER]
 
-Nobody has published comments together with the scores that Google gave them. What there is: Civil Comments with
+The shares are the numbers that were advised as thresholds for the Perspective API, and are not scores of it: nobody has
+published comments together with the scores that Google gave them. What there is: Civil Comments with
 `toxicity`, the share of some fifty to eighty raters who called a comment toxic, which is what Google's TOXICITY was
 fitted to foretell. Here they come from the raw rows of NoisyHate (texts in small letters, without punctuation), less
 every row that stands in its frozen files, in toxic-spans (which the model learned from) or in `exclude.txt`.
 
 For each threshold: how many of these comments have at least that share of raters, the score of ours that as many reach,
-and how many of the ones are among the others (agree); then, for a threshold that is not moved, how many exceed it and
+and how many of the ones are among the others (agree); then, for a line at the number itself, how many exceed it and
 how many of those have half of the raters. Nothing is chosen by it; it is for people who move a threshold.
 """
 
@@ -80,17 +81,17 @@ def main() -> None:
     random = np.random.default_rng(0)
     draws = random.integers(0, len(shares), (RESAMPLES, len(shares)))
     print(f"{bundle.name}, {len(shares):,} comments, {np.mean(shares >= HALF):.0%} with half of the raters or more")
-    print("| Perspective | reach it | TOXICITY here | 95 % of resamples | agree | TOXICITY_FAST | unmoved | hostile |")
+    print("| share of raters | have it | TOXICITY here | 95 % of resamples | agree | TOXICITY_FAST | over | hostile |")
     print("|---|---|---|---|---|---|---|---|")
     for threshold in ADVISED:
         wanted = shares >= threshold
         ours = match(full, shares, threshold)
         low, high = np.quantile([match(full[draw], shares[draw], threshold) for draw in draws], [0.025, 0.975])
-        unmoved = full > threshold
+        over = full > threshold
         print(
             f"| {threshold} | {np.mean(wanted):.1%} | {ours:.2f} | {low:.2f} to {high:.2f} | "
-            f"{np.mean(wanted[full >= ours]):.0%} | {match(fast, shares, threshold):.2f} | {np.mean(unmoved):.1%} | "
-            f"{np.mean(shares[unmoved] >= HALF):.0%} |"
+            f"{np.mean(wanted[full >= ours]):.0%} | {match(fast, shares, threshold):.2f} | {np.mean(over):.1%} | "
+            f"{np.mean(shares[over] >= HALF):.0%} |"
         )
     print(f"rank correlation of TOXICITY with the share of raters: {spearmanr(full, shares).statistic:.2f}")
 

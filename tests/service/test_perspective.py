@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from inspect import signature
 from itertools import count
 from pathlib import Path
+from textwrap import dedent
 
 import httpx
 import pytest
@@ -716,6 +717,18 @@ def test_what_is_cleared_in_one_category_stays_held_for_another(desk):
     desk.suggest(scores={"SPAM": 0})
     assert [stored.status for stored in desk.comments()] == ["published"]
     assert [label["labels"] for label in desk.labels()] == [{"hostile": 0, "spam": 0}]
+
+
+def test_the_recipe_for_a_line_runs_as_printed(tmp_path, monkeypatch, capsys):
+    """On what ``moderation score`` writes, lines that could not be scored among it."""
+    recipe = PAGE[PAGE.index("### Thresholds") :].split("```python\n")[1].split("```")[0]
+    lines = [{"scores": {"hostile": number / 1000}} for number in range(1, 1001)]
+    lines += [{"line": 7, "error": "must be an object"}, {"action": "hold", "scores": None}]
+    (tmp_path / "decisions.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    exec(dedent(recipe), {})
+
+    assert "5.0% of the comments reach 0.950" in capsys.readouterr().out
 
 
 def test_osmod_gets_what_there_is_of_its_sixteen_attributes(desk):
