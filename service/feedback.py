@@ -81,9 +81,10 @@ class Feedback:
         """A verdict on the one comment with that text that the caller can mean; ``None`` where it is a label only.
 
         Meant can only be comments whose ids begin with ``came_by``. Of several it is the one that shares the handles
-        that are named in ``telling``, the most telling first; where two share the same, or only others have the text,
-        none is known to be meant. A text that was never judged is judged now, as a comment of its own. For the rest see
-        :meth:`give` and :meth:`~service.verdicts.Moderation.suggest`.
+        that are named in ``telling``, the most telling first, and from then on it has those that must match; where two
+        share the same, or only others have the text, none is known to be meant. A text of which nothing else is
+        known than comments that ``must_match`` says are others is judged now, as a comment of its own. For the rest
+        see :meth:`give` and :meth:`~service.verdicts.Moderation.suggest`.
         """
         found = self._find_texts(site, comment)
         wanted = self._hashes.handles(site.url, handles)
@@ -91,15 +92,17 @@ class Feedback:
         meant = [text for text in found if text.comment.startswith(came_by) and not _is_another(text.handles, must)]
         by_name = {_name(each): each for each in wanted}
         shared = [tuple(name in by_name and by_name[name] in text.handles for name in telling) for text in meant]
-        best = [text for text, each in zip(meant, shared, strict=True) if each == max(shared)]
-        if best or found:
-            text = (best or found)[0]
-            target = Target(text.digest, text.comment)
+        most = max(shared, default=())
+        best = [text for text, each in zip(meant, shared, strict=True) if each == most]
+        candidates = best or [text for text in found if not text.comment.startswith(came_by)]
+        if candidates:
+            target = Target(candidates[0].digest, candidates[0].comment)
         else:
             new = replace(comment, id=new_id(came_by.rstrip("-")))
             stored = self._workflow.submit(site, new, handles=handles)
             target = Target(stored.decision.digest, new.id)
-        return self._moderation.suggest(site, judge, judgement, target, is_certain=len(best) == 1 or not found)
+        is_certain = len(best) == 1 or not candidates
+        return self._moderation.suggest(site, judge, judgement, target, is_certain=is_certain, handles=must)
 
     def find(
         self, site: Site, comment: Comment, handles: Mapping[str, str], *, must_match: Collection[str] = ()

@@ -57,10 +57,10 @@ router = APIRouter(tags=["perspective"])
 _log = logging.getLogger(__name__)
 
 _SOURCE = "perspective"
-# Handles by which a comment is told from its twins; the token is the one that clients make for each comment. Another
-# community is another place, while another token or session may only be another call.
+# Handles by which a comment is told from its twins, the most telling first. Another token is another comment, another
+# community another place, while who judges has another session than who writes.
 _TELLING = ("token", "session", "community")
-_MUST_MATCH = ("community",)
+_MUST_MATCH = ("token", "community")
 _MAX_NAME_CHARS = 200
 _MAX_VERSIONS = 4  # of each the comment is scored once more
 # Spans take 0.12 ms of a core for every character in the full tier and 0.005 ms in the lexical one, per category.

@@ -23,7 +23,7 @@ from service.store.labels import labels_of
 from service.store.records import Judge, Judgement, Site, Target, Verdict
 from service.store.review_tables import suggestions, verdicts
 from service.store.rows import is_current, read_stored, select_stored
-from service.store.tables import comments
+from service.store.tables import comment_versions, comments
 from service.store.verdicts import Verdicts, find_target
 from service.store.writing import log, take_turn
 
@@ -43,12 +43,19 @@ class Suggestions:
         self._verdicts = verdicts
 
     def give(
-        self, site: Site, judge: Judge, judgement: Judgement, target: Target, *, is_certain: bool
+        self,
+        site: Site,
+        judge: Judge,
+        judgement: Judgement,
+        target: Target,
+        *,
+        is_certain: bool,
+        handles: Collection[str] = (),
     ) -> Verdict | None:
         """A verdict as :meth:`~service.store.verdicts.Verdicts.decide` gives it; ``None`` where it is a label only.
 
-        ``is_certain`` says that this comment is meant, and not another one with its text. Raises ``NotFound``,
-        ``CommentErased`` or ``TextChanged``.
+        ``is_certain`` says that this comment is meant, and not another one with its text; by the hashed ``handles`` it
+        is told from others then. Raises ``NotFound``, ``CommentErased`` or ``TextChanged``.
         """
         with connections.writing(self._engine) as connection:
             take_turn(connection, site)
@@ -56,6 +63,8 @@ class Suggestions:
             if isinstance(comment, ServiceError):
                 raise comment
             said = _find_said(connection, comment.version_row)
+            if is_certain:
+                _add_handles(connection, comment.version_row, handles)
             if is_certain and (not _is_clearing(judgement) or _is_all(connection, comment, said, judgement)):
                 result = self._verdicts.decide_in(connection, site, judge, said.extend(judge, judgement), target)
                 if isinstance(result, ServiceError):
@@ -170,6 +179,17 @@ def _is_all(connection: Connection, comment: Row[Any], said: _Said, judgement: J
     fired = {reason.name for reason in decision.reasons if reason.fired}
     # What is held without a reason of its own is held for something that cannot be cleared.
     return fired <= answered and (decision.action == "publish" or not fired <= _BESIDE)
+
+
+def _add_handles(connection: Connection, version_row: int, handles: Collection[str]) -> None:
+    """Remember what a version is told from others by, where it has no handle of that name."""
+    version = comment_versions.c
+    kept = connection.execute(select(version.text, version.handles).where(version.id == version_row)).one()
+    names = {each.partition(":")[0] for each in kept.handles or ()}
+    new = [each for each in handles if each.partition(":")[0] not in names]
+    if new and kept.text is not None:
+        of_it = update(comment_versions).where(version.id == version_row)
+        connection.execute(of_it.values(handles=[*(kept.handles or ()), *new]))
 
 
 def _find_decision(connection: Connection, comment: Row[Any]) -> Decision:

@@ -126,7 +126,7 @@ comment_versions = Table(
     Column("do_not_store", Boolean, nullable=False),
     Column("text", Text),
     Column("text_hash", DIGEST),  # keyed, of the normalised text
-    Column("handles", JSON_VALUE),  # keyed, of what callers tell it from others with the same text by
+    Column("handles", JSON_VALUE),  # keyed, of what callers tell it from others with the same text by (moves)
     Column("author_id", Text),
     Column("author_name", Text),
     Column("author_url", Text),

@@ -39,7 +39,7 @@ class TestWhichCommentIsMeant:
                 handles=said,
                 came_by="perspective-",
                 telling=("token", "session", "community"),
-                must_match=("community",),
+                must_match=("token", "community"),
             )
 
         def statuses(*ids: str) -> list[str]:
@@ -92,12 +92,29 @@ class TestWhichCommentIsMeant:
         assert desk.suggest(token="t").comment == "perspective-1"
         assert desk.statuses("c1", "perspective-1") == ["held", "rejected"]
 
-    def test_another_community_is_another_place(self, desk):
-        desk.submit("perspective-1", community="c")
+    @pytest.mark.parametrize("name", ["token", "community"])
+    def test_another_token_or_community_is_another_comment(self, desk, name):
+        desk.submit("perspective-1", **{name: "one"})
+        said = desk.suggest(**{name: "two"})
 
-        assert desk.suggest(community="d") is None
-        assert desk.statuses("perspective-1") == ["held"]
-        assert desk.suggest().comment == "perspective-1"
+        assert said.comment not in ("perspective-1", None)
+        assert desk.statuses("perspective-1", said.comment) == ["held", "rejected"]
+        assert desk.suggest(**{name: "one"}).comment == "perspective-1"
+
+    def test_once_it_is_certain_it_has_the_handles_of_who_said_so(self, desk):
+        """As Coral does it: no token when it asks, the comment's id with each verdict."""
+        desk.submit("perspective-1")
+        assert desk.suggest(token="c1").comment == "perspective-1"
+        desk.submit("perspective-2")
+        assert desk.suggest(token="c2").comment == "perspective-2"
+        assert desk.suggest(APPROVED, token="c1").comment == "perspective-1"
+        assert desk.statuses("perspective-1", "perspective-2") == ["published", "rejected"]
+
+    def test_a_label_of_a_text_that_may_be_another_s_gives_no_handles(self, desk):
+        desk.submit("perspective-1")
+        desk.submit("perspective-2")
+        assert desk.suggest(token="c1") is None
+        assert desk.suggest(token="c2") is None
 
     def test_what_was_never_judged_is_a_comment_of_its_own_and_is_found_again(self, desk):
         said = desk.suggest(token="t", community="c")
