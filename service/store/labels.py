@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, Select, Table, exists, func, select
 
 from moderation.categories import CODES, MAY_ABSTAIN
+from moderation.comment import MAX_ID_CHARS
 from service.statuses import REVIEW, SECOND_LOOK, VerdictAction
 from service.store import engine as connections
 from service.store.records import Site
@@ -171,7 +172,8 @@ def _write_suggestion(row: Row[Any]) -> dict[str, Any]:
 def _write_word(row: Row[Any], labels: Mapping[str, int], source: str) -> dict[str, Any]:
     return {
         "labels": labels,
-        "moderator": row.moderator,
+        # Names from elsewhere have a prefix, which may make them too long for a label.
+        "moderator": row.moderator[:MAX_ID_CHARS],
         "source": source,
         "at": row.at.isoformat(),
         "digest": row.digest,

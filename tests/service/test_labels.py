@@ -54,6 +54,12 @@ def test_a_verdict_becomes_a_label_that_says_everything_about_itself(site, put, 
     assert (label.scores["spam"], label.scores["off_topic"]) == (0.6, None)
 
 
+def test_the_longest_name_from_elsewhere_makes_a_label(site, put, decide, read):
+    decide(Judge("site:" + "n" * 200, "perspective"), REJECT, put(site, "c1"))
+
+    assert [label.moderator for label in read()] == ["site:" + "n" * 195]
+
+
 def test_what_the_machine_did_and_nobody_looked_at_is_no_label(store, site, put, read):
     for number, action in enumerate(("publish", "hold", "reject")):
         put(site, f"c{number}", action=action)
