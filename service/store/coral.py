@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, delete, exists, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Row, Select, bindparam, delete, exists, insert, or_, select, update
 
 from moderation.comment import Action
 from moderation.policy_schema import WINDOWS
@@ -269,10 +269,12 @@ class Coral:
         """
         moments = [self._now() - timedelta(seconds=seconds) for seconds in WINDOWS.values()]
         with connections.reading(self._engine) as connection:
-            further = _find_edits(connection, coral.site, min(moments))
+            edits = connection.execute(_EDITS, {"site": coral.site.row, "since": min(moments)})
+            further = [(row.created_at, row.author_id) for row in edits]
             near = 0
             if is_edit and author is not None and story is not None:
-                itself = _find_edited(connection, coral.site, author, story)
+                asked = {"site": coral.site.row, "author": author, "story": story}
+                itself = connection.execute(_EDITED, asked).scalar()
                 further += [] if itself is None else [(itself, author)]
                 if context.campaign_size:
                     near = _count_texts(connection, coral.site, author, story, bands, self._now())
@@ -326,26 +328,24 @@ class Coral:
         return tuple(keys[: MAX_SECRETS if is_old_one_known else 1])
 
 
-def _select() -> Select[Any]:
-    return select(coral_connections, sites.c.url, sites.c.policy_digest).join(sites)
-
-
-def _find_edits(connection: Connection, site: Site, since: datetime) -> list[tuple[datetime, str | None]]:
-    """When edits came in, and of which author, the last ones first."""
-    query = select(comments.c.created_at, comments.c.author_id)
-    query = query.where(comments.c.site_id == site.row, comments.c.created_at > since, IS_CORAL_EDIT)
-    rows = connection.execute(query.order_by(comments.c.created_at.desc()).limit(MOST_RECENT))
-    return [(row.created_at, row.author_id) for row in rows]
-
-
-def _find_edited(connection: Connection, site: Site, author: str, story: str) -> datetime | None:
-    """When the comment came in that an edit is taken to be of."""
-    query = select(comments.c.created_at).join(posts, posts.c.id == comments.c.post_id)
-    query = query.where(comments.c.site_id == site.row, comments.c.author_id == author, posts.c.external_id == story)
-    is_edit = comments.c.external_id.startswith(EDIT_PREFIX, autoescape=True)
-    query = query.where(comments.c.external_id.startswith(NEW_PREFIX, autoescape=True), ~is_edit)
-    found: datetime | None = connection.execute(query.order_by(comments.c.created_at.desc()).limit(1)).scalar()
-    return found
+# When edits came in, and of which author, the last ones first.
+_EDITS = (
+    select(comments.c.created_at, comments.c.author_id)
+    .where(comments.c.site_id == bindparam("site"), comments.c.created_at > bindparam("since"), IS_CORAL_EDIT)
+    .order_by(comments.c.created_at.desc())
+    .limit(MOST_RECENT)
+)
+# When the comment came in that an edit is taken to be of.
+_EDITED = (
+    select(comments.c.created_at)
+    .join(posts, posts.c.id == comments.c.post_id)
+    .where(comments.c.site_id == bindparam("site"), comments.c.author_id == bindparam("author"))
+    .where(posts.c.external_id == bindparam("story"))
+    .where(comments.c.external_id.startswith(NEW_PREFIX, autoescape=True))
+    .where(~comments.c.external_id.startswith(EDIT_PREFIX, autoescape=True))
+    .order_by(comments.c.created_at.desc())
+    .limit(1)
+)
 
 
 def _count_texts(
@@ -370,3 +370,7 @@ def _count_texts(
 
 def _subtract(counts: Sequence[int], fewer: Sequence[int]) -> tuple[int, ...]:
     return tuple(max(0, count - each) for count, each in zip(counts, fewer, strict=True)) if counts else ()
+
+
+def _select() -> Select[Any]:
+    return select(coral_connections, sites.c.url, sites.c.policy_digest).join(sites)
