@@ -18,11 +18,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from service.errors import InvalidSettings, StoreBusy, StoreError, StoreUnavailable
+from service.store.columns import metadata
 
 _log = logging.getLogger(__name__)
 
@@ -171,6 +172,8 @@ def _fault(error: DBAPIError) -> StoreError | None:
 def migrate(engine: Engine) -> None:
     """Bring the schema up to date, in one transaction; processes that start together take turns.
 
+    A database without a table gets them as the code knows them; the migrations are for those that are older.
+
     Raises:
         StoreUnavailable: when the database was written by a newer version, or a migration broke a reference.
     """
@@ -216,7 +219,16 @@ def _is_behind(engine: Engine, config: Config) -> bool:
 
 def _upgrade(connection: Connection, config: Config) -> None:
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    if _has_tables(connection):
+        command.upgrade(config, "head")
+    else:
+        # What all migrations lead to, in a tenth of their time.
+        metadata.create_all(connection, checkfirst=False)
+        command.stamp(config, "head")
+
+
+def _has_tables(connection: Connection) -> bool:
+    return bool(inspect(connection).get_table_names())
 
 
 def empty_journal(engine: Engine) -> None:
