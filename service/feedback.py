@@ -101,8 +101,16 @@ class Feedback:
             new = replace(comment, id=new_id(came_by.rstrip("-")))
             stored = self._workflow.submit(site, new, handles=handles)
             target = Target(stored.decision.digest, new.id)
-        is_certain = len(best) == 1 or not candidates
-        return self._moderation.suggest(site, judge, judgement, target, is_certain=is_certain, handles=must)
+        is_new = not candidates
+        return self._moderation.suggest(
+            site,
+            judge,
+            judgement,
+            target,
+            is_certain=len(best) == 1 or is_new,
+            handles=must,
+            may_wait=not is_new,  # whoever has said something of it has seen it, and asked for no moderator
+        )
 
     def find(
         self, site: Site, comment: Comment, handles: Mapping[str, str], *, must_match: Collection[str] = ()

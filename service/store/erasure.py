@@ -94,7 +94,7 @@ class Erasure:
         is_judged = exists().where(verdict.comment_id == comments.c.id, verdict.at >= moment)
         query = (
             select(comments)
-            .where(comments.c.site_id == site.row, comments.c.status.in_(("published", "rejected")))
+            .where(comments.c.site_id == site.row, comments.c.status.in_(("published", "held", "rejected")))
             .where(comments.c.updated_at < moment, has_text, ~waits, ~is_edited, ~is_judged)
             .order_by(comments.c.id)
             .limit(limit)

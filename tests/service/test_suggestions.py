@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -122,6 +123,17 @@ class TestWhichCommentIsMeant:
 
         assert said.comment.startswith("perspective-")
         assert (again.comment, again.seen) == (said.comment, True)
+
+    def test_what_only_feedback_speaks_of_waits_for_nobody(self, desk):
+        """It is spam and stays held, but the site has not asked for a moderator; it is forgotten as others are."""
+        assert desk.suggest(NOT_TOXIC) is None
+        page = desk.parts.store.queue.page([desk.site], QueueFilter(), sort="age", limit=9, after=None)
+        [(comment, values, _, _)] = desk.labels()
+
+        assert (page.entries, values, desk.statuses(comment)) == ((), {"hostile": 0}, ["held"])
+        later = desk.parts.store.now() + timedelta(days=1)
+        assert desk.parts.store.erasure.forget_before(desk.site, later) == 1
+        assert desk.labels() == []
 
 
 class TestWhatItSettles:
