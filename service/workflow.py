@@ -28,9 +28,10 @@ from service.store import Context, Judged, Site, StatusChange, Store, Stored, ma
 _log = logging.getLogger(__name__)
 
 _FAULTS = frozenset({"model_unavailable", "policy_unreadable"})
-Recount = Callable[[Context, Sequence[int]], Context]
-
 _UNREADABLE = "This version of the service cannot read the site's policy, so a person decides."
+
+Recount = Callable[[Context, Sequence[int]], Context]
+"""Corrects what is known around a comment with these hashes of near-duplicates."""
 
 
 @dataclass(frozen=True, slots=True)

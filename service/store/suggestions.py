@@ -123,16 +123,16 @@ class _Said:
 
     def hear(self, who: str, action: str, categories: Collection[str], cleared: Collection[str]) -> None:
         """Add a later word."""
-        own = self._cleared_by.setdefault(who, set())
         if action == "approve" and not cleared:
             self.applies, self.cleared, self.is_rejected = set(), set(CODES), False
-            own.clear()
+            self._cleared_by.clear()
             return
         self.is_rejected |= action == "reject" and not categories
         self.applies = self.applies.union(categories).difference(cleared)
         self.cleared = self.cleared.difference(categories).union(cleared)
-        own.difference_update(categories)
-        own.update(cleared)
+        for each in self._cleared_by.values():
+            each.difference_update(categories)
+        self._cleared_by.setdefault(who, set()).update(cleared)
 
     def extend(self, judge: Judge, judgement: Judgement) -> Judgement:
         """A clearing together with what the same caller has cleared before, since only the last word is a label."""

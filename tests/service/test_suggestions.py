@@ -244,7 +244,8 @@ class TestWhatItSettles:
         desk.hold(reason="spam")
         desk.say(NOT_TOXIC)
         desk.judge(TOXIC)
-        assert (desk.say(NOT_SPAM), desk.status()) == (None, "rejected")
+        for _ in range(2):  # what was cleared before somebody has said the contrary is cleared no more
+            assert (desk.say(NOT_SPAM), desk.status()) == (None, "rejected")
         assert (desk.say(NOT_TOXIC).action, desk.status()) == ("approve", "published")
 
     def test_a_word_about_the_whole_comment_settles_it(self, desk):
