@@ -78,7 +78,8 @@ class Suggestions:
             scores = _find_decision(connection, comment).scores
             known = None if scores is None else scores.to_dict()
             if labels := labels_of(meant.action, meant.categories, known, meant.cleared):
-                self._keep(connection, site, judge.name, comment, labels, is_certain=is_certain)
+                stands = said.cleared.issuperset(meant.cleared)
+                self._keep(connection, site, judge.name, comment, labels, is_certain=is_certain, stands=stands)
             return None
 
     def _keep(
@@ -90,7 +91,9 @@ class Suggestions:
         labels: dict[str, int],
         *,
         is_certain: bool,
+        stands: bool,
     ) -> None:
+        """``stands``: nobody has contradicted it since it was said, if it was."""
         said, now = suggestions.c, self._now()
         is_it = and_(
             said.comment_version_id == comment.version_row,
@@ -102,10 +105,11 @@ class Suggestions:
             row = {"site_id": site.row, "comment_version_id": comment.version_row, "moderator": who}
             row |= {"is_certain": is_certain, "labels": labels, "at": now}
             connection.execute(insert(suggestions).values(row))
-        elif before.labels != (labels := labels if is_certain else before.labels | labels):
-            connection.execute(update(suggestions).where(is_it).values(labels=labels, at=now))
         else:
-            return
+            labels = labels if is_certain else before.labels | labels
+            if before.labels == labels and (stands or not is_certain):
+                return
+            connection.execute(update(suggestions).where(is_it).values(labels=labels, at=now))
         log(connection, site, who, "suggestion", {"comment": comment.external_id, "labels": labels}, now)
 
 

@@ -248,6 +248,13 @@ class TestWhatItSettles:
             assert (desk.say(NOT_SPAM), desk.status()) == (None, "rejected")
         assert (desk.say(NOT_TOXIC).action, desk.status()) == ("approve", "published")
 
+    def test_what_was_contradicted_can_be_said_again(self, desk):
+        desk.hold(reason="spam")
+        desk.say(NOT_TOXIC)
+        desk.judge(TOXIC)
+        assert (desk.say(NOT_TOXIC), desk.status()) == (None, "rejected")  # it was spam before
+        assert (desk.say(NOT_SPAM).action, desk.status()) == ("approve", "published")
+
     def test_a_word_about_the_whole_comment_settles_it(self, desk):
         desk.hold(reason="spam")
         assert (desk.say(TOXIC).action, desk.status()) == ("reject", "rejected")
