@@ -87,7 +87,8 @@ def read_analyze(body: bytes, *, max_text_chars: int) -> AnalyzeRequest:
     thresholds: dict[str, float | None] = {}
     score_types: dict[str, str] = {}
     for name, wanted in fields.named("requestedAttributes"):
-        thresholds[name] = wanted.number("scoreThreshold")
+        # To Google's servers a zero is the same as nothing: a score that is rounded to it is not left out.
+        thresholds[name] = wanted.number("scoreThreshold") or None
         score_types[name] = wanted.text("scoreType") or "PROBABILITY"
     if not thresholds:
         raise refuse("NO_REQUESTED_ATTRIBUTES", "Missing requested_attributes")

@@ -277,6 +277,10 @@ def score_threshold(desk):
         scores = desk.analyze(SPAM, {"SPAM": {"scoreThreshold": threshold}}).json()["attributeScores"]
         assert (scores["SPAM"] != {}) is is_left
         assert ("spanScores" in scores["SPAM"]) is is_left
+    for none in (0, "0", 0.0, None):
+        wanted = {"SPAM": {"scoreThreshold": none}}
+        body = json.dumps({"comment": {"text": "x"}, "requestedAttributes": wanted}).encode()
+        assert read_analyze(body, max_text_chars=9).thresholds == {"SPAM": None}
 
 
 @row("languages")
