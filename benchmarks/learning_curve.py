@@ -24,11 +24,22 @@ from joblib import Memory
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 
+from moderation.adaptation import Adaptation
 from moderation.bundle import load_bundle, read_anchors
 from moderation.categories import CODES
 from moderation.heads import FullHeads
 from moderation.shipped import shipped_folder
-from moderation.training.adapt import ONE_SITE, Frame, Holding, Labelled, base_logits, fit_adaptation, fit_site
+from moderation.training.adapt import (
+    ONE_SITE,
+    Frame,
+    Holding,
+    Labelled,
+    base_logits,
+    calibration_slopes,
+    fit_everywhere,
+    fit_site,
+    fit_sites,
+)
 from moderation.training.anchors import Figures, read_figures, unpack
 from moderation.training.measures import auc
 from moderation.training.table import Table, build_table
@@ -60,7 +71,9 @@ class World:
     texts: Sequence[str]
     frame: Frame
     seen: NDArray[np.float32]
-    offsets: NDArray[np.float64]
+    logits: NDArray[np.float64]
+    log_odds: NDArray[np.float64]
+    slopes: NDArray[np.float64]
     places: Sequence[Place]
 
 
@@ -85,7 +98,9 @@ def read_world(cache: Path | None, jobs: int) -> World:
         table.features.fields["text"],
         frame,
         frame.columns(heads, figures),
-        base_logits(heads, figures),
+        logits := base_logits(heads, figures),
+        heads.log_odds(logits),
+        calibration_slopes(heads, anchors),
         list(_places(table, figures)),
     )
 
@@ -118,22 +133,22 @@ def gains(
         labels = world.figures.labels[:, head]
         if len(taken) < count or len(set(labels[taken])) < 2 or len(set(labels[aside])) < 2:
             continue
-        before = world.offsets[aside, head]
         added = _whole(world, place, taken, aside) if kind == "whole" else _alone(world, place, taken, aside, holding)
-        after, bad = before + added, labels[aside] == 1
+        before, bad = world.log_odds[aside, head], labels[aside] == 1
+        after = world.heads.log_odds(world.logits[aside] + added)[:, head]
         ranked = auc(after[bad], after[~bad]) - auc(before[bad], before[~bad])
         found.append((ranked, _log_loss(after, bad) - _log_loss(before, bad)))
     return found
 
 
 def _log_loss(logits: NDArray[np.float64], bad: NDArray[np.bool_]) -> float:
-    """Of logits as they are, before calibration, which would hide what a site's labels teach of its rate."""
+    """Of calibrated scores: what is too sure of itself costs most."""
     return float(np.logaddexp(0, np.where(bad, -logits, logits)).mean())
 
 
 def _queue(world: World, pool: NDArray[np.int64], head: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Labels as moderators give them who work off a queue: most of what scores high, a few by chance."""
-    high = pool[np.argsort(-world.offsets[pool, head])][: max(count, len(pool) // 5)]
+    high = pool[np.argsort(-world.logits[pool, head])][: max(count, len(pool) // 5)]
     first = rng.permutation(high)[: round(count * QUEUE_SHARE)]
     others = rng.permutation(np.setdiff1d(pool, first))
     return np.concatenate([first, others[: count - len(first)]])
@@ -152,12 +167,12 @@ def _alone(
 ) -> NDArray[np.float64]:
     """What the residual of the site alone adds."""
     texts = [world.texts[row] for row in taken.tolist()]
-    taught = (world.offsets[taken], _only(world, place, taken), np.ones(len(taken)))
-    residual = fit_site(world.frame, world.seen[taken], texts, taught, holding=holding)
+    taught = (world.log_odds[taken], _only(world, place, taken), np.ones(len(taken)))
+    residual = fit_site(world.frame, world.seen[taken], texts, taught, slopes=world.slopes, holding=holding)
     figures = world.figures.take(aside)
     context = world.heads.context(figures.vectors, figures.dense, figures.lexical)
     own = [world.texts[row] for row in aside.tolist()]
-    return residual.logits(figures.vectors, context, own, np.arange(len(aside)))[:, CODES.index(place.category)]
+    return residual.logits(figures.vectors, context, own, np.arange(len(aside)))
 
 
 def _whole(world: World, place: Place, taken: NDArray[np.int64], aside: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -165,12 +180,12 @@ def _whole(world: World, place: Place, taken: NDArray[np.int64], aside: NDArray[
     learned = replace(world.figures.take(taken), labels=_only(world, place, taken), weights=np.ones(len(taken)))
     texts = [world.texts[row] for row in taken.tolist()]
     labelled = Labelled(learned, texts, ["site"] * len(taken))
-    adaptation = fit_adaptation(world.heads, labelled, world.anchors)
+    everywhere = fit_everywhere(world.heads, labelled, world.anchors)
+    adaptation = Adaptation(everywhere, fit_sites(world.heads, everywhere, labelled, world.anchors))
     figures = world.figures.take(aside)
     context = world.heads.context(figures.vectors, figures.dense, figures.lexical)
     own = [world.texts[row] for row in aside.tolist()]
-    said = adaptation.logits(["site"] * len(aside), figures.vectors, context, own)
-    return said[:, CODES.index(place.category)]
+    return adaptation.logits(["site"] * len(aside), figures.vectors, context, own)
 
 
 def summarise(by_place: Sequence[Sequence[tuple[float, float]]]) -> dict[str, float]:

@@ -163,10 +163,13 @@ class FullHeads:
         return result
 
     def calibrate(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Raw scores to probabilities, same shape; beyond the outermost points the line goes on."""
-        log_odds = interpolate(logits, self.knots[:, 0], self.knots[:, 1])
-        result: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(log_odds, -30, 30)))
+        """Raw scores to probabilities, same shape."""
+        result: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(self.log_odds(logits), -30, 30)))
         return result
+
+    def log_odds(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Raw scores to the log odds of probabilities, same shape; beyond the outermost points the line goes on."""
+        return interpolate(logits, self.knots[:, 0], self.knots[:, 1])
 
 
 def put_together(vectors: Vectors, dense: NDArray[np.float32], lexical: NDArray[np.float64]) -> NDArray[np.float32]:

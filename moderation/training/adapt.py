@@ -3,8 +3,8 @@
 Each category is a logistic regression whose offset is the logit of the heads that came with the bundle (what labels
 have to explain is what those got wrong), held back towards nought (ridge, hence "residual"). That of all sites is
 fitted on labels and on what the heads say of the bundle's anchors, so that what they knew is not forgotten; that of a
-site on its own labels alone, with the first as its offset. The fewer the labels, the less moves: without any, nothing
-does.
+site on its own labels alone, beside the calibrated scores that it would have without them. The fewer the labels, the
+less moves: without any, nothing does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from moderation.adaptation import Adaptation, Residual
+from moderation.adaptation import Residual
 from moderation.arrays import WORDS
 from moderation.categories import CODES
 from moderation.encoder import WIDTH
@@ -50,6 +50,9 @@ EVERYWHERE = Holding(regularisation=0.02, windows=0.15, context=0.3, words=1.0, 
 NOTHING = Holding(regularisation=0.02, windows=0.0, context=0.0, words=0.0, intercept=0.0)
 """Holds a residual where it begins, at nought: for all sites together, where only single ones are to move."""
 
+LEAST_SLOPE = 0.1
+"""A calibration flatter than this is of a head that says next to nothing; its score would have to move without end."""
+
 ONE_SITE = Holding(regularisation=0.08, windows=0.1, context=0.3, words=2.0, intercept=1.0)
 
 
@@ -66,45 +69,74 @@ class Labelled:
     authors: Sequence[str | None] = ()
 
 
-def fit_adaptation(
+def fit_everywhere(
     heads: FullHeads,
     labelled: Labelled,
     anchors: Figures,
     *,
-    least_of_a_site: int = 30,
-    everywhere: Holding = EVERYWHERE,
-    one_site: Holding = ONE_SITE,
+    holding: Holding = EVERYWHERE,
     jobs: int = 1,
     progress: Callable[[str], None] = lambda _: None,
-) -> Adaptation:
-    """Residuals of all sites together and of every site with ``least_of_a_site`` labels and more."""
+) -> Residual:
+    """The residual of all sites together."""
     figures = labelled.figures
     frame = Frame.of(anchors)
-    words = _learn_words(labelled.texts)
-    seen = frame.columns(heads, figures)
-    offsets = base_logits(heads, figures)
     progress(f"learning from {len(figures):,} labels beside {len(anchors):,} rows of before")
-    shared = _fit(
+    return _fit(
         frame,
-        (seen, sparse.csr_matrix((len(figures), 1 << WORDS.bits), dtype=np.float32)),
-        (offsets, _knowing(figures), figures.weights),
-        everywhere,
+        (frame.columns(heads, figures), sparse.csr_matrix((len(figures), 1 << WORDS.bits), dtype=np.float32)),
+        (base_logits(heads, figures), _knowing(figures), figures.weights),
+        holding,
         beside=(frame.columns(heads, anchors), base_logits(heads, anchors), _knowing(anchors), anchors.weights),
         jobs=jobs,
     )
+
+
+def fit_sites(
+    heads: FullHeads,
+    everywhere: Residual,
+    labelled: Labelled,
+    anchors: Figures,
+    *,
+    least: int = 30,
+    holding: Holding = ONE_SITE,
+    jobs: int = 1,
+    progress: Callable[[str], None] = lambda _: None,
+) -> dict[str, Residual]:
+    """The residual of every site with ``least`` labels and more, by its URL.
+
+    ``heads`` are those that are served, with scores calibrated beside ``everywhere``: what a site's labels have to
+    explain is what is wrong with the probabilities that it would be given without them.
+    """
+    figures = labelled.figures
+    by_site: dict[str, list[int]] = {}
+    for row, site in enumerate(labelled.sites):
+        if site is not None:
+            by_site.setdefault(site, []).append(row)
+    frame, words, learned = Frame.of(anchors), _learn_words(labelled.texts), _knowing(figures)
+    seen, slopes = frame.columns(heads, figures), calibration_slopes(heads, anchors)
     context = heads.context(figures.vectors, figures.dense, figures.lexical)
-    all_rows = np.arange(len(figures))
-    offsets = offsets + shared.logits(figures.vectors, context, labelled.texts, all_rows)
+    logits = base_logits(heads, figures)
+    logits += everywhere.logits(figures.vectors, context, labelled.texts, np.arange(len(figures)))
+    offsets = heads.log_odds(logits)
     sites: dict[str, Residual] = {}
-    for site in sorted({site for site in labelled.sites if site is not None}):
-        rows = np.flatnonzero([other == site for other in labelled.sites])
-        if len(rows) < least_of_a_site:
+    for site, rows in sorted(by_site.items()):
+        if len(rows) < least:
             continue
         progress(f"learning what is different on {site}")
-        texts = [labelled.texts[row] for row in rows.tolist()]
-        taught = (offsets[rows], _knowing(figures)[rows], figures.weights[rows])
-        sites[site] = fit_site(frame, seen[rows], texts, taught, words=words, holding=one_site, jobs=jobs)
-    return Adaptation(shared, sites)
+        texts = [labelled.texts[row] for row in rows]
+        taught = (offsets[rows], learned[rows], figures.weights[rows])
+        sites[site] = fit_site(frame, seen[rows], texts, taught, slopes=slopes, words=words, holding=holding, jobs=jobs)
+    return sites
+
+
+def calibration_slopes(heads: FullHeads, anchors: Figures) -> NDArray[np.float64]:
+    """How many log odds of the calibrated score one unit of a raw score is, over the anchors, shape (heads,)."""
+    logits = base_logits(heads, anchors)
+    log_odds = heads.log_odds(logits)
+    about = logits - logits.mean(axis=0)
+    slopes: NDArray[np.float64] = (about * log_odds).sum(axis=0) / np.maximum((about**2).sum(axis=0), 1e-9)
+    return np.maximum(slopes, LEAST_SLOPE)
 
 
 def fit_site(
@@ -113,17 +145,20 @@ def fit_site(
     texts: Sequence[str],
     taught: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
     *,
+    slopes: NDArray[np.float64],
     words: NDArray[np.float32] | None = None,
     holding: Holding = ONE_SITE,
     jobs: int = 1,
 ) -> Residual:
     """The residual of one site: from the columns that ``frame`` gives of its comments, their texts, and ``taught``.
 
-    ``taught`` are the offsets, labels and weights. ``words`` says how rare n-grams are; without it, the texts do.
+    ``taught`` are the offsets, labels and weights, with offsets in log odds of calibrated scores. What is learned is
+    fitted beside those, and then put into the raw scores that are served, of which one unit is ``slopes`` log odds.
+    ``words`` says how rare n-grams are; without it, the texts do.
     """
     rarity = _learn_words(texts) if words is None else words
     own = FieldWeights(WORDS, rarity, np.zeros((0, 0), np.float16))
-    return _fit(frame, (seen, count_words(texts, own)), taught, holding, words=rarity, jobs=jobs)
+    return _fit(frame, (seen, count_words(texts, own)), taught, holding, words=rarity, slopes=slopes, jobs=jobs)
 
 
 def _knowing(figures: Figures) -> NDArray[np.float64]:
@@ -205,6 +240,7 @@ def _fit(
     *,
     beside: tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None = None,
     words: NDArray[np.float32] | None = None,
+    slopes: NDArray[np.float64] | float = 1.0,
     jobs: int = 1,
 ) -> Residual:
     """The residual of all categories. ``taught`` and the end of ``beside`` are offsets, labels and weights."""
@@ -216,10 +252,10 @@ def _fit(
         fitted = Parallel(n_jobs=jobs, prefer="threads")(
             one(code, columns, ngrams, *taught, holding, beside, has_words=words is not None) for code in CODES
         )
-    weights = np.stack([dense for dense, _ in fitted], axis=1)
+    weights = np.stack([dense for dense, _ in fitted], axis=1) / slopes
     field = None
     if words is not None:
-        field = FieldWeights(WORDS, words, np.stack([own for _, own in fitted], axis=1).astype(np.float16))
+        field = FieldWeights(WORDS, words, (np.stack([own for _, own in fitted], axis=1) / slopes).astype(np.float16))
     return frame.residual(weights, field)
 
 

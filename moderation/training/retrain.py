@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 
+from moderation.adaptation import Adaptation
 from moderation.bundle import Bundle, encoder_folder, load_bundle, read_anchors, write_bundle
 from moderation.categories import CODES
 from moderation.comment import Comment
@@ -28,7 +29,7 @@ from moderation.heads import Features, Vectors
 from moderation.model import FullTier, extract, read_vectors
 from moderation.policy import Policy, default_policy_toml
 from moderation.training import fuse
-from moderation.training.adapt import EVERYWHERE, NOTHING, Labelled, fit_adaptation
+from moderation.training.adapt import EVERYWHERE, NOTHING, Labelled, fit_everywhere, fit_sites
 from moderation.training.agreement import LEAST_SHARED, measure_agreement
 from moderation.training.anchors import Figures, unpack
 from moderation.training.card import add_lessons
@@ -154,11 +155,13 @@ def retrain(
 
     def enter(*, is_shared: bool) -> _Entrant:
         holding = EVERYWHERE if is_shared else NOTHING
-        adaptation = fit_adaptation(
-            full.heads, lessons.learned, anchors.kept, everywhere=holding, jobs=jobs, progress=progress
-        )
+        taught = lessons.learned, anchors.kept
+        everywhere = fit_everywhere(full.heads, *taught, holding=holding, jobs=jobs, progress=progress)
         progress("calibrating")
-        tier, points = calibrate(FullTier(full.encoder, full.heads, adaptation), anchors.validation)
+        tier, points = calibrate(FullTier(full.encoder, full.heads, Adaptation(everywhere, {})), anchors.validation)
+        # The validation rows are of no site, so that what sites add changes nothing of the calibration.
+        sites = fit_sites(tier.heads, everywhere, *taught, jobs=jobs, progress=progress)
+        tier = replace(tier, adaptation=Adaptation(everywhere, sites))
         tiers = {"lexical": champion.operating_points["tiers"]["lexical"], "full": points}
         progress("writing the challenger")
         path = write_bundle(

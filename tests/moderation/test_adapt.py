@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
+from moderation.adaptation import Adaptation
 from moderation.arrays import WORDS
 from moderation.categories import CODES
 from moderation.encoder import WIDTH
@@ -22,9 +23,10 @@ from moderation.training.adapt import (
     _fit_category,
     base_logits,
     count_words,
-    fit_adaptation,
+    fit_everywhere,
     fit_residual,
     fit_site,
+    fit_sites,
 )
 from tests.moderation.test_anchors import make_figures
 
@@ -87,6 +89,12 @@ def label(rows, sites, seed=5, **said):
     return Labelled(figures, texts, [sites[row % len(sites)] for row in range(rows)])
 
 
+def fit_adaptation(heads, labelled, anchors, everywhere=EVERYWHERE, jobs=1, **options):
+    """Both parts, one after the other, with heads whose calibration does not depend on the first."""
+    shared = fit_everywhere(heads, labelled, anchors, holding=everywhere, jobs=jobs)
+    return Adaptation(shared, fit_sites(heads, shared, labelled, anchors, jobs=jobs, **options))
+
+
 def added(adaptation, heads, labelled, sites):
     figures = labelled.figures
     context = heads.context(figures.vectors, figures.dense, figures.lexical)
@@ -100,7 +108,7 @@ def kept():
 
 def test_without_labels_nothing_moves(kept):
     labelled = label(40, [HERE])
-    fitted = fit_adaptation(make_heads(), labelled, kept, least_of_a_site=10)
+    fitted = fit_adaptation(make_heads(), labelled, kept, least=10)
     assert set(fitted.sites) == {HERE}
     assert not added(fitted, make_heads(), labelled, [HERE] * 40).any()
 
@@ -132,7 +140,7 @@ def test_a_site_learns_its_own_words(kept):
 
 def test_a_site_with_few_labels_has_no_residual_of_its_own(kept):
     labelled = label(59, [HERE, THERE], spam=np.arange(59) % 2)  # 30 here, 29 there
-    assert set(fit_adaptation(make_heads(), labelled, kept, least_of_a_site=30).sites) == {HERE}
+    assert set(fit_adaptation(make_heads(), labelled, kept, least=30).sites) == {HERE}
 
 
 def test_comments_of_no_site_teach_all_sites_alone(kept):
@@ -205,7 +213,7 @@ def test_words_that_no_label_has_are_left_at_nought_and_the_others_are_the_same_
     """Columns of n-grams that no comment has are not fitted: the fit over all columns gives the same weights."""
     labels = np.array([1.0, 0.0, 1.0, 0.0] * 5)
     seen = np.zeros((len(TEXTS), 2 * WIDTH + len(CONTEXT)), np.float32)
-    residual = fit_site(_frame(), seen, TEXTS, _taught(labels))
+    residual = fit_site(_frame(), seen, TEXTS, _taught(labels), slopes=np.ones(len(CODES)))
     assert residual.words is not None
     own = residual.words.weights[:, SPAM].astype(float)
     counted = count_words(TEXTS, FieldWeights(WORDS, residual.words.idf, np.zeros((0, 0), np.float16)))
@@ -227,7 +235,7 @@ def test_words_that_no_label_has_are_left_at_nought_and_the_others_are_the_same_
 def test_a_category_that_nobody_labelled_does_not_move():
     """Labels of spam say nothing of the others."""
     seen = np.zeros((len(TEXTS), 2 * WIDTH + len(CONTEXT)), np.float32)
-    residual = fit_site(_frame(), seen, TEXTS, _taught(np.array([1.0, 0.0] * 10)))
+    residual = fit_site(_frame(), seen, TEXTS, _taught(np.array([1.0, 0.0] * 10)), slopes=np.ones(len(CODES)))
     others = [head for head in range(len(CODES)) if head != SPAM]
     assert residual.words is not None
     assert not residual.words.weights[:, others].any()
@@ -258,7 +266,9 @@ def test_words_do_not_say_what_is_beside_the_point():
     labels = np.full((len(TEXTS), len(CODES)), np.nan)
     labels[:, CODES.index("off_topic")] = [1.0, 0.0] * 10
     seen = np.random.default_rng(0).normal(size=(len(TEXTS), 2 * WIDTH + len(CONTEXT))).astype(np.float32)
-    residual = fit_site(_frame(), seen, TEXTS, (np.zeros(labels.shape), labels, np.ones(len(TEXTS))))
+    residual = fit_site(
+        _frame(), seen, TEXTS, (np.zeros(labels.shape), labels, np.ones(len(TEXTS))), slopes=np.ones(len(CODES))
+    )
     assert residual.words is not None
     assert not residual.words.weights.any()
     assert residual.context_weights[:, CODES.index("off_topic")].any()

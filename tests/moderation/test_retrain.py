@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from moderation.adaptation import Adaptation
 from moderation.bundle import FILES, load_bundle
 from moderation.categories import CODES
 from moderation.errors import BundleMissing, DataError
 from moderation.model import FullTier
 from moderation.releases import Releases
 from moderation.shipped import shipped_folder
-from moderation.training.adapt import EVERYWHERE, Labelled, fit_adaptation
+from moderation.training.adapt import EVERYWHERE, Labelled, fit_everywhere
 from moderation.training.anchors import read_figures
 from moderation.training.gate import CHECKS, judge
 from moderation.training.labels import Trust
@@ -178,7 +179,7 @@ class TestRefused:
 
         def held(figures, cases=(), prints=frozenset(), everywhere=EVERYWHERE):
             learned = Labelled(figures, [""] * len(figures), [None] * len(figures))
-            adaptation = fit_adaptation(full.heads, learned, anchors.kept, everywhere=everywhere)
+            adaptation = Adaptation(fit_everywhere(full.heads, learned, anchors.kept, holding=everywhere), {})
             tier, points = calibrate(FullTier(full.encoder, full.heads, adaptation), anchors.validation)
             tiers = {**shipped_bundle.operating_points["tiers"], "full": points}
             challenger = replace(
