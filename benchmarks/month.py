@@ -21,7 +21,8 @@ approves everything unread, and one rejects good comments as spam. The service k
 verdicts are dated back in the scratch database after each simulated day; everything else goes through the API.
 
 *Measured* is on a tenth of the comments, drawn by hash, that are never sent: each bundle that the gate judged decides
-them under the sites' policy. What the gate holds is not published: nobody reads reports here.
+them under the sites' policy. What the gate holds is not published, since nobody reads reports here; with
+``--approve-norms`` somebody does who knows that the sites mean their norms, and publishes what waits for that alone.
 """
 
 from __future__ import annotations
@@ -231,6 +232,12 @@ def end_week(home: Path, number: int, before: Mapping[str, Any], aside: Sequence
     return week
 
 
+def is_approved(week: Mapping[str, Any]) -> bool:
+    """Whether a person who knows that the sites mean their norms would publish what the gate holds."""
+    reasons = week.get("reasons", ())
+    return week["verdict"] == "HOLD" and all(reason.startswith("norms:") for reason in reasons)
+
+
 def wait_for(client: httpx.Client, bundle: str) -> None:
     """Until the service has taken up the new bundle by itself."""
     for _ in range(600):
@@ -240,7 +247,9 @@ def wait_for(client: httpx.Client, bundle: str) -> None:
     raise RuntimeError(f"the service has not taken up {bundle} within five minutes")
 
 
-def run(work: Path, bundle: Path, sent: Sequence[Arrival], aside: Sequence[Arrival], seed: int) -> list[dict[str, Any]]:
+def run(
+    work: Path, bundle: Path, sent: Sequence[Arrival], aside: Sequence[Arrival], seed: int, *, approve_norms: bool
+) -> list[dict[str, Any]]:
     """The month, or what is left of it; what was found each week."""
     home, state = work / "home", work / "state.json"
     if not state.is_file():
@@ -266,10 +275,13 @@ def run(work: Path, bundle: Path, sent: Sequence[Arrival], aside: Sequence[Arriv
                 week = end_week(home, (day + 1) // DAYS, kept["measured"], aside)
                 week["tally"] = dict(tally)
                 kept["weeks"].append(week)
-                print(json.dumps(week), flush=True)
-                if week["verdict"] == "PROMOTE":
+                if approve_norms and is_approved(week):
+                    week["verdict"] += ", approved"
+                    command(home, "publish", week["challenger"], "--by", "maintainer")
+                if week["verdict"] in ("PROMOTE", "HOLD, approved"):
                     kept["measured"] = week["after"]
                     wait_for(client, week["challenger"])
+                print(json.dumps(week), flush=True)
             kept |= {"done": day + 1, "tally": dict(tally)}
             _save(state, kept)
             print(f"day {day + 1}", flush=True)
@@ -346,6 +358,7 @@ def main() -> None:
     )
     options.add_argument("--cache", type=Path, help="folder where vectors and features are kept; default: in WORK")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--approve-norms", action="store_true", help="publish what waits for the check of norms alone")
     options.add_argument("--svg", type=Path, help="where to draw precision and recall")
     chosen = options.parse_args()
     work = chosen.work.resolve()
@@ -362,7 +375,7 @@ def main() -> None:
             data, work / "start", chosen.cache or work / "cache", chosen.share, lambda step: print(step, flush=True)
         )
     )
-    weeks = run(work, bundle, sent, aside, chosen.seed)
+    weeks = run(work, bundle, sent, aside, chosen.seed, approve_norms=chosen.approve_norms)
     tell(weeks)
     if chosen.svg:
         draw(weeks, chosen.svg)

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import logging
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -47,7 +48,7 @@ MAX_JUDGED_CHARS = 5_000
 """What is longer waits for a person: it takes 0.05 s of a core for every 1,000 characters, and Coral does not wait."""
 
 WAITING_PER_CORE = 8
-"""So many comments are judged at a time for each core: one takes up to 0.1 s of it, and Coral waits 0.8 s."""
+"""So many comments wait for an answer for each core: one takes up to 0.1 s of it, and Coral waits 0.8 s."""
 
 MOST_WAITING = 32
 """So many at most: 25 ms of a comment are for the database and for Python, which no second core makes shorter."""
@@ -206,6 +207,10 @@ async def judge(
     check_signature(x_coral_signature, body, coral.phase_secrets)
     # Counted in the event loop, before a thread is waited for.
     state = request.app.state
+    if not hasattr(state, "coral_turns"):
+        # Judged side by side on fewer cores, all would be answered as late as the last. One more than there are cores,
+        # because one of them may be waiting for the database.
+        state.coral_turns = threading.Semaphore(count_cores() + 1)
     waiting: int = getattr(state, "coral_waiting", 0)
     if waiting >= most_waiting():
         parts.metrics.count_shed()
@@ -213,12 +218,12 @@ async def judge(
         return JSONResponse(WITHHELD)
     state.coral_waiting = waiting + 1
     try:
-        return await run_in_threadpool(_judge, coral, body, parts)
+        return await run_in_threadpool(_judge, coral, body, parts, state.coral_turns)
     finally:
         state.coral_waiting -= 1
 
 
-def _judge(coral: CoralConnection, body: bytes, parts: Parts) -> Response:
+def _judge(coral: CoralConnection, body: bytes, parts: Parts, turns: threading.Semaphore) -> Response:
     try:
         asked = read_request(body, max_text_chars=parts.settings.max_text_chars)
     except InvalidRequest as error:
@@ -233,7 +238,7 @@ def _judge(coral: CoralConnection, body: bytes, parts: Parts) -> Response:
     if len(asked.text) > MAX_JUDGED_CHARS:
         parts.store.coral.note(coral, asked.story)
         return JSONResponse(WITHHELD)
-    with parts.store.coral.asking(coral, asked.story):
+    with parts.store.coral.asking(coral, asked.story), turns:
         return JSONResponse(answer) if (answer := _decide(coral, asked, parts)) else Response(status_code=204)
 
 

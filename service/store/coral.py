@@ -142,15 +142,14 @@ class Coral:
     def find(self, public_id: str) -> CoralConnection | None:
         """The connection of that id, ``None`` where there is none."""
         with connections.reading(self._engine) as connection:
-            row = connection.execute(_select().where(coral_connections.c.public_id == public_id)).first()
+            row = connection.execute(_OF_ID, {"connection": public_id}).first()
         return None if row is None else self._read(row)
 
     def known(self, coral: CoralConnection, coral_id: str) -> str | None:
         """Our id of a comment of Coral's; ``None`` where it is not known which one that is."""
-        query = select(comments.c.external_id).join(coral_comments, coral_comments.c.comment_id == comments.c.id)
-        is_it = (coral_comments.c.connection_id == coral.row) & (coral_comments.c.coral_id == coral_id)
+        asked = {"connection": coral.row, "comment": coral_id}
         with connections.reading(self._engine) as connection:
-            found: str | None = connection.execute(query.where(is_it)).scalar()
+            found: str | None = connection.execute(_KNOWN, asked).scalar()
         return found
 
     @contextmanager
@@ -374,3 +373,12 @@ def _subtract(counts: Sequence[int], fewer: Sequence[int]) -> tuple[int, ...]:
 
 def _select() -> Select[Any]:
     return select(coral_connections, sites.c.url, sites.c.policy_digest).join(sites)
+
+
+# Of every comment that Coral asks about.
+_OF_ID = _select().where(coral_connections.c.public_id == bindparam("connection"))
+_KNOWN = (
+    select(comments.c.external_id)
+    .join(coral_comments, coral_comments.c.comment_id == comments.c.id)
+    .where(coral_comments.c.connection_id == bindparam("connection"), coral_comments.c.coral_id == bindparam("comment"))
+)

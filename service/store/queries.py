@@ -257,8 +257,7 @@ class Store:
         unkept = [item.comment.id for item in judged if item.comment.do_not_store and item.comment.id is not None]
         with connections.writing(self._engine) as connection:
             take_turn(connection, site)
-            known = select(comments.c.id).where(comments.c.site_id == site.row, comments.c.external_id.in_(unkept))
-            forgets = bool(unkept) and connection.execute(known.limit(1)).first() is not None
+            forgets = bool(unkept) and _is_any_known(connection, site, unkept)
             row = {"digest": policy[0], "toml": policy[1], "created_at": self._now()}
             insert_new(connection, policies, row, ("digest",))
             for index in _order_by_post([item.comment for item in judged]):
@@ -382,6 +381,11 @@ _ERASED = select(comments.c.external_id).where(
     comments.c.status == "erased",
     comments.c.external_id.in_(bindparam("neighbours", expanding=True)),
 )
+
+
+def _is_any_known(connection: Connection, site: Site, ids: Sequence[str]) -> bool:
+    known = select(comments.c.id).where(comments.c.site_id == site.row, comments.c.external_id.in_(ids))
+    return connection.execute(known.limit(1)).first() is not None
 
 
 def _find_erased(connection: Connection, site: Site, comment: Comment) -> set[str]:
