@@ -74,16 +74,23 @@ class Workflow:
         handles: Mapping[str, str] | None = None,
         retries_faults: bool = False,
         count_itself: Callable[[Sequence[int]], int] | None = None,
+        tells_spam: Callable[[Decision], bool | None] | None = None,
     ) -> Stored:
         """Judge one comment. Raises ``CommentErased``, ``StoreBusy`` or ``StoreUnavailable``.
 
         ``handles`` as for :meth:`~service.feedback.Feedback.give`, which finds the comment again by them. With
         ``retries_faults`` a decision that a fault has made is no answer: once the fault is over there is another.
         ``count_itself`` says for hashes of near-duplicates how many of them are earlier texts of this very comment,
-        which the store knows as others; these make no campaign.
+        which the store knows as others; these make no campaign. ``tells_spam`` says what the client is told by a
+        decision, where it speaks the protocol of Akismet; that is kept with a decision that is new.
         """
         (result,) = self.submit_many(
-            site, [comment], handles=handles, retries_faults=retries_faults, count_itself=count_itself
+            site,
+            [comment],
+            handles=handles,
+            retries_faults=retries_faults,
+            count_itself=count_itself,
+            tells_spam=tells_spam,
         )
         if isinstance(result, CommentErased):
             raise result
@@ -97,6 +104,7 @@ class Workflow:
         handles: Mapping[str, str] | None = None,
         retries_faults: bool = False,
         count_itself: Callable[[Sequence[int]], int] | None = None,
+        tells_spam: Callable[[Decision], bool | None] | None = None,
     ) -> list[Stored | CommentErased]:
         """Judge many comments in one call of the model and keep them in one transaction; results in the same order.
 
@@ -116,7 +124,14 @@ class Workflow:
                 for index, of_text, context in zip(new, hashes, contexts, strict=True)
             ]
             hashed = self._hashes.handles(site.url, handles or {})
-            recorded = self._judge(site, arrivals, hashed, retries_faults=retries_faults, count_itself=count_itself)
+            recorded = self._judge(
+                site,
+                arrivals,
+                hashed,
+                retries_faults=retries_faults,
+                count_itself=count_itself,
+                tells_spam=tells_spam,
+            )
             results |= dict(zip(new, recorded, strict=True))
         for result in results.values():
             if isinstance(result, Stored) and result.seen:
@@ -133,6 +148,7 @@ class Workflow:
         *,
         retries_faults: bool,
         count_itself: Callable[[Sequence[int]], int] | None,
+        tells_spam: Callable[[Decision], bool | None] | None,
     ) -> list[Stored | CommentErased]:
         live = self._live_model.current(site.url)
         policy = live.readable_policy(site.policy_digest, self._store.policy_toml, site.url)
@@ -173,6 +189,7 @@ class Workflow:
                 priority=measure(decision),
                 draw=draw,
                 is_retry=retries_faults and not is_by_fault(decision),
+                told_spam=None if tells_spam is None or comment.id is None else tells_spam(decision),
             )
             rows.append(row)
         recorded = self._store.record(site, rows, (kept.digest, kept.toml))

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
-from moderation.comment import Comment
+from moderation.comment import Comment, Decision
 from moderation.policy import Policy
 from service.api import Parts, PartsOf
 from service.auth import PREFIX_CHARS, find_site_of_key
@@ -152,7 +152,9 @@ def check_comment(said: SaidBy, parts: PartsOf) -> Response:
     if comment is None:
         return _verdict(guid, is_spam=False)  # there is nothing that could be
     if seen is not None and _is_judged(parts, site, seen, comment):
-        return _verdict(guid, is_spam=seen.status == "rejected")
+        is_rejected = seen.status == "rejected"
+        parts.store.akismet.answer(site, AKISMET_ID + guid, is_spam=is_rejected, by_decision=False)
+        return _verdict(guid, is_spam=is_rejected)
     live = parts.live_model.current(site.url)
     if live.bundle is None:
         # Clients of this protocol hold what is not answered and send it again; kept, it would wait here twice.
@@ -161,11 +163,17 @@ def check_comment(said: SaidBy, parts: PartsOf) -> Response:
         comment = replace(comment, do_not_store=True)
     if not comment.do_not_store:  # which nobody asks for again
         comment = replace(comment, id=AKISMET_ID + guid)
-    decision = parts.workflow.submit(site, comment, handles=said.handles, retries_faults=True).decision
-    if is_by_fault(decision):
-        return _fault("the comment could not be judged, so a person has to; hold it", guid)
     policy = _policy(parts, site)
-    found = is_spam(decision, hostile_counts=_hostile_counts(policy))
+
+    def tells_spam(decision: Decision) -> bool | None:
+        return None if is_by_fault(decision) else is_spam(decision, hostile_counts=_hostile_counts(policy))
+
+    stored = parts.workflow.submit(site, comment, handles=said.handles, retries_faults=True, tells_spam=tells_spam)
+    decision, found = stored.decision, tells_spam(stored.decision)
+    if found is None:
+        return _fault("the comment could not be judged, so a person has to; hold it", guid)
+    if stored.seen and stored.id is not None:
+        parts.store.akismet.answer(site, stored.id, is_spam=found, by_decision=True)
     is_blatant = found and policy is not None and policy.may_reject_by("spam", comment, decision)
     return _verdict(guid, is_spam=found, is_blatant=is_blatant)
 
@@ -229,7 +237,7 @@ def read_wpcom_subscription(said: SaidBy, parts: PartsOf) -> Response:
 def read_stats(said: SaidBy, parts: PartsOf) -> Response:
     """Akismet: how much spam there was in `60-days`, `6-months` or `all` (at most ten years), by month."""
     site = _find_site(parts, said, "key", "api_key")
-    return JSONResponse(stats(said, parts.store, site, hostile_counts=_hostile_counts(_policy(parts, site))))
+    return JSONResponse(stats(said, parts.store, site))
 
 
 @router.post(
@@ -295,7 +303,7 @@ def read_usage_by_post(said: SaidBy, parts: PartsOf) -> Response:
 def read_sites(said: SaidBy, parts: PartsOf) -> Response:
     """Akismet: figures of a month, in JSON or, with `format=csv`, as CSV. A key is of one site."""
     site = _find_site(parts, said)
-    found = key_sites(said, parts.store, site, hostile_counts=_hostile_counts(_policy(parts, site)))
+    found = key_sites(said, parts.store, site)
     if said.get("format").lower() == "csv":
         return Response(write_csv(found, _key(said)[:PREFIX_CHARS] + "..."), media_type="text/csv")
     return JSONResponse(found)
