@@ -461,6 +461,29 @@ class TestFeedback:
 
         assert [desk.stored(each).status for each in (first, second, third)] == ["published", "rejected", "held"]
 
+    @pytest.mark.parametrize("guid", ["unknown-guid-1", "0" * 32])
+    def test_a_guid_that_is_not_known_is_none(self, desk, guid):
+        """The comment is looked for by its text, and is not taken for another author's or page's."""
+        pages = [{"permalink": f"https://blog.example/{n}", "comment_author": "Ann"} for n in range(2)]
+        first, second = (desk.check(SPAM, **page) for page in pages)
+        assert answer(desk.post("/1.1/submit-ham", comment_content=SPAM, guid=guid, **pages[0])) == THANKS
+        assert [desk.stored(each).status for each in (first, second)] == ["published", "held"]
+        assert [label["id"] for label in desk.labels()] == [desk.stored(first).id]
+
+        elsewhere = pages[1] | {"comment_author": "Bob"}
+        assert answer(desk.post("/1.1/submit-ham", comment_content=SPAM, guid=guid, **elsewhere)) == THANKS
+        assert desk.stored(second).status == "held"
+        assert desk.labels()[-1]["id"] == AKISMET_ID + guid
+
+    def test_a_guid_of_what_was_erased_is_that_one(self, desk):
+        page = {"permalink": "https://blog.example/1", "comment_author": "Ann"}
+        erased, other = desk.check(SPAM, **page), desk.check(SPAM, **page)
+        guid = erased.headers["x-akismet-guid"]
+        desk.parts.workflow.erase(desk.site, AKISMET_ID + guid)
+
+        assert answer(desk.post("/1.1/submit-ham", comment_content=SPAM, guid=guid, **page)) == THANKS
+        assert (desk.stored(other).status, desk.labels()) == ("held", [])
+
     def test_what_was_never_checked_is_judged_and_learnt(self, desk):
         assert answer(desk.post("/1.1/submit-spam", comment_content=HAM, guid="from-elsewhere-1")) == THANKS
         [label] = desk.labels()
