@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from moderation.comment import Comment, Decision
 from moderation.policy import Policy
 from service.api import Parts, PartsOf
-from service.auth import PREFIX_CHARS, find_site_of_key
+from service.auth import PREFIX_CHARS, find_site_of_key, is_old_key
 from service.dialects.akismet_account import is_spam, key_sites, stats, subscription, usage_limit, write_csv
 from service.dialects.akismet_request import Said, make_comment, read_said
 from service.dialects.intake import Dialect
@@ -38,6 +38,10 @@ _MAX_HEADER_CHARS = 300
 _RETRY_SECONDS = 60
 # Of another author or on another page it is another comment, whatever its text.
 _MUST_MATCH = ("author", "permalink")
+_OLD_KEY = (
+    "this API key is not valid; one that begins with mod_ is valid only with its capitals, which some clients change: "
+    "make a new one with 'moderation add-site URL'"
+)
 _NOT_ALLOWED = "this route does not take the method"
 
 SaidBy = Annotated[Said, Depends(read_said)]
@@ -330,10 +334,15 @@ def _key(said: Said, *names: str) -> str:
 
 def _find_site(parts: Parts, said: Said, *names: str) -> Site:
     """The site of the key, which stands in a field of these names or before the host. Raises ``Unauthorized``."""
-    key = _key(said, *names).lower()
+    key = _key(said, *names)
     if not key:
         raise Unauthorized("send the site's API key as api_key, or as the first part of the host name")
-    return find_site_of_key(parts.store, key)
+    if not is_old_key(key):
+        return find_site_of_key(parts.store, key.lower())
+    try:
+        return find_site_of_key(parts.store, key)
+    except Unauthorized:
+        raise Unauthorized(_OLD_KEY) from None
 
 
 def _find_seen(parts: Parts, site: Site, said: Said, comment: Comment) -> Stored | None:
