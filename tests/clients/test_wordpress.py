@@ -159,3 +159,29 @@ def test_the_key_stands_in_no_address_and_akismet_is_no_service_of_ones_own(star
         old = "mod_k3y4y0u2_" + "aB-_" * 10 + "xyz"
         store.add_key(site, "k3y4y0u2", hash_token(old))
         assert "takes the key" in blog.set(service.url, old)
+
+
+def test_what_the_blog_could_not_do_is_told_again_and_not_for_ever(start, plain_home, tmp_path, monkeypatch):  # noqa: ARG001
+    if reason := missing():
+        pytest.skip(reason)
+    monkeypatch.setattr("service.webhooks._FIRST_WAIT_SECONDS", 0.001)
+    service = start(webhook_allow="127.0.0.0/8")
+    store, moderation = service.parts.store, service.parts.moderation
+    with running(tmp_path / "blog") as blog:
+        site = store.add_site(blog.url)
+        blog.set(service.url, make_key(store, site))
+        key = blog.run(f"{LOAD} echo Akismet::get_api_key();")
+        route = f"{blog.url}/?rest_route=/akismet/v1/webhook"
+        hook = store.webhooks.add(site, route, (), key, who="operator", form="akismet")
+        for word in ("kept", "deleted"):
+            spam = blog.comment(SPAM.format(word))
+            if word == "deleted":
+                blog.run(f"{LOAD} wp_delete_comment({spam}, true);")
+            wanted = QueueFilter(text=f"number {word}")
+            [entry] = moderation.queue([site], wanted, sort="age", limit=5, after=None).entries
+            target = Target(entry.stored.decision.digest, entry=entry.row)
+            moderation.decide(site, Judge("Ada", "review"), Judgement("approve"), target)
+        wait_for(lambda: store.webhooks.deliveries(hook).waiting, 0)
+        deliveries = store.webhooks.deliveries(hook)
+
+        assert (deliveries.delivered, deliveries.given_up, deliveries.last_error) == (1, 1, "not_taken")
