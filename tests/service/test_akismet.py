@@ -632,6 +632,60 @@ class TestChecksAgain:
         assert desk.stored(edited).status == "published"
 
 
+class TestToldAgain:
+    """What waits to be told to a site's plugin, by what it was answered."""
+
+    @pytest.fixture
+    def waiting(self, desk):
+        hook = desk.parts.store.webhooks.add(
+            desk.site, "https://blog.invalid/x", (), "0123456789ab", who="operator", form="akismet"
+        )
+        return lambda: desk.parts.store.webhooks.deliveries(hook).waiting
+
+    def test_only_what_was_answered_otherwise_is_told(self, desk, waiting):
+        spam, ham, hostile = desk.check(SPAM), desk.check(HAM), desk.check(HOSTILE)
+        desk.judge(spam, Judgement("reject", ("spam",)))
+        desk.judge(ham, Judgement("approve"))
+        desk.judge(hostile, Judgement("approve"))
+        assert waiting() == 0
+        said = desk.judge(hostile, Judgement("reject", ("hostile",)))
+        assert waiting() == 1
+        desk.parts.moderation.undo(desk.site, said.id, "Ada")
+        assert waiting() == 2
+
+    def test_an_answer_is_known_too_and_what_waited_before_it_is_out_of_date(self, desk, waiting):
+        spam = desk.check(SPAM)
+        again = {"guid": spam.headers["x-akismet-guid"], "recheck_reason": "retry"}
+        approved = desk.judge(spam, Judgement("approve"))
+        assert waiting() == 1
+        assert answer(desk.check(SPAM, **again)) == "false"  # as it is being told
+        desk.parts.moderation.undo(desk.site, approved.id, "Ada")
+        assert waiting() == 2
+        assert answer(desk.check(SPAM, **again)) == "true"
+        assert answer(desk.check(HAM, **again)) == "false"
+        assert waiting() == 0
+        desk.judge(spam, Judgement("reject", ("spam",)))
+        assert waiting() == 1
+
+    def test_so_is_what_the_site_has_said_itself(self, desk, waiting):
+        ham = desk.check(HAM)
+        guid = ham.headers["x-akismet-guid"]
+        desk.post("/1.1/submit-spam", comment_content=HAM, guid=guid, reporter="ann")
+        assert waiting() == 0
+        desk.judge(ham, Judgement("approve"))
+        assert waiting() == 1
+        desk.post("/1.1/submit-spam", comment_content=HAM, guid=guid, reporter="bob")
+        assert waiting() == 0
+
+    def test_what_could_not_be_judged_is_told_once_people_have(self, desk, waiting, monkeypatch):
+        with monkeypatch.context() as broken:
+            broken.setattr("service.live_model.Live.readable_policy", lambda *_: None)
+            response = desk.check(HAM)
+        assert error_of(response) == (503, "unavailable")
+        desk.judge(response, Judgement("approve"))
+        assert waiting() == 1
+
+
 class TestAccount:
     def test_figures_are_counted_from_the_store(self, desk):
         spam, ham, hostile = desk.check(SPAM), desk.check(HAM), desk.check(HOSTILE)
