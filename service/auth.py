@@ -3,7 +3,8 @@
 A key is 60 hexadecimal digits, so that it fits wherever clients put one: a form of WordPress that drops every other
 sign, the first label of a host name (63 signs, capitals not told apart), a header, an address. The first 8 are public
 and find the row. Of the whole key only the SHA-256 is kept, which is enough because the other 52 are 208 random bits
-and cannot be guessed from it. Keys of the form ``mod_ID_SECRET``, which were made before, go on working.
+and cannot be guessed from it. Keys of the form ``mod_ID_SECRET``, which were made before, go on working where
+their capitals are kept: what is kept of them is the hash of just that spelling.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ PREFIX_CHARS = 8
 """So much of a key is public."""
 
 _KEY = re.compile(rf"([0-9a-f]{{{PREFIX_CHARS}}})[0-9a-f]{{52}}|mod_([a-z0-9]{{{PREFIX_CHARS}}})_[A-Za-z0-9_-]{{43}}")
-_HOST_KEY = re.compile(r"([0-9a-f]{60})\.")
+_OLD_KEY = re.compile(rf"mod_[a-z0-9]{{{PREFIX_CHARS}}}_[a-z0-9_-]{{43}}", re.IGNORECASE)
+_HOST_KEY = re.compile(rf"([0-9a-f]{{60}}|{_OLD_KEY.pattern})\.")
 _KEY_BYTES = 30
 _NO_HASH = "0" * 64
 _USUAL_PORTS = {"http": 80, "https": 443}
@@ -82,6 +84,11 @@ def looks_like_key(key: str) -> bool:
     return _KEY.fullmatch(key) is not None
 
 
+def is_old_key(key: str) -> bool:
+    """Whether it is a key of the form before, or one that has lost its capitals, by which those are told apart."""
+    return _OLD_KEY.fullmatch(key) is not None
+
+
 def find_site_of_key(store: Store, key: str) -> Site:
     """The site of a key, wherever it stood. Raises ``Unauthorized`` as :func:`find_site`."""
     match = _KEY.fullmatch(key)
@@ -93,7 +100,10 @@ def find_site_of_key(store: Store, key: str) -> Site:
 
 
 def key_before(host: str) -> str:
-    """The key that is the first label of a host name, as in ``KEY.moderation.example``; empty where there is none."""
+    """The key that is the first label of a host name, as in ``KEY.moderation.example``; empty where there is none.
+
+    One of the form before is not valid there, since a host name has no capitals, but can be told from a name.
+    """
     match = _HOST_KEY.match(host.lower())
     return match[1] if match else ""
 

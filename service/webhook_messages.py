@@ -9,13 +9,15 @@ from datetime import datetime
 from typing import Any
 
 from service.statuses import AKISMET_ID, DRIFT
-from service.store import Change, DriftAlerts, Message, Webhook
+from service.store import AkismetAnswer, DriftAlerts, Message, Webhook
 from service.verdicts import message_to_author
 
 
 def payload(webhook: Webhook, message: Message) -> bytes:
     """What a target is told of a change or of drift, in JSON. No text of a comment, no author and no moderator."""
     change = message.about
+    if isinstance(change, AkismetAnswer):
+        return _akismet_payload(webhook, [_akismet_comment(change)])
     if isinstance(change, DriftAlerts):
         told: dict[str, Any] = {
             "event": DRIFT,
@@ -24,8 +26,6 @@ def payload(webhook: Webhook, message: Message) -> bytes:
             **asdict(change),
         }
         return json.dumps(told, ensure_ascii=False).encode()
-    if webhook.format == "akismet":
-        return _akismet_payload(webhook, [_akismet_comment(change, message.post)])
     content = {
         "event": f"comment.{change.change.new}",
         "cursor": change.cursor,
@@ -49,10 +49,28 @@ def ping_payload(webhook: Webhook, now: datetime) -> bytes:
     return json.dumps({"event": "ping", "site": webhook.site, "at": now.isoformat()}).encode()
 
 
-def _akismet_comment(change: Change, post: str | None) -> dict[str, Any]:
-    """A comment as the plugin finds it again, and ``true`` where people have rejected it, for whatever reason."""
-    told: dict[str, Any] = {"guid": (change.comment or "").removeprefix(AKISMET_ID)}
-    told["result"] = "true" if change.change.new == "rejected" else "false"
+def is_refused(message: Message, answer: bytes) -> bool:
+    """Whether a plugin that was reached says that it could not do what it was told of this comment.
+
+    It says so in the body, with a status that means success.
+    """
+    if not isinstance(message.about, AkismetAnswer):
+        return False
+    try:
+        said = json.loads(answer)["comments"][_guid(message.about)]["status"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
+    return bool(said == "error")
+
+
+def _guid(answer: AkismetAnswer) -> str:
+    return answer.comment.removeprefix(AKISMET_ID)
+
+
+def _akismet_comment(answer: AkismetAnswer) -> dict[str, Any]:
+    """A comment as the plugin finds it again, and what a check of it would be answered."""
+    told: dict[str, Any] = {"guid": _guid(answer), "result": "true" if answer.is_spam else "false"}
+    post = answer.post
     return told | ({"comment_post_ID": int(post)} if post and post.isascii() and post.isdecimal() else {})
 
 

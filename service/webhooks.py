@@ -36,8 +36,9 @@ import moderation
 from service.errors import InvalidSettings, StoreError
 from service.logs import describe_error
 from service.metrics import Metrics
+from service.statuses import AKISMET
 from service.store import Message, Store, Webhook
-from service.webhook_messages import payload, ping_payload
+from service.webhook_messages import is_refused, payload, ping_payload
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,10 @@ _HEADERS = {"Content-Type": "application/json", "User-Agent": f"comment-moderati
 _MOST_ADDRESSES = 3
 _PLUGIN_KEY = re.compile(r"[0-9a-zA-Z]{8,100}")
 _MOST_READ_BYTES = 65_536
+_NOT_TAKEN = "not_taken"
+# A check is answered before the site has kept the comment, so that it may be unknown at first. One that is unknown
+# after half an hour was deleted.
+_MOST_REFUSALS = 6
 _SECRET_PREFIX = "whsec_"  # noqa: S105  # the prefix, not a secret
 # What of IPv6 is given to the internet at all.
 _UNICAST = ip_network("2000::/3")
@@ -75,11 +80,12 @@ class Outcome:
     """What came of one attempt: the status that was answered, or an ``error`` of a closed list of codes.
 
     Codes are ``refused_address``, ``unknown_host``, ``unreachable``, ``tls``, ``timeout``, ``redirect``, ``invalid``
-    and ``http_NNN``.
+    ``not_taken`` and ``http_NNN``. ``body`` is what an Akismet plugin has answered.
     """
 
     status: int | None
     error: str | None
+    body: bytes = b""
 
     @property
     def is_delivered(self) -> bool:
@@ -239,19 +245,19 @@ class Sender:
     async def _post(self, url: httpx.URL, headers: Mapping[str, str], body: bytes, host: str) -> Outcome:
         extensions = {"sni_hostname": host}  # certificates are of names
         async with self._client.stream("POST", url, content=body, headers=headers, extensions=extensions) as answer:
-            read = 0
-            # What is answered is of no interest; read, the connection can be used again.
+            read = bytearray()
+            # Read, the connection can be used again. As it comes: unpacked, a few bytes may be very many.
             async for chunk in answer.aiter_raw():
-                read += len(chunk)
-                if read > _MOST_READ_BYTES:
+                read += chunk
+                if len(read) > _MOST_READ_BYTES:
                     break
         if answer.is_success:
-            return Outcome(answer.status_code, None)
+            return Outcome(answer.status_code, None, bytes(read) if self.webhook.format == AKISMET else b"")
         return Outcome(answer.status_code, "redirect" if answer.is_redirect else f"http_{answer.status_code}")
 
     def _sign(self, message_id: str, body: bytes) -> dict[str, str]:
-        if self.webhook.format == "akismet":  # whose key stands in the body
-            return _HEADERS | {"x-akismet-webhook": "1"}
+        if self.webhook.format == AKISMET:  # whose key stands in the body
+            return _HEADERS | {"x-akismet-webhook": "1", "Accept-Encoding": "identity"}
         timestamp = int(time.time())
         signatures = [sign(secret, message_id, timestamp, body) for secret in self.webhook.secrets]
         return _HEADERS | {
@@ -384,6 +390,8 @@ class Courier:
     def _note(self, webhook: Webhook, message: Message, outcome: Outcome) -> bool:
         """Keep what came of an attempt. False where nothing more is to be sent to this target for now."""
         told: dict[str, Any] = {"webhook": webhook.id, "message_id": message.id, "attempt": message.attempts + 1}
+        if outcome.is_delivered and is_refused(message, outcome.body):
+            return self._note_refused(webhook, message, told)
         if outcome.is_delivered:
             self._metrics.count_delivery("delivered")
             return self._store.delivered(webhook, message, self._holder)
@@ -399,3 +407,12 @@ class Courier:
         self._metrics.count_delivery("given_up", given_up)
         _log.warning("a webhook was not delivered", extra={**told, "error_code": error, "given_up": given_up})
         return False
+
+    def _note_refused(self, webhook: Webhook, message: Message, told: Mapping[str, Any]) -> bool:
+        """Keep that a plugin does not know the comment, maybe not yet. Others go on meanwhile."""
+        again = wait_after(message.attempts) if message.attempts + 1 < _MOST_REFUSALS else None
+        is_held, given_up = self._store.refused(webhook, message, _NOT_TAKEN, self._holder, again=again)
+        self._metrics.count_delivery("failed")
+        self._metrics.count_delivery("given_up", given_up)
+        _log.warning("a webhook was not taken", extra={**told, "error_code": _NOT_TAKEN, "given_up": given_up})
+        return is_held

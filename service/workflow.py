@@ -118,15 +118,19 @@ class Workflow:
         handles: Mapping[str, str] | None = None,
         retries_faults: bool = False,
         recount: Recount | None = None,
+        tells_spam: Callable[[Decision], bool | None] | None = None,
     ) -> Stored:
         """Judge one comment. Raises ``CommentErased``, ``StoreBusy`` or ``StoreUnavailable``.
 
         ``handles`` as for :meth:`~service.feedback.Feedback.give`, which finds the comment again by them. With
         ``retries_faults`` a decision that a fault has made is no answer: once the fault is over there is another.
         ``recount`` corrects counts where the store knows earlier texts of a comment as comments of their own; it gets
-        what was counted, and hashes of near-duplicates.
+        what was counted, and hashes of near-duplicates. ``tells_spam`` says what the client is told by a decision, where
+        it speaks the protocol of Akismet; that is kept with a decision that is new.
         """
-        (result,) = self.submit_many(site, [comment], handles=handles, retries_faults=retries_faults, recount=recount)
+        (result,) = self.submit_many(
+            site, [comment], handles=handles, retries_faults=retries_faults, recount=recount, tells_spam=tells_spam
+        )
         if isinstance(result, CommentErased):
             raise result
         return result
@@ -139,6 +143,7 @@ class Workflow:
         handles: Mapping[str, str] | None = None,
         retries_faults: bool = False,
         recount: Recount | None = None,
+        tells_spam: Callable[[Decision], bool | None] | None = None,
     ) -> list[Stored | CommentErased]:
         """Judge many comments in one call of the model and keep them in one transaction; results in the same order.
 
@@ -160,7 +165,7 @@ class Workflow:
                 for index, of_text, context in zip(new, hashes, contexts, strict=True)
             ]
             hashed = self._hashes.handles(site.url, handles or {})
-            recorded = self._judge(site, arrivals, hashed, retries_faults=retries_faults)
+            recorded = self._judge(site, arrivals, hashed, retries_faults=retries_faults, tells_spam=tells_spam)
             results |= dict(zip(new, recorded, strict=True))
         for result in results.values():
             if isinstance(result, Stored) and result.seen:
@@ -176,6 +181,7 @@ class Workflow:
         handles: tuple[str, ...],
         *,
         retries_faults: bool,
+        tells_spam: Callable[[Decision], bool | None] | None,
     ) -> list[Stored | CommentErased]:
         live = self._live_model.current(site.url)
         policy = live.readable_policy(site.policy_digest, self._store.policy_toml, site.url)
@@ -214,6 +220,7 @@ class Workflow:
                 priority=measure(decision),
                 draw=draw,
                 is_retry=retries_faults and not is_by_fault(decision),
+                told_spam=None if tells_spam is None or comment.id is None else tells_spam(decision),
             )
             rows.append(row)
         recorded = self._store.record(site, rows, (kept.digest, kept.toml))

@@ -28,7 +28,14 @@ function comment_moderation_short_key() {
 }
 
 function comment_moderation_is_set() {
-	return '' !== comment_moderation_setting( 'url' ) && '' !== comment_moderation_setting( 'key' );
+	$url = comment_moderation_setting( 'url' );
+	return '' !== $url && ! comment_moderation_is_akismet( $url ) && '' !== comment_moderation_setting( 'key' );
+}
+
+/** Whether an address is one of Akismet itself. Requests to it would be led to themselves, for ever. */
+function comment_moderation_is_akismet( $url ) {
+	$host = strtolower( (string) wp_parse_url( $url, PHP_URL_HOST ) );
+	return 1 === preg_match( '/(^|\.)akismet\.com\.?$/', $host );
 }
 
 add_filter(
@@ -49,15 +56,24 @@ add_filter(
 		}
 		$short = comment_moderation_short_key();
 		$real  = comment_moderation_setting( 'key' );
+		$query = isset( $parts['query'] ) ? $parts['query'] : '';
 		$body  = is_array( $args['body'] ) ? http_build_query( $args['body'], '', '&' ) : (string) $args['body'];
-		$body  = preg_replace( '/(^|&)(api_key|key)=' . $short . '(?=&|$)/', '$1$2=' . $real, $body );
+		// Of a field that stands there twice the service takes the last, and that of the body before that of the address.
+		$said = implode( '&', array_filter( array( $query, $body ), 'strlen' ) );
+		$said = preg_replace( '/(^|&)(api_key|key)=' . $short . '(?=&|$)/', '$1$2=' . $real, $said, -1, $has_key );
 		if ( isset( $found[1] ) && $found[1] === $short ) {
-			$body .= '&api_key=' . $real; // Plugins before 5.0 write the key before the host.
+			$said   .= ( '' === $said ? '' : '&' ) . 'api_key=' . $real; // Plugins before 5.0 write the key before the host.
+			$has_key = true;
 		}
-		$args['body'] = $body;
+		if ( $has_key ) {
+			// Whatever the plugin asks by an address goes in the body of a POST, which is in no log of a server.
+			$args['method'] = 'POST';
+			$args['body']   = $said;
+			$query          = '';
+		}
 		unset( $args['headers']['Host'], $args['headers']['host'] );
-		$query = isset( $parts['query'] ) ? '?' . $parts['query'] : '';
-		return wp_remote_request( comment_moderation_setting( 'url' ) . $parts['path'] . $query, $args );
+		$path = ( isset( $parts['path'] ) ? $parts['path'] : '/' ) . ( '' === $query ? '' : '?' . $query );
+		return wp_remote_request( comment_moderation_setting( 'url' ) . $path, $args );
 	},
 	10,
 	3
@@ -65,15 +81,21 @@ add_filter(
 
 // The screen under Settings.
 
-/** The address without a slash at its end; the key in small letters, as nothing else can be one. */
+/** The address without a slash at its end; the key in small letters, unless it is of the form that has capitals. */
 function comment_moderation_read( $given ) {
 	$given = is_array( $given ) ? $given : array();
 	$url   = isset( $given['url'] ) ? untrailingslashit( esc_url_raw( trim( $given['url'] ), array( 'http', 'https' ) ) ) : '';
-	$key   = isset( $given['key'] ) ? strtolower( trim( $given['key'] ) ) : '';
+	$key   = isset( $given['key'] ) ? trim( $given['key'] ) : '';
+	$key   = 0 === strpos( $key, 'mod_' ) ? $key : strtolower( $key );
+	if ( comment_moderation_is_akismet( $url ) ) {
+		$hint = __( 'That is the address of Akismet itself. Enter that of your own moderation service, such as https://moderation.example.org.' );
+		add_settings_error( COMMENT_MODERATION_OPTION, 'url', $hint );
+		$url = comment_moderation_setting( 'url' );
+	}
 	if ( '' === $key ) {
 		$key = comment_moderation_setting( 'key' ); // The screen does not show it, so that empty means: as before.
 	}
-	if ( ! preg_match( '/^[0-9a-z_-]*$/', $key ) ) {
+	if ( ! preg_match( '/^[0-9A-Za-z_-]*$/', $key ) ) {
 		add_settings_error( COMMENT_MODERATION_OPTION, 'key', __( 'This is no key of the service.' ) );
 		$key = comment_moderation_setting( 'key' );
 	}

@@ -14,10 +14,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
-from moderation.comment import Comment
+from moderation.comment import Comment, Decision
 from moderation.policy import Policy
 from service.api import Parts, PartsOf
-from service.auth import PREFIX_CHARS, find_site_of_key
+from service.auth import PREFIX_CHARS, find_site_of_key, is_old_key
 from service.dialects.akismet_account import is_spam, key_sites, stats, subscription, usage_limit, write_csv
 from service.dialects.akismet_request import Said, make_comment, read_said
 from service.dialects.intake import Dialect
@@ -38,6 +38,10 @@ _MAX_HEADER_CHARS = 300
 _RETRY_SECONDS = 60
 # Of another author or on another page it is another comment, whatever its text.
 _MUST_MATCH = ("author", "permalink")
+_OLD_KEY = (
+    "this API key is not valid; one that begins with mod_ is valid only with its capitals, which some clients change: "
+    "make a new one with 'moderation add-site URL'"
+)
 _NOT_ALLOWED = "this route does not take the method"
 
 SaidBy = Annotated[Said, Depends(read_said)]
@@ -152,7 +156,9 @@ def check_comment(said: SaidBy, parts: PartsOf) -> Response:
     if comment is None:
         return _verdict(guid, is_spam=False)  # there is nothing that could be
     if seen is not None and _is_judged(parts, site, seen, comment):
-        return _verdict(guid, is_spam=seen.status == "rejected")
+        is_rejected = seen.status == "rejected"
+        parts.store.akismet.answer(site, AKISMET_ID + guid, is_spam=is_rejected, by_decision=False)
+        return _verdict(guid, is_spam=is_rejected)
     live = parts.live_model.current(site.url)
     if live.bundle is None:
         # Clients of this protocol hold what is not answered and send it again; kept, it would wait here twice.
@@ -161,11 +167,17 @@ def check_comment(said: SaidBy, parts: PartsOf) -> Response:
         comment = replace(comment, do_not_store=True)
     if not comment.do_not_store:  # which nobody asks for again
         comment = replace(comment, id=AKISMET_ID + guid)
-    decision = parts.workflow.submit(site, comment, handles=said.handles, retries_faults=True).decision
-    if is_by_fault(decision):
-        return _fault("the comment could not be judged, so a person has to; hold it", guid)
     policy = _policy(parts, site)
-    found = is_spam(decision, hostile_counts=_hostile_counts(policy))
+
+    def tells_spam(decision: Decision) -> bool | None:
+        return None if is_by_fault(decision) else is_spam(decision, hostile_counts=_hostile_counts(policy))
+
+    stored = parts.workflow.submit(site, comment, handles=said.handles, retries_faults=True, tells_spam=tells_spam)
+    decision, found = stored.decision, tells_spam(stored.decision)
+    if found is None:
+        return _fault("the comment could not be judged, so a person has to; hold it", guid)
+    if stored.seen and stored.id is not None:
+        parts.store.akismet.answer(site, stored.id, is_spam=found, by_decision=True)
     is_blatant = found and policy is not None and policy.may_reject_by("spam", comment, decision)
     return _verdict(guid, is_spam=found, is_blatant=is_blatant)
 
@@ -229,7 +241,7 @@ def read_wpcom_subscription(said: SaidBy, parts: PartsOf) -> Response:
 def read_stats(said: SaidBy, parts: PartsOf) -> Response:
     """Akismet: how much spam there was in `60-days`, `6-months` or `all` (at most ten years), by month."""
     site = _find_site(parts, said, "key", "api_key")
-    return JSONResponse(stats(said, parts.store, site, hostile_counts=_hostile_counts(_policy(parts, site))))
+    return JSONResponse(stats(said, parts.store, site))
 
 
 @router.post(
@@ -295,7 +307,7 @@ def read_usage_by_post(said: SaidBy, parts: PartsOf) -> Response:
 def read_sites(said: SaidBy, parts: PartsOf) -> Response:
     """Akismet: figures of a month, in JSON or, with `format=csv`, as CSV. A key is of one site."""
     site = _find_site(parts, said)
-    found = key_sites(said, parts.store, site, hostile_counts=_hostile_counts(_policy(parts, site)))
+    found = key_sites(said, parts.store, site)
     if said.get("format").lower() == "csv":
         return Response(write_csv(found, _key(said)[:PREFIX_CHARS] + "..."), media_type="text/csv")
     return JSONResponse(found)
@@ -322,10 +334,15 @@ def _key(said: Said, *names: str) -> str:
 
 def _find_site(parts: Parts, said: Said, *names: str) -> Site:
     """The site of the key, which stands in a field of these names or before the host. Raises ``Unauthorized``."""
-    key = _key(said, *names).lower()
+    key = _key(said, *names)
     if not key:
         raise Unauthorized("send the site's API key as api_key, or as the first part of the host name")
-    return find_site_of_key(parts.store, key)
+    if not is_old_key(key):
+        return find_site_of_key(parts.store, key.lower())
+    try:
+        return find_site_of_key(parts.store, key)
+    except Unauthorized:
+        raise Unauthorized(_OLD_KEY) from None
 
 
 def _find_seen(parts: Parts, site: Site, said: Said, comment: Comment) -> Stored | None:

@@ -13,7 +13,7 @@ from typing import Any
 from moderation.comment import Decision
 from service.dialects.akismet_request import Said
 from service.errors import InvalidRequest
-from service.statuses import AKISMET, AKISMET_ID
+from service.statuses import AKISMET
 from service.store import Site, Store
 
 # What asks for a comment to be held or rejected because it is spam or because the operator's own rules say so.
@@ -61,30 +61,25 @@ def says_spam(fired: frozenset[str], *, hostile_counts: bool) -> bool:
     return bool(fired & (SPAM_REASONS | HOSTILE_REASONS if hostile_counts else SPAM_REASONS))
 
 
-def count_month(store: Store, site: Site, name: str, *, hostile_counts: bool) -> Month:
+def count_month(store: Store, site: Site, name: str) -> Month:
     """Count a month of a site."""
     year, month = int(name[:4]), int(name[5:])
     since = datetime(year, month, 1, tzinfo=UTC)
     until = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
     traffic = store.traffic
-    ham, spam = traffic.published(site, AKISMET_ID, since, until), 0
-    for each in traffic.fired(site, AKISMET_ID, since, until):
-        if each.is_rejected or says_spam(each.reasons, hostile_counts=hostile_counts):
-            spam += 1
-        else:
-            ham += 1
+    spam, ham = traffic.checked(site, since, until)
     missed = traffic.said(site, AKISMET, "reject", since, until)
     return Month(name, spam, ham, missed, traffic.said(site, AKISMET, "approve", since, until))
 
 
 def usage_limit(said: Said, store: Store, site: Site) -> dict[str, Any]:
     """The answer of ``usage-limit``: how many comments were checked this month, and that there is no limit."""
-    used = count_month(store, site, _this_month(store), hostile_counts=False).calls
+    used = count_month(store, site, _this_month(store)).calls
     usage: dict[str, Any] = {"limit": "none", "usage": used, "percentage": "0.00", "throttled": False}
     return usage | {"notice_level": None, "upgrade": False} if said.says("extended") else usage
 
 
-def key_sites(said: Said, store: Store, site: Site, *, hostile_counts: bool) -> dict[str, Any]:
+def key_sites(said: Said, store: Store, site: Site) -> dict[str, Any]:
     """The answer of ``key-sites`` in JSON: a key is of one site, so the list has one row, or none past the filters.
 
     Raises ``InvalidRequest`` for a month, an offset or a limit that is none.
@@ -96,7 +91,7 @@ def key_sites(said: Said, store: Store, site: Site, *, hostile_counts: bool) -> 
     shown = site.url.partition("://")[2]
     rows = []
     if said.get("filter").lower() in shown:
-        month = count_month(store, site, name, hostile_counts=hostile_counts)
+        month = count_month(store, site, name)
         rows.append({"site": shown, "api_calls": str(month.calls), **_figures(month), "is_revoked": False})
     return {name: rows[offset:][:limit], "limit": limit, "offset": offset, "total": len(rows)}
 
@@ -113,12 +108,12 @@ def write_csv(answer: Mapping[str, Any], key: str) -> str:
     return f"Active sites for {key} during {name} ({head})\n{written.getvalue()}".removesuffix("\n")
 
 
-def stats(said: Said, store: Store, site: Site, *, hostile_counts: bool) -> dict[str, Any]:
+def stats(said: Said, store: Store, site: Site) -> dict[str, Any]:
     """The answer of ``get-stats``: sums over a span, and each month of it."""
     span = said.get("from")
-    first = store.traffic.first(site, AKISMET_ID)
+    first = store.traffic.first(site)
     names = list(_months_back(store, first, _MONTHS_BY_SPAN.get(span, _MOST_MONTHS)))
-    months = [count_month(store, site, name, hostile_counts=hostile_counts) for name in names]
+    months = [count_month(store, site, name) for name in names]
     whole = _sum(months)
     wrong = whole.missed_spam + whole.false_positives
     right = max(0, whole.calls - wrong)

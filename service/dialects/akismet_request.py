@@ -142,7 +142,7 @@ async def read_said(request: Request) -> Said:
     """The fields of the body, and of the address where the body has none of that name.
 
     The body is taken apart in a thread, since its key is not known before. Bytes that are not of the charset become
-    U+FFFD. Raises ``TooLarge``, and ``InvalidRequest`` for what is no form and no JSON object.
+    U+FFFD. Raises ``TooLarge``, and ``InvalidRequest`` for what is no form and no JSON object or in no known charset.
     """
     body = await read_any_body(request, at_most=MAX_BODY_BYTES)
     host, query = request.headers.get("host", ""), request.scope.get("query_string", b"")
@@ -199,11 +199,11 @@ def make_comment(said: Said, *, comment_id: str | None, max_text_chars: int) -> 
 
 def _read_pairs(body: bytes, content_type: str) -> Iterable[tuple[str, _Value]]:
     kind, options = parse_options_header(content_type)
+    if kind.endswith((b"/json", b"+json")):
+        return _read_object(body) if body.strip() else []
     charset = find_charset(options.get(b"charset", b"").decode("latin-1"))
     if kind == b"multipart/form-data":
         return _read_multipart(body, options.get(b"boundary", b""), charset)
-    if kind.endswith((b"/json", b"+json")):
-        return _read_object(body) if body.strip() else []
     return _read_form(body, charset)
 
 
@@ -228,14 +228,26 @@ def _decode(raw: bytes, charset: str, at_most: int) -> str:
 
 
 def find_charset(name: str) -> str:
-    """The codec of a charset as clients name it; UTF-8 where there is none of that name."""
+    """The codec of a charset as clients name it; UTF-8 where they name none.
+
+    Raises ``InvalidRequest`` for one that is not known: read as another, the text would not be what somebody wrote.
+    """
+    if not name.strip():
+        return "utf-8"
     try:
         found = codecs.lookup(name.strip()).name
     except (LookupError, ValueError):
-        return "utf-8"
+        found = ""
     if found in ("iso8859-1", "ascii"):
         return "cp1252"  # what browsers take these for
-    return found if _CHARSETS.fullmatch(found) else "utf-8"
+    if not _CHARSETS.fullmatch(found):
+        raise InvalidRequest("the body, or a part of it, is in a charset that is not known here; send UTF-8")
+    return found
+
+
+def _decode_part(raw: bytes, charset: str, at_most: int) -> str:
+    """As :func:`_decode`, in a charset as the part names it: of parts that nobody reads, any name will do."""
+    return _decode(raw, find_charset(charset), at_most)
 
 
 @dataclass(slots=True)
@@ -285,9 +297,10 @@ class _Parts:
         if b"filename" in options or len(name) > _MAX_FIELD_NAME_BYTES:
             return
         _, said = parse_options_header(headers.get(b"content-type", b""))
-        charset = find_charset(said[b"charset"].decode("latin-1")) if b"charset" in said else self._charset
-        value = partial(_decode, b"".join(self._part.data), charset)
-        self.found.append((_decode(name, charset, _MAX_FIELD_NAME_BYTES), value))
+        charset = said.get(b"charset", b"").decode("latin-1") or self._charset
+        value = partial(_decode_part, b"".join(self._part.data), charset)
+        # Its name stands in a header, which the charset of the part is not for.
+        self.found.append((_decode(name, self._charset, _MAX_FIELD_NAME_BYTES), value))
 
     def end_all(self) -> None:
         self.is_whole = True

@@ -19,6 +19,7 @@ from service.store.queries import Store
 from service.store.queue import MAX_PAGE
 from service.store.reading import Brief, History, Place, PostRead, Surroundings, VersionRead
 from service.store.records import (
+    AkismetAnswer,
     Alert,
     Appeal,
     AuditDraw,
@@ -55,7 +56,6 @@ from service.store.records import (
 from service.store.rows import read_facts
 from service.store.second_looks import Standing
 from service.store.shadow import Beside, ShadowRow, ShadowRun
-from service.store.traffic import Fired
 from service.store.verdicts import MOST_TOGETHER
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "CLAIM_SECONDS",
     "MAX_PAGE",
     "MOST_TOGETHER",
+    "AkismetAnswer",
     "Alert",
     "Appeal",
     "Arrivals",
@@ -79,7 +80,6 @@ __all__ = [
     "Deliveries",
     "DriftAlerts",
     "DriftDay",
-    "Fired",
     "Given",
     "Height",
     "History",

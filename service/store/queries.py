@@ -15,6 +15,7 @@ from moderation.comment import Comment, Post, Scores
 from service.errors import CommentErased, NotFound
 from service.statuses import STATUS_AFTER, Status
 from service.store import engine as connections
+from service.store.akismet import Akismet, follow_decision, note_answer
 from service.store.batch import Batches
 from service.store.campaigns import join_campaign, leave_campaign
 from service.store.context import View
@@ -104,6 +105,7 @@ class Store:
         self.coral = Coral(self._engine, self.now)
         self.shadows = Shadows(self._engine, self._now)
         self.drift = DriftDays(self._engine, self.now)
+        self.akismet = Akismet(self._engine, self._now)
         self.traffic = Traffic(self._engine)
 
     def now(self) -> datetime:
@@ -316,6 +318,10 @@ class Store:
         set_status(
             connection, site, comment_row, old, status, who=MODEL, now=now, decision=decision_row, beside=current
         )
+        if judged.told_spam is not None:
+            note_answer(connection, site, comment_row, now, is_spam=judged.told_spam, is_known=old is not None)
+        elif old is not None:
+            follow_decision(connection, site, comment_row, now)
         if old is not None:
             leave_campaign(connection, comment_row)
         bands = () if comment.do_not_store else judged.bands

@@ -110,7 +110,8 @@ class Judged:
     the store filled in: they are kept as references, so that erasing one erases it everywhere. ``whys`` say why a
     person is to look at it (none: nobody needs to), ``bands`` are the hashes by which near-duplicates are found,
     ``handles`` those by which a caller who names no id tells it from others with the same text. ``is_retry`` says that
-    the decision is to be kept although the same was sent before.
+    the decision is to be kept although the same was sent before; ``told_spam`` what a client of Akismet, which has
+    asked for it, is told by it (``None``: nobody is told).
     """
 
     comment: Comment
@@ -125,6 +126,7 @@ class Judged:
     priority: Priority = Priority(None, 1.0, 0.0, 1.0)
     draw: AuditDraw | None = None
     is_retry: bool = False
+    told_spam: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,20 +213,28 @@ class DriftAlerts:
 
 
 @dataclass(frozen=True, slots=True)
+class AkismetAnswer:
+    """What a check of a comment would be answered now; ``post`` is the id of the post that it stands under."""
+
+    comment: str
+    is_spam: bool
+    post: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """What a webhook has to hear of; ``id`` is the same in every attempt, ``attempts`` were made before.
 
-    That is a change or alerts of drift. ``categories`` are those of the verdict that made the change, ``None`` where
-    none did. ``post`` is the id of the post that the comment stands under.
+    That is a change, another answer or alerts of drift. ``categories`` are those of the verdict that made the change,
+    ``None`` where none did.
     """
 
     row: int
     id: str
     attempts: int
     created_at: datetime
-    about: Change | DriftAlerts
+    about: Change | AkismetAnswer | DriftAlerts
     categories: tuple[str, ...] | None
-    post: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,6 +216,22 @@ status_log = Table(
     Index(None, "site_id", "new", "at", sqlite_where=text("old IS NULL"), postgresql_where=text("old IS NULL")),
 )
 
+# What clients of Akismet know of comments that they had checked or, without ``checked_spam``, have only spoken of.
+akismet_answers = Table(
+    "akismet_answers",
+    metadata,
+    row_id(),
+    to("sites.id", "site_id"),
+    to("comments.id", "comment_id"),
+    Column("checked_spam", Boolean),  # what the first check was answered, which figures count (moves, once)
+    Column("held_spam", Boolean),  # what a check is answered as long as the comment is held (moves)
+    Column("told_spam", Boolean),  # what they were told or have said last; empty where nobody knows (moves)
+    moment("at"),
+    UniqueConstraint("comment_id"),
+    # All that figures need, so that a month of them reads no table.
+    Index(None, "site_id", "at", "checked_spam"),
+)
+
 # Where a site wants to hear of changes. Keys are kept as they are, because each message is signed with them.
 webhooks = Table(
     "webhooks",
@@ -246,10 +262,11 @@ outbox = Table(
     row_id(),
     Column("public_id", String(32), nullable=False, unique=True),
     to("webhooks.id", "webhook_id", ondelete="CASCADE"),
-    # Either a change of a comment, or the figures of a day.
+    # Either a change of a comment, or what a check of it would be answered now, or the figures of a day.
     to("status_log.id", "change_id", nullable=True),
     to("comments.id", "comment_id", nullable=True),
     to("drift_days.id", "drift_id", nullable=True),
+    Column("told_spam", Boolean),
     moment("created_at"),
     Column("attempts", Integer, nullable=False),
     moment("next_attempt_at", nullable=True),  # empty once it was delivered or given up

@@ -1,83 +1,61 @@
-"""How many comments came in through a dialect, what was decided about them, and what its clients said of it later."""
+"""How many comments were checked in the protocol of Akismet, what was answered, and what its clients said of it later.
+
+Each count reads as much of one index as lies in the period.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, func, select
+from sqlalchemy import Engine, Select, func, select
 
 from service.statuses import VerdictAction
 from service.store import engine as connections
 from service.store.records import Site
 from service.store.review_tables import verdicts
-from service.store.tables import comment_versions, comments, decisions
-
-_AT_ONCE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Fired:
-    """A comment that was held or rejected when it came in, by the reasons of these names."""
-
-    reasons: frozenset[str]
-    is_rejected: bool
+from service.store.tables import akismet_answers
 
 
 class Traffic:
-    """Counts per site and dialect, by the beginning of the ids that the dialect gives to comments."""
+    """Counts per site."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def first(self, site: Site, prefix: str) -> datetime | None:
-        """When the first comment came in; ``None`` where there is none."""
-        query = select(func.min(comments.c.created_at)).where(_of(site, prefix))
+    def first(self, site: Site) -> datetime | None:
+        """When the first comment was checked; ``None`` where there is none."""
         with connections.reading(self._engine) as connection:
-            return connection.execute(query).scalar()
+            return connection.execute(first_check(site)).scalar()
 
-    def published(self, site: Site, prefix: str, since: datetime, until: datetime) -> int:
-        """How many came in from ``since`` to before ``until`` and were published at once."""
-        query = _decided(site, prefix, since, until, func.count()).where(decisions.c.action == "publish")
+    def checked(self, site: Site, since: datetime, until: datetime) -> tuple[int, int]:
+        """How many were checked first from ``since`` to before ``until``: those that were spam, and the others."""
         with connections.reading(self._engine) as connection:
-            return connection.execute(query).scalar() or 0
-
-    def fired(self, site: Site, prefix: str, since: datetime, until: datetime) -> Iterator[Fired]:
-        """The others that came in meanwhile, in pages: how many there are is not known before."""
-        after = 0
-        while True:
-            page = _decided(site, prefix, since, until, decisions.c.id, decisions.c.action, decisions.c.reasons)
-            page = page.where(decisions.c.action != "publish", decisions.c.id > after)
-            with connections.reading(self._engine) as connection:
-                rows = connection.execute(page.order_by(decisions.c.id).limit(_AT_ONCE)).all()
-            for row in rows:
-                fired = frozenset(reason["name"] for reason in row.reasons if reason["fired"])
-                yield Fired(fired, row.action == "reject")
-            if len(rows) < _AT_ONCE:
-                return
-            after = rows[-1].id
+            counts = {row.checked_spam: row.size for row in connection.execute(count_checks(site, since, until))}
+        return counts.get(True, 0), counts.get(False, 0)
 
     def said(self, site: Site, source: str, action: VerdictAction, since: datetime, until: datetime) -> int:
         """How many verdicts of that kind were given through ``source``; those that were taken back do not count."""
-        query = select(func.count()).where(verdicts.c.site_id == site.row, verdicts.c.source == source)
-        query = query.where(verdicts.c.action == action, verdicts.c.undone_at.is_(None))
-        query = query.where(verdicts.c.at >= since, verdicts.c.at < until)
         with connections.reading(self._engine) as connection:
-            return connection.execute(query).scalar() or 0
+            return connection.execute(count_verdicts(site, source, action, since, until)).scalar() or 0
 
 
-def _of(site: Site, prefix: str) -> ColumnElement[bool]:
-    return (comments.c.site_id == site.row) & comments.c.external_id.startswith(prefix, autoescape=True)
+def first_check(site: Site) -> Select[Any]:
+    """The moment of the first check of a site."""
+    answer = akismet_answers.c
+    query = select(answer.at).where(answer.site_id == site.row, answer.checked_spam.is_not(None))
+    return query.order_by(answer.at).limit(1)
 
 
-def _decided(site: Site, prefix: str, since: datetime, until: datetime, *columns: Any) -> Select[Any]:
-    """The first decisions about comments that came in meanwhile."""
-    return (
-        select(*columns)
-        .select_from(comments)
-        .join(comment_versions, (comment_versions.c.comment_id == comments.c.id) & (comment_versions.c.number == 1))
-        .join(decisions, decisions.c.comment_version_id == comment_versions.c.id)
-        .where(_of(site, prefix), comments.c.created_at >= since, comments.c.created_at < until)
-    )
+def count_checks(site: Site, since: datetime, until: datetime) -> Select[Any]:
+    """Checks of a period by what they were answered."""
+    answer = akismet_answers.c
+    query = select(answer.checked_spam, func.count().label("size")).where(answer.site_id == site.row)
+    return query.where(answer.at >= since, answer.at < until).group_by(answer.checked_spam)
+
+
+def count_verdicts(site: Site, source: str, action: VerdictAction, since: datetime, until: datetime) -> Select[Any]:
+    """Verdicts of a period that were given through a source and stand."""
+    query = select(func.count()).where(verdicts.c.site_id == site.row, verdicts.c.source == source)
+    query = query.where(verdicts.c.action == action, verdicts.c.undone_at.is_(None))
+    return query.where(verdicts.c.at >= since, verdicts.c.at < until)

@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, exists, select, update
 
 from service.errors import CommentErased, EntryTaken, NotFound, ServiceError, TextChanged, VerdictStands
-from service.statuses import OUTCOME_BY_VERDICT, REVIEW, SECOND_LOOK, STATUS_BY_VERDICT, Status
+from service.statuses import AKISMET, OUTCOME_BY_VERDICT, REVIEW, SECOND_LOOK, STATUS_BY_VERDICT, Status
 from service.store import engine as connections
+from service.store.akismet import follow_verdict
 from service.store.entries import UNCLAIMED, drop_second_look, find_moderator, is_free
 from service.store.records import Judge, Judgement, Site, Target, Verdict
 from service.store.review_tables import appeals, queue_entries, queue_reasons, verdicts
@@ -177,6 +178,9 @@ class Verdicts:
         verdict = insert_row(connection, verdicts, written)
         new = STATUS_BY_VERDICT[judgement.action]
         set_status(connection, site, comment.id, old, new, who=judge.name, now=now, verdict=verdict)
+        # What a client has said itself it knows.
+        said = judgement.action == "reject" if judge.source == AKISMET else None
+        follow_verdict(connection, site, comment.id, now, said=said)
         unanswered = (appeals.c.comment_id == comment.id) & appeals.c.outcome.is_(None)
         answer = {"outcome": OUTCOME_BY_VERDICT[judgement.action], "verdict_id": verdict}
         connection.execute(update(appeals).where(unanswered).values(answer))
@@ -212,6 +216,7 @@ class Verdicts:
             set_status(
                 connection, site, verdict.comment_id, verdict.status, verdict.old, who=who, now=now, verdict=verdict.id
             )
+            follow_verdict(connection, site, verdict.comment_id, now, said=None)
         log(connection, site, who, "undo", {"verdict": verdict.public_id, "comment": verdict.external_id}, now)
         return True
 

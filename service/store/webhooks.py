@@ -8,17 +8,18 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, Engine, Row, Select, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, delete, exists, func, or_, select, update
 
 from service.errors import InvalidSettings, NotFound
-from service.statuses import STATUS_BY_VERDICT, Heard, WebhookFormat
+from service.statuses import AKISMET, STATUS_BY_VERDICT, Heard, WebhookFormat
 from service.store import engine as connections
+from service.store.akismet import forget_told
 from service.store.drift import drift_days
 from service.store.people import read_change, select_changes
-from service.store.records import Alert, Deliveries, DriftAlerts, Message, Site, Webhook
+from service.store.records import AkismetAnswer, Alert, Deliveries, DriftAlerts, Message, Site, Webhook
 from service.store.review_tables import verdicts
 from service.store.tables import comments, outbox, posts, sites, status_log, webhooks
-from service.store.writing import insert_new, log
+from service.store.writing import insert_new, log, take_turn
 
 HOLD_SECONDS = 60.0
 """How long a process delivers alone to a webhook, unless it says again that it does."""
@@ -146,10 +147,17 @@ class Webhooks:
                 box.created_at,
                 verdicts.c.action,
                 verdicts.c.categories,
-                posts.c.external_id.label("post"),
             )
+            .where(box.webhook_id == row, box.next_attempt_at <= now, box.told_spam.is_(None), ~is_behind)
+            .order_by(box.next_attempt_at, box.id)
+            .limit(_AT_ONCE)
+        )
+        answers = (
+            select(box.id.label("message"), box.public_id, box.attempts, box.created_at, box.told_spam)
+            .add_columns(comments.c.external_id, posts.c.external_id.label("post"))
+            .join(comments, comments.c.id == box.comment_id)
             .outerjoin(posts, posts.c.id == comments.c.post_id)
-            .where(box.webhook_id == row, box.next_attempt_at <= now, ~is_behind)
+            .where(box.webhook_id == row, box.next_attempt_at <= now, box.told_spam.is_not(None), ~is_behind)
             .order_by(box.next_attempt_at, box.id)
             .limit(_AT_ONCE)
         )
@@ -164,6 +172,7 @@ class Webhooks:
         )
         with connections.reading(self._engine) as connection:
             changes = [_read_message(found) for found in connection.execute(query)]
+            changes += [_read_answer(found) for found in connection.execute(answers)]
             return changes + [_read_alerts(found) for found in connection.execute(alerts)]
 
     def delivered(self, webhook: Webhook, message: Message, holder: str) -> bool:
@@ -194,25 +203,44 @@ class Webhooks:
         now = self._now()
         waits = (outbox.c.webhook_id == webhook.row) & outbox.c.next_attempt_at.is_not(None)
         tried = {"attempts": message.attempts + 1, "last_error": error, "next_attempt_at": now + again}
-        given_up = {"given_up_at": now, "next_attempt_at": None, "last_error": error}
         with connections.writing(self._engine) as connection:
+            _take_turn(connection, webhook)
             # A message may be gone by now, with its webhook, or have been delivered by who took the webhook over.
             connection.execute(update(outbox).where(outbox.c.id == message.row, waits).values(tried))
-            too_old = update(outbox).where(waits, outbox.c.created_at <= now - most)
-            count = connection.execute(too_old.values(given_up)).rowcount
+            count = _give_up(connection, waits & (outbox.c.created_at <= now - most), error, now)
             paused = {"failures": webhooks.c.failures + 1, "paused_until": now + pause}
             connection.execute(update(webhooks).where(webhooks.c.id == webhook.row).values(paused))
         return count
+
+    def refused(
+        self, webhook: Webhook, message: Message, error: str, holder: str, *, again: timedelta | None
+    ) -> tuple[bool, int]:
+        """Note that a target which is well does not take this message: it is sent ``again`` later, or given up.
+
+        Nothing else waits for it than what comes after it about the same comment. Returns whether the webhook is still
+        held by this process, and how many messages were given up.
+        """
+        now = self._now()
+        is_it = (outbox.c.id == message.row) & outbox.c.next_attempt_at.is_not(None)
+        tried: dict[str, Any] = {"attempts": message.attempts + 1, "last_error": error}
+        with connections.writing(self._engine) as connection:
+            _take_turn(connection, webhook)
+            later = tried if again is None else tried | {"next_attempt_at": now + again}
+            connection.execute(update(outbox).where(is_it).values(later))
+            count = 0 if again is not None else _give_up(connection, is_it, error, now)
+            well = {"failures": 0, "paused_until": None, "held_until": now + timedelta(seconds=HOLD_SECONDS)}
+            held = (webhooks.c.id == webhook.row) & (webhooks.c.held_by == holder)
+            return connection.execute(update(webhooks).where(held).values(well)).rowcount == 1, count
 
     def disable(self, webhook: Webhook, error: str, *, who: str) -> int:
         """Deliver no more, because the target has said that it is gone; how many messages were given up."""
         now = self._now()
         waits = (outbox.c.webhook_id == webhook.row) & outbox.c.next_attempt_at.is_not(None)
-        given_up = {"given_up_at": now, "next_attempt_at": None, "last_error": error}
         with connections.writing(self._engine) as connection:
+            _take_turn(connection, webhook)
             connection.execute(update(webhooks).where(webhooks.c.id == webhook.row).values(disabled_at=now))
             _log(connection, webhook, who, "webhook_disabled", now)
-            return connection.execute(update(outbox).where(waits).values(given_up)).rowcount
+            return _give_up(connection, waits, error, now)
 
     def waiting(self) -> tuple[int, float]:
         """How many messages wait, and for how many seconds the oldest of them has."""
@@ -251,6 +279,20 @@ class Webhooks:
         )
 
 
+def _take_turn(connection: Connection, webhook: Webhook) -> None:
+    """What is given up for an Akismet plugin changes what is known of comments, which is for whoever has the turn."""
+    if webhook.format == AKISMET:
+        row = connection.execute(select(sites.c.id).where(sites.c.url == webhook.site)).scalar_one()
+        take_turn(connection, Site(row, webhook.site))
+
+
+def _give_up(connection: Connection, which: ColumnElement[bool], error: str, now: datetime) -> int:
+    """Send these messages no more; how many there were."""
+    forget_told(connection, which)
+    given_up = {"given_up_at": now, "next_attempt_at": None, "last_error": error}
+    return connection.execute(update(outbox).where(which).values(given_up)).rowcount
+
+
 def _is_free(holder: str | None, now: datetime) -> Any:
     hook = webhooks.c
     return or_(hook.held_until.is_(None), hook.held_until <= now, hook.held_by == holder)
@@ -281,4 +323,9 @@ def _read_message(row: Row[Any]) -> Message:
     is_judged = row.action is not None and STATUS_BY_VERDICT[row.action] == row.new
     categories = tuple(row.categories) if is_judged else None
     about = read_change(row)
-    return Message(row.message, row.public_id, row.attempts, row.created_at, about, categories, row.post)
+    return Message(row.message, row.public_id, row.attempts, row.created_at, about, categories)
+
+
+def _read_answer(row: Row[Any]) -> Message:
+    about = AkismetAnswer(row.external_id, row.told_spam, row.post)
+    return Message(row.message, row.public_id, row.attempts, row.created_at, about, None)

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Table, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
-from service.statuses import AKISMET, AKISMET_ID, MOVES, Status
+from service.statuses import AKISMET, MOVES, Status
 from service.store.records import Site
-from service.store.review_tables import audit_log, verdicts
+from service.store.review_tables import audit_log
 from service.store.tables import comments, outbox, sites, status_log, webhooks
 
 
@@ -59,7 +59,7 @@ def set_status(
     connection.execute(_CHANGE, {"comment": comment_row, **(beside or {}), "status": new, "updated_at": now})
     row: dict[str, Any] = {"site_id": site.row, "comment_id": comment_row, "old": old, "new": new, "who": who}
     change = insert_row(connection, status_log, row | {"decision_id": decision, "verdict_id": verdict, "at": now})
-    _fill_outbox(connection, site, comment_row, change, new, now, verdict)
+    _fill_outbox(connection, site, comment_row, change, new, now)
 
 
 def _fill_outbox(
@@ -69,9 +69,11 @@ def _fill_outbox(
     change: int,
     new: Status,
     now: datetime,
-    verdict: int | None,
 ) -> None:
-    """A row for each webhook of the site that wants to hear of it, in the transaction of the change."""
+    """A row for each webhook of the site that wants to hear of it, in the transaction of the change.
+
+    Clients of Akismet hear of answers and not of statuses: :mod:`service.store.akismet`.
+    """
     asked = connection.execute(_WHO_ASKS, {"site": site.row}).all()
     if not asked:
         return
@@ -79,35 +81,18 @@ def _fill_outbox(
     rows = [
         row | {"webhook_id": webhook.id, "public_id": f"msg_{secrets.token_urlsafe(16)}"}
         for webhook in asked
-        if (not webhook.events or new in webhook.events)
-        and (webhook.format != AKISMET or _is_news_to_akismet(connection, comment_row, new, verdict))
+        if not webhook.events or new in webhook.events
     ]
     if rows:
         connection.execute(insert(outbox), rows)
 
 
 _WHO_ASKS = (
-    select(webhooks.c.id, webhooks.c.events, webhooks.c.format)
-    .where(webhooks.c.site_id == bindparam("site"), webhooks.c.disabled_at.is_(None))
+    select(webhooks.c.id, webhooks.c.events)
+    .where(webhooks.c.site_id == bindparam("site"), webhooks.c.disabled_at.is_(None), webhooks.c.format != AKISMET)
     # None of them can be removed until the rows that refer to it are written.
     .with_for_update(read=True, key_share=True)
 )
-
-
-def _is_news_to_akismet(connection: Connection, comment_row: int, new: Status, verdict: int | None) -> bool:
-    """Whether a site's Akismet plugin is to hear of it: a verdict of people, and none that the plugin has sent.
-
-    The model's decision was the answer to its own question, and it has no word for a comment that waits again.
-    """
-    if verdict is None or new not in ("published", "rejected"):
-        return False
-    query = select(verdicts.c.source, verdicts.c.undone_at, comments.c.external_id).join(
-        comments, comments.c.id == verdicts.c.comment_id
-    )
-    row = connection.execute(query.where(verdicts.c.id == verdict, comments.c.id == comment_row)).one()
-    # The plugin takes nothing back, so that an undoing is always news.
-    is_theirs = row.source == AKISMET and row.undone_at is None
-    return (row.external_id or "").startswith(AKISMET_ID) and not is_theirs
 
 
 def log(

@@ -104,6 +104,7 @@ def put(store: Store) -> Callable[..., Stored]:
         score, draw = more.pop("score", 0.6), more.pop("draw", None)
         reason, limit = more.pop("reason", "spam"), more.pop("limit", 0.3 if action == "hold" else None)
         author, post = more.pop("author", None), more.pop("post", None)
+        told_spam = more.pop("told_spam", None)
         comment = Comment(
             text or f"The words of {comment_id}",
             id=comment_id,
@@ -125,6 +126,7 @@ def put(store: Store) -> Callable[..., Stored]:
             whys=reasons_to_look(decision, draw),
             priority=measure(decision),
             draw=draw,
+            told_spam=told_spam,
         )
         (stored,) = store.record(site, [judged], ("p" * 64, "# a policy"))
         return stored

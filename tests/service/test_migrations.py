@@ -52,6 +52,8 @@ def fill(store: Store) -> None:
         draw = AuditDraw("publish", 0.01, "seed", 0.01)
         row = Judged(comment, comment.digest(), "h", decision, {}, bands=(n,), whys=(held,), draw=draw)
         store.record(site, [row], ("d" * 64, "# toml"))
+    told = Judged(replace(comment, id="akismet-1"), "", "h", decision, {}, told_spam=True)
+    store.record(site, [told], ("d" * 64, "# toml"))
     connection = store.coral.connect(site, "s", None, who="operator")
     asked = Judged(replace(comment, id="coral-1", post=Post("s1")), "", "h", decision, {})
     store.record(site, [asked], ("d" * 64, "# toml"))
@@ -299,6 +301,57 @@ def test_messages_that_wait_are_still_there_once_figures_of_days_can_be_told(dat
     store.close()
 
 
+def test_what_clients_of_akismet_were_told_before_is_read_from_decisions(database_url, monkeypatch):
+    """Of comments that came in before it was noted, and of a message that waited meanwhile."""
+    store = Store(database_url)
+    engine = create_engine(database_url)
+    with monkeypatch.context() as patched:
+        patched.setattr(connections, "_upgrade", partial(upgrade_to, "0001"))
+        store.migrate()
+    with engine.begin() as connection:
+        fill_first_tables(connection)
+    with monkeypatch.context() as patched:
+        patched.setattr(connections, "_upgrade", partial(upgrade_to, "0015"))
+        store.migrate()
+    at = datetime(2026, 1, 4, tzinfo=None if engine.dialect.name == "sqlite" else UTC)
+    with engine.begin() as connection:
+        tables = MetaData()
+        tables.reflect(connection)
+        comments, decisions = tables.tables["comments"], tables.tables["decisions"]
+        connection.execute(update(comments).values(external_id="akismet-" + comments.c.external_id))
+        connection.execute(update(comments).where(comments.c.id == 4).values(external_id="native"))
+        # The second is held as hostile by a policy that calls that spam, the fifth by one that does not.
+        hostile = [{"name": "hostile", "value": 0.75, "limit": 0.5, "fired": True, "text": "."}]
+        connection.execute(insert(tables.tables["policies"]).values(digest="s", toml=STRICT, created_at=at))
+        strict = {"reasons": hostile, "policy_digest": "s"}
+        connection.execute(update(decisions).where(decisions.c.id == 1).values(action="publish"))
+        connection.execute(update(decisions).where(decisions.c.id == 2).values(strict))
+        connection.execute(update(decisions).where(decisions.c.id == 3).values(action="reject"))
+        connection.execute(update(decisions).where(decisions.c.id == 5).values(reasons=hostile))
+        hook = {"public_id": "wh_1", "site_id": 1, "url": "https://blog.example/hook", "events": []}
+        hook |= {"format": "akismet", "signing_key": "0123456789ab", "created_at": at, "failures": 0}
+        connection.execute(insert(tables.tables["webhooks"]).values(hook))
+        message = {"public_id": "msg_1", "webhook_id": 1, "change_id": 3, "comment_id": 3, "attempts": 0}
+        connection.execute(insert(tables.tables["outbox"]).values(message | {"created_at": at, "next_attempt_at": at}))
+    store.migrate()
+    with engine.connect() as connection:
+        answers = connection.execute(select(metadata.tables["akismet_answers"]).order_by(text("comment_id"))).all()
+    engine.dispose()
+    (site,), (hook,) = store.sites(), store.webhooks.all()
+    (waiting,) = store.webhooks.next_messages(hook.row)
+
+    assert [(row.comment_id, row.checked_spam, row.held_spam, row.told_spam) for row in answers] == [
+        (1, False, False, False),
+        (2, True, True, True),
+        (3, True, True, True),
+        (5, False, False, False),
+        (6, None, None, None),
+    ]
+    assert store.traffic.checked(site, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)) == (2, 2)
+    assert (waiting.about.comment, waiting.about.is_spam) == ("akismet-c3", True)
+    store.close()
+
+
 def test_what_sites_have_sent_along_before_is_found_by_an_erasure(database_url, monkeypatch):
     """In versions that were written before it was noted which comments they repeat."""
     store = Store(database_url)
@@ -329,6 +382,9 @@ def test_what_sites_have_sent_along_before_is_found_by_an_erasure(database_url, 
 
     assert row.parent_text is None
     assert row.thread == [{"id": "c1", "text": None}, *thread[1:]]
+
+
+STRICT = "[rules]\nhostile_counts_as_spam = true\n"
 
 
 def upgrade_to(revision: str, connection: Connection, config: Config) -> None:

@@ -55,7 +55,7 @@ class Listener(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}/hook"
         self.got: list[tuple[dict[str, str], bytes]] = []
-        self.answer: Callable[[dict], int] = lambda _: 204
+        self.answer: Callable[[dict], int | tuple[int, bytes]] = lambda _: 204
         self.delay = 0.0
         self.asked = 0
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
@@ -73,13 +73,15 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.asked += 1
         time.sleep(self.server.delay)
-        status = self.server.answer(json.loads(body))
+        answered = self.server.answer(json.loads(body))
+        status, said = answered if isinstance(answered, tuple) else (answered, b"")
         self.server.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
         self.send_response(status)
         if 300 <= status < 400:
             self.send_header("Location", "http://127.0.0.1:1/elsewhere")
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(said)))
         self.end_headers()
+        self.wfile.write(said)
 
     def log_message(self, *_) -> None:
         pass
@@ -656,6 +658,145 @@ class TestAkismet:
             until(lambda: store.webhooks.deliveries(webhook).last_error == "http_401")
 
         assert store.webhooks.deliveries(webhook).waiting == 1
+
+    def test_it_hears_what_a_check_would_be_answered_now_and_was_not(self, store, site, put):
+        """Whether the status changes or not, and nothing that it knows."""
+        webhook = store.webhooks.add(site, "https://blog.example/x", (), KEY, who="operator", form="akismet")
+        ada, ann = Judge("Ada", "review"), Judge("site:ann", "akismet")
+        told = []
+
+        def hear() -> list[bool]:
+            """What was told since the last look, delivered."""
+            store.webhooks.hold(webhook.row, "h")
+            messages = store.webhooks.next_messages(webhook.row)
+            for message in messages:
+                store.webhooks.delivered(webhook, message, "h")
+            told.extend(messages)
+            return [message.about.is_spam for message in messages]
+
+        def judge(stored, judgement, who=ada):
+            (verdict,) = store.verdicts.decide(site, who, judgement, [_of(stored)])
+            return verdict
+
+        spam = put(site, "akismet-spam", told_spam=True)
+        rejected = judge(spam, Judgement("reject", ("spam",)))
+        assert hear() == []  # as it was answered
+        approved = judge(spam, Judgement("approve"))
+        assert hear() == [False]
+        store.verdicts.undo(site, approved.id, "Ada")
+        assert hear() == [True]
+        store.verdicts.undo(site, rejected.id, "Ada")  # it waits again, and is spam until then
+        assert hear() == []
+        again = judge(spam, Judgement("approve"))
+        assert hear() == [False]
+        store.verdicts.undo(site, again.id, "Ada")
+        assert hear() == [True]
+
+        hostile = put(site, "akismet-hostile", reason="hostile", told_spam=False)
+        judge(hostile, Judgement("approve"))
+        assert hear() == []
+        judge(hostile, Judgement("reject", ("hostile",)))
+        assert hear() == [True]
+
+        # The client says something itself, then somebody here says it otherwise, with and without another status.
+        ham = put(site, "akismet-ham", action="publish", told_spam=False)
+        judge(ham, Judgement("reject", ("spam",)), ann)
+        assert hear() == []
+        store.akismet.answer(site, "akismet-ham", is_spam=False, by_decision=False)  # a check that was answered before
+        assert hear() == [True]
+        judge(ham, Judgement("approve"))
+        judge(ham, Judgement("approve", cleared=("spam",)), ann)
+        assert hear() == []  # it has said so by now
+        store.akismet.answer(site, "akismet-ham", is_spam=True, by_decision=False)
+        judge(ham, Judgement("approve"))
+        assert hear() == [False]
+        assert {message.about.comment for message in told} == {"akismet-spam", "akismet-hostile", "akismet-ham"}
+
+    def test_a_verdict_that_changes_no_status_is_told_where_it_is_news(self, store, site, put):
+        webhook = store.webhooks.add(site, "https://blog.example/x", (), KEY, who="operator", form="akismet")
+        published = put(site, "akismet-one", action="publish", told_spam=True)  # by an earlier policy
+        store.verdicts.decide(site, Judge("Ada", "review"), Judgement("approve"), [_of(published)])
+        (message,) = store.webhooks.next_messages(webhook.row)
+
+        assert store.find_comments(site, ["akismet-one"])["akismet-one"].status == "published"
+        assert (message.about.comment, message.about.is_spam) == ("akismet-one", False)
+
+    def test_a_decision_that_was_no_check_is_told_where_it_is_news(self, store, site, put):
+        webhook = store.webhooks.add(site, "https://blog.example/x", (), KEY, who="operator", form="akismet")
+        put(site, "akismet-one", told_spam=True)
+        put(site, "akismet-one", "Edited natively", action="publish")
+        put(site, "akismet-two", told_spam=True)
+        put(site, "akismet-two", "Held by another policy")  # nobody knows what a check would say
+        put(site, "akismet-three", "Never checked", action="publish")
+        put(site, "akismet-three", "Never checked, edited", action="reject")
+        (message,) = store.webhooks.next_messages(webhook.row)
+
+        assert (message.about.comment, message.about.is_spam) == ("akismet-one", False)
+
+    def test_nobody_is_thought_to_know_what_could_not_be_told(self, store, site, put):
+        ada = Judge("Ada", "review")
+        stored = put(site, "akismet-one", told_spam=True)
+        store.verdicts.decide(site, ada, Judgement("approve"), [_of(stored)])  # no webhook yet
+        webhook = store.webhooks.add(site, "https://blog.example/x", (), KEY, who="operator", form="akismet")
+        store.verdicts.decide(site, ada, Judgement("approve", note="Again"), [_of(stored)])
+        assert store.webhooks.waiting()[0] == 0  # the same moderator has said so before
+        bob = Judge("Bob", "review")
+        store.verdicts.decide(site, bob, Judgement("approve"), [_of(stored)])
+        (message,) = store.webhooks.next_messages(webhook.row)
+        assert message.about.is_spam is False
+        none = timedelta(0)
+        assert store.webhooks.failed(webhook, message, "timeout", again=none, pause=none, most=none) == 1
+        store.verdicts.decide(site, ada, Judgement("reject", ("spam",)), [_of(stored)])
+        (message,) = store.webhooks.next_messages(webhook.row)
+
+        assert message.about.is_spam is True  # although it was told of a check that it is
+
+    def test_what_a_plugin_could_not_do_is_tried_again_while_others_go_on(self, store, site, put, target, monkeypatch):
+        """It says so of each comment in the body, with a status that means success."""
+        monkeypatch.setattr("service.webhooks._FIRST_WAIT_SECONDS", 0.0001)
+        webhook = store.webhooks.add(site, target.url, (), KEY, who="operator", form="akismet")
+        tries = {"early": 2, "gone": 1_000, "fine": 0}
+
+        def answer(body: dict) -> tuple[int, bytes]:
+            (comment,) = body["comments"]
+            tries[comment["guid"]] -= 1
+            status = "error" if tries[comment["guid"]] >= 0 else "success"
+            said = {comment["guid"]: {"status": status, "message": "private words"}}
+            return 200, json.dumps({"comments": said}).encode()
+
+        target.answer = answer
+        for name in tries:
+            stored = put(site, f"akismet-{name}", told_spam=True)
+            store.verdicts.decide(site, Judge("Ada", "review"), Judgement("approve"), [_of(stored)])
+        with Running(store):
+            until(lambda: store.webhooks.deliveries(webhook).waiting == 0)
+        deliveries, heard = store.webhooks.deliveries(webhook), [body["comments"][0]["guid"] for body in target.bodies]
+
+        assert (deliveries.delivered, deliveries.given_up, deliveries.last_error) == (2, 1, "not_taken")
+        assert {name: heard.count(name) for name in tries} == {"early": 3, "gone": 6, "fine": 1}
+        assert store.webhooks.find(webhook.id).failures == 0
+        # Nobody knows what is thought of it there, so that the next verdict is told whatever it says.
+        gone = store.find_comments(site, ["akismet-gone"])["akismet-gone"]
+        store.verdicts.decide(site, Judge("Bob", "review"), Judgement("approve"), [_of(gone)])
+        assert store.webhooks.waiting()[0] == 1
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            *(b"", b"{", b"[]", b"null", b"<p>", b"\xff", b"[" * 60_000),
+            *(b'{"comments": []}', b'{"comments": {"one": "error"}}', b'{"comments": {"one": {"status": "success"}}}'),
+            b'{"comments": {"two": {"status": "error"}}}',
+        ],
+    )
+    def test_any_other_body_means_that_it_was_taken(self, store, site, put, target, body):
+        webhook = store.webhooks.add(site, target.url, (), KEY, who="operator", form="akismet")
+        target.answer = lambda _: (200, body)
+        stored = put(site, "akismet-one", told_spam=True)
+        store.verdicts.decide(site, Judge("Ada", "review"), Judgement("approve"), [_of(stored)])
+        with Running(store):
+            until(lambda: store.webhooks.deliveries(webhook).waiting == 0)
+
+        assert store.webhooks.deliveries(webhook).delivered == 1
 
     def test_its_key_is_not_ours_to_replace(self, store, site, target):
         webhook = store.webhooks.add(site, target.url, (), KEY, who="operator", form="akismet")
