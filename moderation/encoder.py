@@ -281,7 +281,7 @@ class Encoder:
             words.no_padding()
             words.encode_special_tokens = True  # "[SEP]" in a comment is what its author typed
             digest = hashlib.sha256(content + vocabulary).hexdigest()
-            loaded = cls(session, words, threads or min(_cores(), 8), digest)
+            loaded = cls(session, words, threads or min(usable_cores(), 8), digest)
             [window] = loaded.read(make_readable("It works."))
             shapes = (window.class_vector.shape, window.topic_vector.shape, window.marks.shape)
             if shapes != ((WIDTH,), (WIDTH,), window.spans.shape[:1]):
@@ -396,6 +396,6 @@ def _special(tokenizer: Tokenizer, token: str) -> int:
     return found
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

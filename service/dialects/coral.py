@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import logging
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from starlette.concurrency import run_in_threadpool
 
 from moderation.categories import CODES
 from moderation.comment import MAX_ID_CHARS, MAX_URL_CHARS, Author, Comment, Decision, Neighbour, Post
+from moderation.encoder import usable_cores
 from moderation.policy import Policy
 from service.api import Parts, PartsOf, errors
 from service.dialects.intake import Dialect, make_readable, read_any_body, read_any_json
@@ -46,7 +48,7 @@ MAX_JUDGED_CHARS = 5_000
 """What is longer waits for a person: it takes 0.05 s of a core for every 1,000 characters, and Coral does not wait."""
 
 MAX_WAITING = 8
-"""So many comments are judged at a time; one takes up to 0.1 s of a core that others use too, and Coral waits 0.8 s."""
+"""So many comments wait for an answer; one takes up to 0.1 s of a core that others use too, and Coral waits 0.8 s."""
 
 HOSTILE = frozenset({"hostile", "insult", "threat", "identity_attack", "profanity", "severe"})
 
@@ -197,6 +199,10 @@ async def judge(
     check_signature(x_coral_signature, body, coral.phase_secrets)
     # Counted in the event loop, before a thread is waited for.
     state = request.app.state
+    if not hasattr(state, "coral_turns"):
+        # Judged side by side on fewer cores, all would be answered as late as the last. One more than there are cores,
+        # because one of them may be waiting for the database.
+        state.coral_turns = threading.Semaphore(usable_cores() + 1)
     waiting: int = getattr(state, "coral_waiting", 0)
     if waiting >= MAX_WAITING:
         parts.metrics.count_shed()
@@ -204,12 +210,12 @@ async def judge(
         return JSONResponse(WITHHELD)
     state.coral_waiting = waiting + 1
     try:
-        return await run_in_threadpool(_judge, coral, body, parts)
+        return await run_in_threadpool(_judge, coral, body, parts, state.coral_turns)
     finally:
         state.coral_waiting -= 1
 
 
-def _judge(coral: CoralConnection, body: bytes, parts: Parts) -> Response:
+def _judge(coral: CoralConnection, body: bytes, parts: Parts, turns: threading.Semaphore) -> Response:
     try:
         asked = read_request(body, max_text_chars=parts.settings.max_text_chars)
     except InvalidRequest as error:
@@ -224,7 +230,7 @@ def _judge(coral: CoralConnection, body: bytes, parts: Parts) -> Response:
     if len(asked.text) > MAX_JUDGED_CHARS:
         parts.store.coral.note(coral, asked.story)
         return JSONResponse(WITHHELD)
-    with parts.store.coral.asking(coral, asked.story):
+    with parts.store.coral.asking(coral, asked.story), turns:
         return JSONResponse(answer) if (answer := _decide(coral, asked, parts)) else Response(status_code=204)
 
 
