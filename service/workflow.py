@@ -125,8 +125,8 @@ class Workflow:
         ``handles`` as for :meth:`~service.feedback.Feedback.give`, which finds the comment again by them. With
         ``retries_faults`` a decision that a fault has made is no answer: once the fault is over there is another.
         ``recount`` corrects counts where the store knows earlier texts of a comment as comments of their own; it gets
-        what was counted, and hashes of near-duplicates. ``tells_spam`` says what the client is told by a decision, where
-        it speaks the protocol of Akismet; that is kept with a decision that is new.
+        what was counted, and hashes of near-duplicates. ``tells_spam`` says what a client that speaks the protocol of
+        Akismet is told by a decision; that is kept with a decision that is new.
         """
         (result,) = self.submit_many(
             site, [comment], handles=handles, retries_faults=retries_faults, recount=recount, tells_spam=tells_spam
