@@ -43,8 +43,8 @@ FLOOD_SHARE = 0.2
 # Where nearly all labels are 0, the average is so near 1 that half of all mistakes would lie under it.
 _VERY_SURE = 0.8
 
-# How much more often than everybody else's an account's labels are contradicted, and how sure that is.
-_TIMES_CONTRADICTED = 3.0
+# How many times the odds of everybody else's labels are those that an account's are contradicted, and how sure that is.
+_TIMES_THE_ODDS = 3.0
 _SURE = 0.001
 
 
@@ -288,9 +288,11 @@ def find_floods(labels: Sequence[Label]) -> list[Flood]:
 def find_odds(counts: Mapping[str, tuple[int, int]], what: What = "comments") -> list[Odds]:
     """Accounts whose labels are contradicted far more often than everybody else's, the worst first.
 
-    ``counts`` are by moderator: how many comments, and on how many of these they are contradicted. Far more is three
-    times as often, and so that chance makes it so in less than one of a thousand accounts. What the others are like is
-    the median of them, so that several bad accounts do not hide each other.
+    ``counts`` are by moderator: how many comments, and on how many of these they are contradicted. Far more is at
+    three times the odds, and so that chance makes it so in less than one of a thousand accounts. Odds and not shares,
+    because bad accounts contradict the good ones too: where these object to each other on a fifth, nobody can be
+    contradicted three times as often for long. What the others are like is the median of them, so that several bad
+    accounts do not hide each other.
     """
     found = []
     for who, (total, contradicted) in counts.items():
@@ -298,7 +300,7 @@ def find_odds(counts: Mapping[str, tuple[int, int]], what: What = "comments") ->
         if not others or not total:
             continue
         usual = max(statistics.median(others), 1 / sum(of for of, _ in counts.values()))
-        is_more = contradicted / total >= _TIMES_CONTRADICTED * usual
+        is_more = contradicted * (1 - usual) >= _TIMES_THE_ODDS * usual * (total - contradicted)
         if is_more and binomtest(contradicted, total, usual, alternative="greater").pvalue < _SURE:
             found.append(Odds(who, total, contradicted, usual, what))
     return sorted(found, key=lambda odds: -odds.contradicted / odds.comments)
