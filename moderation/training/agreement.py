@@ -290,8 +290,8 @@ def find_odds(counts: Mapping[str, tuple[int, int]], what: What = "comments") ->
 
     ``counts`` are by moderator: how many comments, and on how many of these they are contradicted. Far more is at
     three times the odds, and so that chance makes it so in less than one of a thousand accounts. Odds and not shares,
-    because bad accounts contradict the good ones too: where these object to each other on a fifth, nobody can be
-    contradicted three times as often for long. What the others are like is the median of them, so that several bad
+    because bad accounts contradict the good ones too: where good ones are contradicted on every third comment, three
+    times as often would be always. What the others are like is the median of them, so that several bad
     accounts do not hide each other.
     """
     found = []
