@@ -46,19 +46,21 @@ class Feedback:
         *,
         handles: Mapping[str, str] | None = None,
         must_match: Collection[str] = (),
+        came_by: tuple[str, ...] = ("",),
     ) -> Verdict:
         """A verdict on a comment that was judged before, by its id or else by its text; on a new one where it was not.
 
         ``comment`` is what the caller sends along, with the id where they know one. ``handles`` are names and values by
         which the comment is told from others with the same text, as they were given to
         :meth:`~service.workflow.Workflow.submit`; a comment that was submitted with another value of one that is named
-        in ``must_match`` is not the one that is meant. What was never judged is judged now, so that the label has a
-        decision beside it. Raises ``CommentErased``, ``StoreBusy`` or ``StoreUnavailable``.
+        in ``must_match`` is not the one that is meant, and, unless the caller names it, neither is one whose id begins
+        with none of ``came_by``. What was never judged is judged now, so that the label has a decision beside it.
+        Raises ``CommentErased``, ``StoreBusy`` or ``StoreUnavailable``.
         """
-        target = self._find(site, comment, handles or {}, must_match)
+        target = self._find(site, comment, handles or {}, must_match, came_by)
         if target is None:
             new = replace(comment, id=comment.id or new_id("feedback"))
-            stored = self._workflow.submit(site, new, handles=handles)
+            stored = self._workflow.submit(site, new, handles=handles, may_wait=False)
             target = Target(stored.decision.digest, new.id)
         try:
             return self._moderation.decide(site, judge, judgement, target)
@@ -99,24 +101,22 @@ class Feedback:
             target = Target(candidates[0].digest, candidates[0].comment)
         else:
             new = replace(comment, id=new_id(came_by.rstrip("-")))
-            stored = self._workflow.submit(site, new, handles=handles)
+            stored = self._workflow.submit(site, new, handles=handles, may_wait=False)
             target = Target(stored.decision.digest, new.id)
-        is_new = not candidates
-        return self._moderation.suggest(
-            site,
-            judge,
-            judgement,
-            target,
-            is_certain=len(best) == 1 or is_new,
-            handles=must,
-            may_wait=not is_new,  # whoever has said something of it has seen it, and asked for no moderator
-        )
+        is_certain = len(best) == 1 or not candidates
+        return self._moderation.suggest(site, judge, judgement, target, is_certain=is_certain, handles=must)
 
     def find(
-        self, site: Site, comment: Comment, handles: Mapping[str, str], *, must_match: Collection[str] = ()
+        self,
+        site: Site,
+        comment: Comment,
+        handles: Mapping[str, str],
+        *,
+        must_match: Collection[str] = (),
+        came_by: tuple[str, ...] = ("",),
     ) -> str | None:
         """The id of the comment that :meth:`give` would take to be meant; ``None`` where none was judged before."""
-        target = self._find(site, comment, handles, must_match)
+        target = self._find(site, comment, handles, must_match, came_by)
         return None if target is None else target.comment
 
     def knows(self, site: Site, comment: Comment) -> bool:
@@ -125,7 +125,12 @@ class Feedback:
         return any(text.comment == comment.id for text in found)
 
     def _find(
-        self, site: Site, comment: Comment, handles: Mapping[str, str], must_match: Collection[str]
+        self,
+        site: Site,
+        comment: Comment,
+        handles: Mapping[str, str],
+        must_match: Collection[str],
+        came_by: tuple[str, ...],
     ) -> Target | None:
         if comment.id is not None:
             known = self._store.find_comments(site, [comment.id]).get(comment.id)
@@ -134,7 +139,7 @@ class Feedback:
         wanted = set(self._hashes.handles(site.url, handles))
         must = {each for each in wanted if _name(each) in must_match}
         found = self._find_texts(site, comment)
-        meant = [text for text in found if not _is_another(text.handles, must)]
+        meant = [text for text in found if text.comment.startswith(came_by) and not _is_another(text.handles, must)]
         # The newest stands first, and the first of equal ones is taken.
         best = max(meant, key=lambda text: len(wanted.intersection(text.handles)), default=None)
         return None if best is None else Target(best.digest, best.comment)

@@ -126,19 +126,15 @@ class Moderation:
         *,
         is_certain: bool,
         handles: Collection[str] = (),
-        may_wait: bool = True,
     ) -> Verdict | None:
         """The same where a caller says something of categories: ``None`` where it is a label and settles nothing.
 
         So it is where something else speaks against the comment than an approval has ``cleared``, and where it is not
         certain (``is_certain``) that this comment was meant and not another one with its text. Where it is, the comment
-        is found by these hashed ``handles`` from then on. Without ``may_wait`` the comment is here for this word alone,
-        and nobody has to look at it. Raises as :meth:`decide` about a comment.
+        is found by these hashed ``handles`` from then on. Raises as :meth:`decide` about a comment.
         """
         _check(judgement)
-        return self._store.suggestions.give(
-            site, judge, judgement, target, is_certain=is_certain, handles=handles, may_wait=may_wait
-        )
+        return self._store.suggestions.give(site, judge, judgement, target, is_certain=is_certain, handles=handles)
 
     def undo(self, site: Site, verdict_id: str, who: str) -> list[Verdict]:
         """Take back a verdict and those given together with it. Raises ``NotFound`` or ``VerdictStands``."""

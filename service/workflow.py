@@ -119,6 +119,7 @@ class Workflow:
         retries_faults: bool = False,
         recount: Recount | None = None,
         tells_spam: Callable[[Decision], bool | None] | None = None,
+        may_wait: bool = True,
     ) -> Stored:
         """Judge one comment. Raises ``CommentErased``, ``StoreBusy`` or ``StoreUnavailable``.
 
@@ -126,10 +127,17 @@ class Workflow:
         ``retries_faults`` a decision that a fault has made is no answer: once the fault is over there is another.
         ``recount`` corrects counts where the store knows earlier texts of a comment as comments of their own; it gets
         what was counted, and hashes of near-duplicates. ``tells_spam`` says what a client that speaks the protocol of
-        Akismet is told by a decision; that is kept with a decision that is new.
+        Akismet is told by a decision; that is kept with a decision that is new. Without ``may_wait`` nobody is asked to
+        look at the comment, not by chance either: a verdict on it is at hand, and comes next.
         """
         (result,) = self.submit_many(
-            site, [comment], handles=handles, retries_faults=retries_faults, recount=recount, tells_spam=tells_spam
+            site,
+            [comment],
+            handles=handles,
+            retries_faults=retries_faults,
+            recount=recount,
+            tells_spam=tells_spam,
+            may_wait=may_wait,
         )
         if isinstance(result, CommentErased):
             raise result
@@ -144,6 +152,7 @@ class Workflow:
         retries_faults: bool = False,
         recount: Recount | None = None,
         tells_spam: Callable[[Decision], bool | None] | None = None,
+        may_wait: bool = True,
     ) -> list[Stored | CommentErased]:
         """Judge many comments in one call of the model and keep them in one transaction; results in the same order.
 
@@ -165,7 +174,9 @@ class Workflow:
                 for index, of_text, context in zip(new, hashes, contexts, strict=True)
             ]
             hashed = self._hashes.handles(site.url, handles or {})
-            recorded = self._judge(site, arrivals, hashed, retries_faults=retries_faults, tells_spam=tells_spam)
+            recorded = self._judge(
+                site, arrivals, hashed, retries_faults=retries_faults, tells_spam=tells_spam, may_wait=may_wait
+            )
             results |= dict(zip(new, recorded, strict=True))
         for result in results.values():
             if isinstance(result, Stored) and result.seen:
@@ -182,6 +193,7 @@ class Workflow:
         *,
         retries_faults: bool,
         tells_spam: Callable[[Decision], bool | None] | None,
+        may_wait: bool,
     ) -> list[Stored | CommentErased]:
         live = self._live_model.current(site.url)
         policy = live.readable_policy(site.policy_digest, self._store.policy_toml, site.url)
@@ -206,7 +218,7 @@ class Workflow:
             decision = _decide(policy, live, site.policy_digest, comment, scores, facts)
             share = kept.settings.audit.get(decision.action, 0.0)
             is_queued = bool(reasons_to_look(decision, None))
-            draw = draw_audit(decision.action, share, self._make_seed(), is_queued=is_queued)
+            draw = draw_audit(decision.action, share, self._make_seed(), is_queued=is_queued) if may_wait else None
             row = Judged(
                 comment=comment,
                 sent_digest=arrival.digest,
@@ -216,7 +228,7 @@ class Workflow:
                 known=(*context.thread, *([context.parent] if context.parent else [])),
                 bands=arrival.bands,
                 handles=handles,
-                whys=reasons_to_look(decision, draw),
+                whys=reasons_to_look(decision, draw) if may_wait else (),
                 priority=measure(decision),
                 draw=draw,
                 is_retry=retries_faults and not is_by_fault(decision),

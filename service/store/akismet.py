@@ -17,8 +17,8 @@ from sqlalchemy.sql.dml import Insert
 
 from service.statuses import AKISMET, AKISMET_ID, Status
 from service.store import engine as connections
-from service.store.records import Site
-from service.store.tables import akismet_answers, comments, outbox, webhooks
+from service.store.records import AkismetAnswer, Site
+from service.store.tables import akismet_answers, comments, outbox, sites, webhooks
 from service.store.writing import take_turn
 
 
@@ -35,12 +35,15 @@ class Akismet:
         Where somebody judges it at the same moment the client is told of that beside the answer.
         """
         is_it = (comments.c.site_id == site.row) & (comments.c.external_id == comment_id)
-        query = select(comments.c.id, akismet_answers.c.told_spam, akismet_answers.c.held_spam)
+        query = select(comments.c.id, akismet_answers)
         query = query.outerjoin(akismet_answers, akismet_answers.c.comment_id == comments.c.id).where(is_it)
         with connections.reading(self._engine) as connection:
             row = connection.execute(query).first()
         # Most checks of what is known already say nothing new, and need no turn.
-        if row is None or (row.told_spam == is_spam and (row.held_spam == is_spam or not by_decision)):
+        if row is None:
+            return
+        is_told = row.told_spam == is_spam and (row.held_spam == is_spam or not by_decision)
+        if is_told and row.checked_spam is not None:
             return
         now = self._now()
         with connections.writing(self._engine) as connection:
@@ -105,6 +108,20 @@ def forget_told(connection: Connection, which: Any) -> None:
     missed = select(outbox.c.comment_id).where(which, outbox.c.told_spam.is_not(None))
     query = update(akismet_answers).where(akismet_answers.c.comment_id.in_(missed))
     connection.execute(query.values(told_spam=None))
+
+
+def heard_late(connection: Connection, webhook_row: int, answer: AkismetAnswer, now: datetime) -> None:
+    """After a message has arrived that was out of date by then: tell what is so, where that is something else."""
+    query = select(comments.c.id.label("comment"), sites.c.id.label("site"), sites.c.url)
+    query = query.select_from(webhooks.join(sites).join(comments, comments.c.site_id == sites.c.id))
+    query = query.where(webhooks.c.id == webhook_row, comments.c.external_id == answer.comment)
+    row = connection.execute(query).first()
+    if row is not None:
+        site = Site(row.site, row.url)
+        _note(
+            connection, site, row.comment, now, {"checked_spam": None, "told_spam": answer.is_spam, "held_spam": None}
+        )
+        tell(connection, site, row.comment, now)
 
 
 def _answer_now(status: Status, held_spam: bool | None) -> bool | None:

@@ -18,7 +18,7 @@ from moderation.categories import CODES
 from moderation.comment import Decision
 from service.errors import ServiceError
 from service.store import engine as connections
-from service.store.entries import close_entries, read_whys
+from service.store.entries import read_whys
 from service.store.labels import labels_of
 from service.store.records import Judge, Judgement, Site, Target, Verdict
 from service.store.review_tables import suggestions, verdicts
@@ -51,13 +51,11 @@ class Suggestions:
         *,
         is_certain: bool,
         handles: Collection[str] = (),
-        may_wait: bool = True,
     ) -> Verdict | None:
         """A verdict as :meth:`~service.store.verdicts.Verdicts.decide` gives it; ``None`` where it is a label only.
 
         ``is_certain`` says that this comment is meant, and not another one with its text; by the hashed ``handles`` it
-        is told from others then. Without ``may_wait`` nobody has to look at the comment, whatever becomes of it. Raises
-        ``NotFound``, ``CommentErased`` or ``TextChanged``.
+        is told from others then. Raises ``NotFound``, ``CommentErased`` or ``TextChanged``.
         """
         with connections.writing(self._engine) as connection:
             take_turn(connection, site)
@@ -72,8 +70,6 @@ class Suggestions:
                 if isinstance(result, ServiceError):
                     raise result
                 return result
-            if not may_wait:
-                close_entries(connection, [comment.id], self._now())
             meant = said.extend(judge, judgement) if is_certain else judgement
             scores = _find_decision(connection, comment).scores
             known = None if scores is None else scores.to_dict()

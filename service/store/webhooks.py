@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, delete, e
 from service.errors import InvalidSettings, NotFound
 from service.statuses import AKISMET, STATUS_BY_VERDICT, Heard, WebhookFormat
 from service.store import engine as connections
-from service.store.akismet import forget_told
+from service.store.akismet import forget_told, heard_late
 from service.store.drift import drift_days
 from service.store.people import read_change, select_changes
 from service.store.records import AkismetAnswer, Alert, Deliveries, DriftAlerts, Message, Site, Webhook
@@ -66,6 +66,8 @@ class Webhooks:
         """Remove a webhook and what waits for it. Raises ``NotFound``."""
         with connections.writing(self._engine) as connection:
             found = self._find(connection, webhook_id)
+            _take_turn(connection, found)
+            forget_told(connection, (outbox.c.webhook_id == found.row) & outbox.c.next_attempt_at.is_not(None))
             connection.execute(delete(webhooks).where(webhooks.c.id == found.row))
             _log(connection, found, who, "webhook_removed", self._now())
 
@@ -184,7 +186,10 @@ class Webhooks:
         done: dict[str, Any] = {"delivered_at": now, "next_attempt_at": None, "given_up_at": None, "last_error": None}
         done["attempts"] = message.attempts + 1
         with connections.writing(self._engine) as connection:
-            connection.execute(update(outbox).where(outbox.c.id == message.row).values(done))
+            _take_turn(connection, webhook)
+            is_kept = connection.execute(update(outbox).where(outbox.c.id == message.row).values(done)).rowcount == 1
+            if not is_kept and isinstance(message.about, AkismetAnswer):
+                heard_late(connection, webhook.row, message.about, now)
             asked = select(webhooks.c.failures).where(webhooks.c.id == webhook.row)
             if (connection.execute(asked).scalar() or 0) >= _AWAY_AFTER:
                 waits = (outbox.c.webhook_id == webhook.row) & (outbox.c.next_attempt_at > now)

@@ -7,6 +7,7 @@ import logging
 import re
 import socket
 import threading
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote_from_bytes
@@ -23,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from moderation.comment import MAX_TEXT_CHARS
+from moderation.comment import MAX_TEXT_CHARS, Comment
 from moderation.rules import REASONS
 from service.auth import hash_token, make_key
 from service.dialects.akismet_account import HOSTILE_REASONS, SPAM_REASONS, says_spam
@@ -506,6 +507,17 @@ class TestFeedback:
 
         assert [desk.stored(each).status for each in (first, second, third)] == ["published", "rejected", "held"]
 
+    def test_what_came_by_another_protocol_is_another_comment(self, desk):
+        """Whoever speaks this one says nothing of it, though the words are the same."""
+        for name in ("perspective-1", "native-1"):
+            desk.parts.workflow.submit(desk.site, Comment(SPAM, id=name))
+        page = {"permalink": "https://blog.example/1", "comment_author": "Ann"}
+        assert answer(desk.post("/1.1/submit-ham", comment_content=SPAM, **page)) == THANKS
+        found = desk.parts.store.find_comments(desk.site, ["perspective-1", "native-1"])
+
+        assert {each.status for each in found.values()} == {"held"}
+        assert [label["labels"] for label in desk.labels()] == [{"spam": 0}]
+
     @pytest.mark.parametrize("guid", ["unknown-guid-1", "0" * 32])
     def test_a_guid_that_is_not_known_is_none(self, desk, guid):
         """The comment is looked for by its text, and is not taken for another author's or page's."""
@@ -594,6 +606,15 @@ class TestChecksAgain:
         assert answer(desk.check(SPAM, recheck_reason="retry", comment_context="bread")) == "false"
         assert answer(desk.check(HAM, recheck_reason="retry")) == "true"
         assert desk.stored(spam).status == "published"
+
+    def test_what_people_said_stands_when_the_text_is_no_longer_kept(self, desk):
+        ham = desk.check(HAM)
+        again = {"guid": ham.headers["x-akismet-guid"]}
+        desk.judge(ham, Judgement("reject", ("hostile",)))
+        later = desk.parts.store.now() + timedelta(days=1)
+        assert desk.parts.store.erasure.forget_before(desk.site, later) == 1
+
+        assert answer(desk.check(HAM, **again)) == "true"
 
     def test_the_same_words_of_somebody_else_or_elsewhere_are_another_comment(self, desk):
         alice = {"comment_author": "Alice", "permalink": "https://blog.example/1", "comment_post_ID": "1"}

@@ -29,6 +29,7 @@ from service.dialects.coral_webhooks import _ANSWERED, _CREATED, _ENTERED, _LEFT
 from service.dialects.markup import plain_text
 from service.errors import InvalidSettings, NotFound
 from service.store import Context, Store
+from service.store.context import MOST_RECENT
 
 SECRET, OLD_SECRET, HOOK_SECRET = "a" * 64, "b" * 64, "c" * 64
 CORAL_TIMEOUT = 0.8
@@ -848,6 +849,11 @@ class TestStore:
             (2, 2, 2),
         )
         assert recount(None, unknown, is_edit=True) == ((), (2, 2, 2))
+        # What was not counted to its end is over every rate, whatever is taken off.
+        assert recount("ann", Context(author_recent=(3, 3, 3), site_recent=(4, MOST_RECENT, MOST_RECENT))) == (
+            (1, 1, 1),
+            (2, MOST_RECENT, MOST_RECENT),
+        )
         now = store.now()
         store.coral._now = lambda: now + timedelta(minutes=2)
         assert recount("ann", counted, is_edit=True) == ((3, 0, 0), (4, 1, 1))

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from moderation.comment import Author, Comment, Decision, Post, Reason, Scores
+from moderation.policy import Policy
 from service.priority import measure, reasons_to_look
 from service.store import AuditDraw, Judge, Judged, Judgement, QueueFilter, Target
 
@@ -134,6 +135,20 @@ class TestWhichCommentIsMeant:
         later = desk.parts.store.now() + timedelta(days=1)
         assert desk.parts.store.erasure.forget_before(desk.site, later) == 1
         assert desk.labels() == []
+
+    @pytest.mark.parametrize("judgement", [TOXIC, NOT_TOXIC])
+    def test_what_only_feedback_speaks_of_is_no_evidence_by_chance(self, desk, judgement):
+        """Drawn for an audit, it would stand for a hundred comments whenever the caller says that it is bad."""
+        parts = desk.parts
+        policy = Policy.parse("[spam]\nhold = 0.5\n[audit]\npublish = 1.0\nreject = 1.0\n")
+        assert parts.store.policies.put(desk.site, (policy.digest, policy.toml), who="Ada", instead_of=None)
+        [site] = [each for each in parts.store.sites() if each.url == desk.site.url]
+        parts.feedback.suggest(
+            site, Comment("Words about bread."), CALLER, judgement, handles={}, came_by="perspective-", telling=()
+        )
+
+        assert parts.store.insight.drawn([site], parts.store.now() - timedelta(days=1)) == {}
+        assert parts.store.queue.page([site], QueueFilter(), sort="age", limit=9, after=None).entries == ()
 
 
 class TestWhatItSettles:

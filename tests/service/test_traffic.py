@@ -34,6 +34,17 @@ def test_each_comment_counts_once_by_what_its_first_check_was_answered(store, pu
     assert traffic.checked(site, begun - timedelta(days=1), begun) == (0, 0)
 
 
+def test_a_first_check_that_says_what_was_told_before_counts_too(store, put):
+    site = store.add_site("https://blog.example")
+    begun = store.now()
+    stored = put(site, "akismet-1")  # its client was told that it could not be judged
+    judge, target = Judge("site:ann", AKISMET), Target(stored.decision.digest, stored.id)
+    store.verdicts.decide(site, judge, Judgement("approve", cleared=("spam",)), [target])
+    store.akismet.answer(site, "akismet-1", is_spam=False, by_decision=False)
+
+    assert store.traffic.checked(site, begun, store.now() + timedelta(seconds=1)) == (0, 1)
+
+
 def test_verdicts_count_by_where_they_came_from_until_they_are_taken_back(store, put):
     site = store.add_site("https://blog.example")
     begun = store.now()

@@ -712,6 +712,33 @@ class TestAkismet:
         assert hear() == [False]
         assert {message.about.comment for message in told} == {"akismet-spam", "akismet-hostile", "akismet-ham"}
 
+    def test_what_waited_in_a_webhook_that_is_removed_is_told_by_the_next(self, store, site, put):
+        """As after a key that was wrong."""
+        webhook = store.webhooks.add(site, "https://blog.example/x", (), KEY, who="operator", form="akismet")
+        stored = put(site, "akismet-one", told_spam=True)
+        store.verdicts.decide(site, Judge("Ada", "review"), Judgement("approve"), [_of(stored)])
+        assert store.webhooks.deliveries(webhook).waiting == 1
+        store.webhooks.remove(webhook.id, who="operator")
+        webhook = store.webhooks.add(site, "https://blog.example/x", (), KEY, who="operator", form="akismet")
+        store.verdicts.decide(site, Judge("Bob", "review"), Judgement("approve"), [_of(stored)])
+        (message,) = store.webhooks.next_messages(webhook.row)
+
+        assert message.about.is_spam is False
+
+    def test_what_was_withdrawn_while_it_was_on_its_way_is_set_right(self, store, site, put):
+        webhook = store.webhooks.add(site, "https://blog.example/x", (), KEY, who="operator", form="akismet")
+        stored = put(site, "akismet-one", action="publish", told_spam=False)
+        store.verdicts.decide(site, Judge("Ada", "review"), Judgement("reject", ("spam",)), [_of(stored)])
+        store.webhooks.hold(webhook.row, "h")
+        (late,) = store.webhooks.next_messages(webhook.row)
+        ann = Judge("site:ann", "akismet")
+        store.verdicts.decide(site, ann, Judgement("approve", cleared=("spam",)), [_of(stored)])
+        assert store.webhooks.next_messages(webhook.row) == []
+        store.webhooks.delivered(webhook, late, "h")
+        (message,) = store.webhooks.next_messages(webhook.row)
+
+        assert (late.about.is_spam, message.about.is_spam) == (True, False)
+
     def test_a_verdict_that_changes_no_status_is_told_where_it_is_news(self, store, site, put):
         webhook = store.webhooks.add(site, "https://blog.example/x", (), KEY, who="operator", form="akismet")
         published = put(site, "akismet-one", action="publish", told_spam=True)  # by an earlier policy
