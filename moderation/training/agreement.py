@@ -30,6 +30,10 @@ ENOUGH_AGREEMENT = 0.4
 LEAST_SHARED = 10
 """With fewer comments that two have judged, a coefficient says nothing."""
 
+LEAST_RARER = 5
+"""With fewer of these where somebody gave the rarer label, one slip makes a coefficient 0, however rare slips are
+(Feinstein and Cicchetti 1990)."""
+
 LEAST_OF_EACH = 10
 """With fewer comments labelled 0 or 1, near-duplicates counted once, nothing is predicted out of fold."""
 
@@ -63,19 +67,26 @@ class Pair:
 class Agreement:
     """How far people agree about a category: 1 is always, 0 is as by chance, below that they contradict each other.
 
-    ``alpha`` is Krippendorff's over all who labelled one of ``comments`` comments, Cohen's kappa is that of each pair.
-    Neither is defined where all labels are the same.
+    ``rarer`` counts the comments that somebody gave the label which fewer comments have. ``alpha`` is Krippendorff's
+    over all who labelled one of ``comments`` comments, Cohen's kappa is that of each pair. Neither is defined where all
+    labels are the same.
     """
 
     category: str
     comments: int
+    rarer: int
     alpha: float | None
     pairs: tuple[Pair, ...]
 
     @property
+    def is_telling(self) -> bool:
+        """Whether there are enough comments for the coefficient to say something."""
+        return self.comments >= LEAST_SHARED and self.rarer >= LEAST_RARER
+
+    @property
     def is_too_low(self) -> bool:
         """Whether there are enough comments to say that people do not agree enough."""
-        return self.comments >= LEAST_SHARED and self.alpha is not None and self.alpha < ENOUGH_AGREEMENT
+        return self.is_telling and self.alpha is not None and self.alpha < ENOUGH_AGREEMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +188,8 @@ def agree(category: str, ratings: Iterable[tuple[str, Key | str | int, int]]) ->
         if both:
             same = sum(said[first] == said[second] for said in both)
             pairs.append(Pair(first, second, len(both), same, _coefficient(both, (first, second))))
-    return Agreement(category, len(shared), _coefficient(shared), tuple(pairs))
+    rarer = min(sum(value in said.values() for said in shared) for value in (0, 1))
+    return Agreement(category, len(shared), rarer, _coefficient(shared), tuple(pairs))
 
 
 def find_suspects(

@@ -30,7 +30,7 @@ from moderation.model import FullTier, extract, read_vectors
 from moderation.policy import Policy, default_policy_toml
 from moderation.training import fuse
 from moderation.training.adapt import EVERYWHERE, NOTHING, Labelled, fit_everywhere, fit_sites
-from moderation.training.agreement import LEAST_SHARED, measure_agreement
+from moderation.training.agreement import measure_agreement
 from moderation.training.anchors import Figures, unpack
 from moderation.training.card import add_lessons
 from moderation.training.contest import (
@@ -280,7 +280,7 @@ def _new_by_account(labels: Sequence[Label], until: str | None) -> dict[str, int
 def _agreement(labels: Sequence[Label]) -> float | None:
     """Krippendorff's alpha of the category on which people agree least; ``None`` where too few judged the same."""
     measured = measure_agreement(labels)
-    known = [item.alpha for item in measured if item.alpha is not None and item.comments >= LEAST_SHARED]
+    known = [item.alpha for item in measured if item.alpha is not None and item.is_telling]
     return min(known, default=None)
 
 

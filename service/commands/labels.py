@@ -367,7 +367,7 @@ def _number(value: float | None) -> str:
 
 
 def _show(console: Console, check: Check, limit: int, *, show_text: bool) -> None:
-    from moderation.training.agreement import ENOUGH_AGREEMENT, LEAST_SHARED
+    from moderation.training.agreement import ENOUGH_AGREEMENT
 
     console.print(f"{check.labels} labels of {check.comments} comments; the last word about each counts")
     table = Table("source", "comments", "weight", box=None, pad_edge=False)
@@ -377,7 +377,7 @@ def _show(console: Console, check: Check, limit: int, *, show_text: bool) -> Non
     _section(console, "Agreement, on comments that several have judged")
     table = Table("category", "who", "comments", "same", "kappa", "alpha", "", box=None, pad_edge=False)
     for each in check.agreement:
-        said = "too low" if each.is_too_low else "" if each.comments >= LEAST_SHARED else "too few to say"
+        said = "too low" if each.is_too_low else "" if each.is_telling else "too few to say"
         table.add_row(each.category, "all", str(each.comments), "", "", _number(each.alpha), said)
         for pair in each.pairs:
             who = Text(f"{pair.first}, {pair.second}")

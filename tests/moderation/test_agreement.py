@@ -95,6 +95,14 @@ def test_few_comments_alarm_nobody():
     assert agree("spam", ratings({"Ada": "0101010101", "Ben": "1010101010"})).is_too_low
 
 
+def test_a_slip_in_a_rare_category_says_nothing():
+    """Nobody agrees by more than chance on four comments of eighty, and nobody has disagreed on the others."""
+    rare = {"Ada": "0" * 80, "Ben": "0" * 76 + "1111"}
+    assert agree("threat", ratings(rare)).alpha == pytest.approx(0, abs=0.05)
+    assert not agree("threat", ratings(rare)).is_too_low
+    assert agree("threat", ratings(rare | {"Ben": "0" * 75 + "11111"})).is_too_low
+
+
 def test_agreement_is_by_category_from_the_last_word_of_each_without_answers_to_objections():
     labels = [
         label("c1", 1, "Ada", seconds=1),
