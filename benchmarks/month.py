@@ -342,7 +342,8 @@ def draw(weeks: Sequence[Mapping[str, Any]], path: Path) -> None:
                 axes.plot(numbers, after, "o-", color=colour, label=f"{what}, challenger")
             axes.set_title(site.removeprefix("https://").partition(".")[0] + " site", fontsize=10, loc="left")
             axes.set_xticks(
-                numbers, [f"week {number}\n{week['verdict']}" for number, week in zip(numbers, weeks, strict=True)]
+                numbers,
+                ["week {week}\n{verdict}".format_map(week).replace(", ", "\n") for week in weeks],
             )
         panels[0].legend(frameon=False, fontsize=8)
         figure.savefig(path, format="svg", bbox_inches="tight", facecolor="white", metadata={"Date": None})
