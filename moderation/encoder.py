@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from moderation import signals
 from moderation.comment import Comment, Post
+from moderation.cores import count_cores
 from moderation.errors import EncoderUnavailable
 from moderation.normalise import Normalised, normalise
 
@@ -281,7 +282,7 @@ class Encoder:
             words.no_padding()
             words.encode_special_tokens = True  # "[SEP]" in a comment is what its author typed
             digest = hashlib.sha256(content + vocabulary).hexdigest()
-            loaded = cls(session, words, threads or min(_cores(), 8), digest)
+            loaded = cls(session, words, threads or min(count_cores(), 8), digest)
             [window] = loaded.read(make_readable("It works."))
             shapes = (window.class_vector.shape, window.topic_vector.shape, window.marks.shape)
             if shapes != ((WIDTH,), (WIDTH,), window.spans.shape[:1]):
@@ -394,8 +395,3 @@ def _special(tokenizer: Tokenizer, token: str) -> int:
     if found is None:
         raise ValueError(f"the vocabulary has no {token}")
     return found
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

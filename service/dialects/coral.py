@@ -24,9 +24,9 @@ from starlette.concurrency import run_in_threadpool
 
 from moderation.categories import CODES
 from moderation.comment import MAX_ID_CHARS, MAX_URL_CHARS, Author, Comment, Decision, Neighbour, Post
+from moderation.cores import count_cores
 from moderation.policy import Policy
 from service.api import Parts, PartsOf, errors
-from service.cores import count_cores
 from service.dialects.intake import Dialect, make_readable, read_any_body, read_any_json
 from service.dialects.markup import plain_text
 from service.errors import InvalidRequest, ServiceError, StoreError, TooLarge, Unauthorized, error_body

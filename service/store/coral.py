@@ -369,10 +369,8 @@ def _count_texts(
 
 def _subtract(counts: Sequence[int], fewer: Sequence[int]) -> tuple[int, ...]:
     # What was not counted to its end is at least as much as any rate of a policy, whatever is taken off.
-    return tuple(
-        count if count >= MOST_RECENT else max(0, count - each)
-        for count, each in zip(counts, fewer, strict=bool(counts))
-    )
+    both = zip(counts, fewer, strict=True) if counts else ()
+    return tuple(count if count >= MOST_RECENT else max(0, count - each) for count, each in both)
 
 
 def _select() -> Select[Any]:

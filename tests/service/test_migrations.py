@@ -179,9 +179,7 @@ def fill_first_tables(connection: Connection) -> None:
 def test_a_filled_database_of_the_first_version_is_brought_up_to_date(database_url, monkeypatch):
     """Nothing is lost, every status change knows its site, and what is held waits in the queue."""
     store = Store(database_url)
-    with monkeypatch.context() as patched:
-        patched.setattr(connections, "_upgrade", partial(upgrade_to, "0001"))
-        store.migrate()
+    migrate_to("0001", store, monkeypatch)
     engine = create_engine(database_url)
     with engine.begin() as connection:
         fill_first_tables(connection)
@@ -241,9 +239,7 @@ def test_a_filled_database_of_the_second_version_is_brought_up_to_date(database_
     store = Store(database_url)
     engine = create_engine(database_url)
     for revision, add_rows in (("0001", fill_first_tables), ("0002", fill_review_tables)):
-        with monkeypatch.context() as patched:
-            patched.setattr(connections, "_upgrade", partial(upgrade_to, revision))
-            store.migrate()
+        migrate_to(revision, store, monkeypatch)
         with engine.begin() as connection:
             add_rows(connection)
     with engine.connect() as connection:
@@ -273,14 +269,10 @@ def test_a_filled_database_of_the_second_version_is_brought_up_to_date(database_
 def test_messages_that_wait_are_still_there_once_figures_of_days_can_be_told(database_url, monkeypatch):
     store = Store(database_url)
     engine = create_engine(database_url)
-    with monkeypatch.context() as patched:
-        patched.setattr(connections, "_upgrade", partial(upgrade_to, "0001"))
-        store.migrate()
+    migrate_to("0001", store, monkeypatch)
     with engine.begin() as connection:
         fill_first_tables(connection)
-    with monkeypatch.context() as patched:
-        patched.setattr(connections, "_upgrade", partial(upgrade_to, "0009"))
-        store.migrate()
+    migrate_to("0009", store, monkeypatch)
     with engine.begin() as connection:
         tables = MetaData()
         tables.reflect(connection)
@@ -305,14 +297,10 @@ def test_what_clients_of_akismet_were_told_before_is_read_from_decisions(databas
     """Of comments that came in before it was noted, and of a message that waited meanwhile."""
     store = Store(database_url)
     engine = create_engine(database_url)
-    with monkeypatch.context() as patched:
-        patched.setattr(connections, "_upgrade", partial(upgrade_to, "0001"))
-        store.migrate()
+    migrate_to("0001", store, monkeypatch)
     with engine.begin() as connection:
         fill_first_tables(connection)
-    with monkeypatch.context() as patched:
-        patched.setattr(connections, "_upgrade", partial(upgrade_to, "0015"))
-        store.migrate()
+    migrate_to("0015", store, monkeypatch)
     at = datetime(2026, 1, 4, tzinfo=None if engine.dialect.name == "sqlite" else UTC)
     with engine.begin() as connection:
         tables = MetaData()
@@ -356,9 +344,7 @@ def test_what_sites_have_sent_along_before_is_found_by_an_erasure(database_url, 
     """In versions that were written before it was noted which comments they repeat."""
     store = Store(database_url)
     engine = create_engine(database_url)
-    with monkeypatch.context() as patched:
-        patched.setattr(connections, "_upgrade", partial(upgrade_to, "0001"))
-        store.migrate()
+    migrate_to("0001", store, monkeypatch)
     with engine.begin() as connection:
         fill_first_tables(connection)
         versions = MetaData()
@@ -385,6 +371,13 @@ def test_what_sites_have_sent_along_before_is_found_by_an_erasure(database_url, 
 
 
 STRICT = "[rules]\nhostile_counts_as_spam = true\n"
+
+
+def migrate_to(revision: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As :meth:`Store.migrate`, up to a version of before."""
+    with monkeypatch.context() as patched:
+        patched.setattr(connections, "_upgrade", partial(upgrade_to, revision))
+        store.migrate()
 
 
 def upgrade_to(revision: str, connection: Connection, config: Config) -> None:

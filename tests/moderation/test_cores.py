@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from service.cores import count_cores
+from moderation.cores import count_cores
 
 
 @pytest.mark.parametrize(
