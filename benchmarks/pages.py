@@ -9,7 +9,6 @@ The database is one that `review_queue.py` has filled. Prints the median and the
 from __future__ import annotations
 
 import secrets
-import socket
 import statistics
 import sys
 import tempfile
@@ -23,7 +22,7 @@ import uvicorn
 from service.api import Parts
 from service.app import create_app
 from service.auth import make_sign_in_token
-from service.server import Server
+from service.server import Server, listen
 from service.settings import Settings
 
 TIMES = 20
@@ -55,7 +54,7 @@ def main() -> None:
             f"Ada {secrets.token_hex(4)}", parts.store.sites()[0], "moderator", who="operator"
         )
         token, _ = make_sign_in_token(parts.store, person)
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = listen("127.0.0.1", 0)
         server = Server(uvicorn.Config(app, log_config=None, access_log=False), parts.events)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

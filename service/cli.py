@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -37,15 +37,18 @@ from service.demo import SEED
 from service.errors import InvalidSettings, ServiceError
 from service.settings import Settings, shown_address
 
-FIRST_SITE = "http://localhost"
+if TYPE_CHECKING:  # SQLAlchemy would slow --help down
+    from service.store import Store
 
-_BACKLOG = 2048
+FIRST_SITE = "http://localhost"
+FIRST_MAINTAINER = "Maintainer"
+
 # The database with its journal, and whatever else is made, is nobody else's to read.
 _OWNER_ONLY = 0o077
 
 _HELP = """Decide about comments: publish, hold for a moderator, or reject.
 
-Start the service, which needs no configuration and prints its address and a first API key:
+Start the service, which needs no configuration and prints its address, a first API key and a link for signing in:
 
     moderation serve
 
@@ -94,11 +97,14 @@ def serve(
 ) -> None:
     """Start the service.
 
-    On the first start the home folder, the database and a first API key are made; the key is printed once. Everything
-    else can be set with MODERATION_ variables: see docs/configuration.md.
+    On the first start the home folder, the database, a first API key and a first maintainer are made; the key and a
+    link for signing in are printed once. Everything else can be set with MODERATION_ variables: see
+    docs/configuration.md.
     """
     settings = Settings.load(home=home, host=host, port=port)
-    _serve(settings, _listen(settings))
+    from service.server import listen
+
+    _serve(settings, listen(settings.host, settings.port))
 
 
 @app.command()
@@ -123,6 +129,7 @@ def demo(
     the folder, unless it is kept; 'moderation serve --home DIR' opens a kept one again.
     """
     from service.commands.demo import fill_home, leave_environment, scratch_home
+    from service.server import listen
 
     if no_serve and home is None and not keep:
         raise InvalidSettings("with --no-serve say where to leave the result: --home DIR, or --keep for a new folder")
@@ -130,7 +137,7 @@ def demo(
     os.umask(_OWNER_ONLY)
     with scratch_home(home, keep=keep) as folder:
         settings = Settings.load(home=folder, host="127.0.0.1", port=port)
-        listener = None if no_serve else _listen(settings)
+        listener = None if no_serve else listen(settings.host, settings.port)
         fill_home(settings, seed=seed, address=_address(listener) if listener else None)
         if listener:
             _serve(settings, listener)
@@ -141,7 +148,6 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
     from service.app import create_app
-    from service.auth import make_key
     from service.home import noted_address
     from service.logs import configure_logs
     from service.server import Server
@@ -150,12 +156,9 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     os.umask(_OWNER_ONLY)
     application = create_app(settings)
     parts = application.state.parts
-    # Asked of keys and not of sites: a start that was cut off in between has made a site without a key.
-    if not any(key.revoked_at is None for site in parts.store.sites() for key in parts.store.keys(site)):
-        site = parts.store.add_site(FIRST_SITE)
-        typer.echo(f"First API key, for {site.url}, shown only now: {make_key(parts.store, site)}")
     live = parts.live_model.current()
     address = _address(listener)
+    _greet(parts.store, settings.public_url or address)
     public = f" | public {settings.public_url}" if settings.public_url else ""
     model = live.bundle.name if live.bundle else "none, so every comment is held (see /readyz)"
     if "encoder" in live.faults:
@@ -187,6 +190,22 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         raise typer.Exit(128 + signal.SIGINT) from None
 
 
+def _greet(store: Store, address: str) -> None:
+    """On a first start, print a first API key and a link with which a first maintainer signs in."""
+    from service.auth import SIGN_IN_DAYS, make_key, make_sign_in_token, sign_in_link
+
+    # Asked of keys and not of sites: a start that was cut off in between has made a site without a key.
+    if any(key.revoked_at is None for site in store.sites() for key in store.keys(site)):
+        return
+    site = store.add_site(FIRST_SITE)
+    typer.echo(f"First API key, for {site.url}, shown only now: {make_key(store, site)}")
+    # Who was there before has a way in, or had one and must not get another.
+    if not store.people.all():
+        token, _ = make_sign_in_token(store, store.people.add(FIRST_MAINTAINER, site, "maintainer", who="operator"))
+        link = sign_in_link(address, token)
+        typer.echo(f"Sign in as {FIRST_MAINTAINER}, once and within {SIGN_IN_DAYS} days: {link}")
+
+
 @app.command("add-site")
 def add_site(
     url: Annotated[str, typer.Argument(metavar="URL", help="The site's address, such as https://blog.example.org.")],
@@ -208,7 +227,8 @@ def add_site(
     try:
         site = store.add_site(url)
         key = make_key(store, site)
-        maintainers = [each.name for each in store.people.all() if each.roles.get(site.url) == "maintainer"]
+        here = [each for each in store.people.all() if site.url in each.roles]
+        maintainers = [each.name for each in here if each.roles[site.url] == "maintainer"]
     finally:
         store.close()
     if maintainers:
@@ -220,6 +240,8 @@ def add_site(
     typer.echo(f"Site: {site.url}")
     typer.echo(f"Key:  {key}")
     typer.echo("Send it as 'Authorization: Bearer KEY'. It is not shown again.", err=True)
+    if not here:
+        typer.echo(f"Nobody moderates it yet: moderation add-moderator NAME --site {site.url}", err=True)
 
 
 @app.command()
@@ -271,29 +293,6 @@ app.command()(training.train)
 app.command("train-encoder")(encoder.train_encoder)
 app.command()(training.evaluate)
 app.add_typer(training.data, name="data")
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """A listening socket, so that a port in use is found before anything is made, and port 0 is known."""
-    try:
-        ((family, kind, protocol, _, address), *_) = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(address)
-            # Two can bind one port as long as none listens. From here on connections wait instead of being refused.
-            listener.listen(_BACKLOG)
-        except OSError:
-            listener.close()
-            raise
-    except OSError as error:
-        raise InvalidSettings(
-            f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); "
-            "choose others with --host and --port"
-        ) from error
-    return listener
 
 
 def _address(listener: socket.socket) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from fastapi import FastAPI
 from moderation.comment import Author, Comment, Neighbour, Post
 from service.app import create_app
 from service.auth import make_sign_in_token, sign_in_link
+from service.server import listen
 from service.settings import Settings
 from service.store import Site
 
@@ -66,7 +66,7 @@ class Running:
     def __init__(self, app: FastAPI) -> None:
         self.app = app
         self.parts = app.state.parts
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = listen("127.0.0.1", 0)
         self.port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._server = uvicorn.Server(uvicorn.Config(self.app, log_config=None, access_log=False))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from service.app import create_app
 from service.auth import make_key
 from service.hashes import Hashes
 from service.priority import measure, reasons_to_look
-from service.server import Server
+from service.server import Server, listen
 from service.settings import Settings
 from service.store import Judged, Site, Store, Stored
 
@@ -152,7 +151,7 @@ class Service:
         self.parts: Parts = self.app.state.parts
         self.site = self.parts.store.add_site("https://blog.example")
         self.key = make_key(self.parts.store, self.site)
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = listen("127.0.0.1", 0)
         config = uvicorn.Config(self.app, log_config=None, access_log=False, proxy_headers=False)
         self._server = Server(config, self.parts.events)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -23,9 +25,10 @@ from typer.testing import CliRunner
 
 import moderation
 from moderation.bundle import FORMAT
-from service.cli import FIRST_SITE, _listen, app
+from service.cli import FIRST_MAINTAINER, FIRST_SITE, app
 from service.errors import InvalidSettings
 from service.home import open_store
+from service.server import listen
 from service.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -101,12 +104,35 @@ class TestServe:
 
         assert response.status_code in (201, 202)
         assert response.json()["site"] == FIRST_SITE
-        assert len(served.lines) == 2
+        assert len(served.lines) == 3
         for part in (served.url, str(home), f"sqlite:///{home}/moderation.db", "bundle ", f"{served.url}/docs"):
-            assert part in served.lines[1]
+            assert part in served.lines[2]
         assert stat.S_IMODE(home.stat().st_mode) == 0o700
         for file in home.iterdir():
             assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file
+
+    def test_the_first_start_lets_a_first_maintainer_in(self, serve):
+        served = serve()
+        link = served.lines[1].split()[-1]
+        token = parse_qs(urlsplit(link).query)["token"][0]
+        form = {"token": token, "password": "long enough to be one", "again": "long enough to be one"}
+        with httpx.Client(timeout=60, headers={"Origin": served.url}, follow_redirects=True) as browser:
+            asked = browser.get(link)
+            signed_in = browser.post(f"{served.url}/review/first-sign-in", data=form)
+            settings = browser.get(f"{served.url}/review/settings")
+
+        assert link.startswith(f"{served.url}/review/first-sign-in?")
+        assert FIRST_MAINTAINER in asked.text
+        assert signed_in.url.path == "/review/"
+        assert FIRST_SITE in settings.text
+
+    def test_who_was_there_before_is_let_in_by_no_new_link(self, serve, home):
+        assert run("add-site", FIRST_SITE, "--home", home).returncode == 0
+        assert run("add-moderator", "Ada", "--site", FIRST_SITE, "--home", home).returncode == 0
+        prefix = json.loads(run("keys", FIRST_SITE, "--json", "--home", home).stdout)[0]["prefix"]
+        assert run("revoke-key", prefix, "--home", home).returncode == 0
+
+        assert [line.partition(" ")[0] for line in serve().lines] == ["First", "Serving"]
 
     def test_links_of_commands_lead_to_where_it_answers(self, serve, home):
         served = serve()
@@ -153,7 +179,8 @@ class TestServe:
 
         assert re.search(r"\b[0-9a-f]{60}\b", served.lines[0])
         assert served.url.startswith("http://127.0.0.1:")
-        assert "https://moderation.example/docs" in served.lines[1]
+        assert served.lines[1].split()[-1].startswith("https://moderation.example/review/first-sign-in?")
+        assert "https://moderation.example/docs" in served.lines[2]
         assert "chmod 700" in served.stop()
 
     def test_what_was_answered_survives_a_kill(self, serve):
@@ -227,9 +254,28 @@ class TestRefusals:
     def test_two_that_start_on_one_port_at_once_do_not_both_listen(self):
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        settings = Settings.load(port=port)
-        with _listen(settings), pytest.raises(InvalidSettings, match="already in use"):
-            _listen(settings)
+        with listen("127.0.0.1", port), pytest.raises(InvalidSettings, match="already in use"):
+            listen("127.0.0.1", port)
+
+    def test_what_is_written_is_sent_at_once(self):
+        """Otherwise the second part of an answer waits 40 ms for the client to acknowledge the first."""
+        accepted: list[int] = []
+
+        async def answer(_reader, writer) -> None:
+            accepted.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+            await writer.wait_closed()
+
+        async def ask() -> None:
+            listener = listen("127.0.0.1", 0)
+            async with await asyncio.start_server(answer, sock=listener):
+                reader, writer = await asyncio.open_connection(*listener.getsockname())
+                await reader.read()
+                writer.close()
+                await writer.wait_closed()
+
+        asyncio.run(ask())
+        assert accepted == [1]
 
     def test_a_home_that_is_a_file(self, tmp_path):
         (tmp_path / "file").write_text("x")
@@ -296,6 +342,7 @@ class TestAddSite:
 
         assert re.match(r"Site: https://b.example\nKey:  [0-9a-f]{60}\n", done.stdout)
         assert "not shown again" in done.stderr
+        assert "moderation add-moderator NAME --site https://b.example" in done.stderr
 
 
 class TestVersion:
