@@ -100,7 +100,7 @@ def read_world(cache: Path | None, jobs: int) -> World:
         frame.columns(heads, figures),
         logits := base_logits(heads, figures),
         heads.log_odds(logits),
-        calibration_slopes(heads, anchors),
+        calibration_slopes(heads, base_logits(heads, anchors)),
         list(_places(table, figures)),
     )
 

@@ -114,11 +114,8 @@ def fit_sites(
         if site is not None:
             by_site.setdefault(site, []).append(row)
     frame, words, learned = Frame.of(anchors), _learn_words(labelled.texts), _knowing(figures)
-    seen, slopes = frame.columns(heads, figures), calibration_slopes(heads, anchors)
-    context = heads.context(figures.vectors, figures.dense, figures.lexical)
-    logits = base_logits(heads, figures)
-    logits += everywhere.logits(figures.vectors, context, labelled.texts, np.arange(len(figures)))
-    offsets = heads.log_odds(logits)
+    seen, slopes = frame.columns(heads, figures), calibration_slopes(heads, shared_logits(heads, everywhere, anchors))
+    offsets = heads.log_odds(shared_logits(heads, everywhere, figures))
     sites: dict[str, Residual] = {}
     for site, rows in sorted(by_site.items()):
         if len(rows) < least:
@@ -130,9 +127,11 @@ def fit_sites(
     return sites
 
 
-def calibration_slopes(heads: FullHeads, anchors: Figures) -> NDArray[np.float64]:
-    """How many log odds of the calibrated score one unit of a raw score is, over the anchors, shape (heads,)."""
-    logits = base_logits(heads, anchors)
+def calibration_slopes(heads: FullHeads, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many log odds of the calibrated score one unit of a raw score is, over comments with these raw scores.
+
+    ``logits`` has shape (comments, heads), the result (heads,).
+    """
     log_odds = heads.log_odds(logits)
     about = logits - logits.mean(axis=0)
     slopes: NDArray[np.float64] = (about * log_odds).sum(axis=0) / np.maximum((about**2).sum(axis=0), 1e-9)
@@ -169,6 +168,13 @@ def _knowing(figures: Figures) -> NDArray[np.float64]:
 def base_logits(heads: FullHeads, figures: Figures) -> NDArray[np.float64]:
     """What the heads say without any adaptation, shape (rows, heads)."""
     return heads.logits(figures.vectors, figures.dense, figures.lexical)
+
+
+def shared_logits(heads: FullHeads, everywhere: Residual, figures: Figures) -> NDArray[np.float64]:
+    """What comments get on a site without labels of its own, shape (rows, heads); what all sites share has no words."""
+    context = heads.context(figures.vectors, figures.dense, figures.lexical)
+    shared = everywhere.logits(figures.vectors, context, (), np.arange(len(figures)))
+    return base_logits(heads, figures) + shared
 
 
 def count_words(texts: Sequence[str], field: FieldWeights) -> sparse.csr_matrix:
