@@ -42,6 +42,8 @@ HEAD_BLOGS = frozenset(
     {"eduardoboucas", "hajekj", "xam", "fbnlsr", "mythz", "rachel-vi", "timothyfitz", "arzebiu-pt", "mivano"}
 )
 HEAD_SHARE = 0.15
+# What an encoder need not be taught, and few rows of which must be enough: where links lead to.
+HEAD_SLICES = frozenset({"help-links"})
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 
 
@@ -244,13 +246,13 @@ def _is_validation(row: Row) -> bool:
 
 
 def is_for_heads(row: Row) -> bool:
-    """Whether a training row is kept from the encoder. Whole blogs by name, every other group by hash.
+    """Whether a training row is kept from the encoder. Whole blogs and slices of our own by name, the rest by hash.
 
     Heads are fitted on these rows alone, so that they learn how good vectors are on texts the encoder has not seen.
     """
     if row.group.startswith("blog:"):
         return row.group.removeprefix("blog:") in HEAD_BLOGS
-    return _share(0, row.group, "heads") < HEAD_SHARE
+    return not HEAD_SLICES.isdisjoint(row.slices) or _share(0, row.group, "heads") < HEAD_SHARE
 
 
 def _merge_equal(rows: Sequence[Row], tally: _Tally, letters: Callable[[str], str]) -> list[Row]:

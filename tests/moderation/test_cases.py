@@ -30,6 +30,7 @@ AT_LEAST = {
     "emoji": 24,
     "genuine-advice": 16,
     "genuine-praise": 25,
+    "help-links": 24,
     "identity-attack": 12,
     "identity-mention": 25,
     "institution-anger": 25,
