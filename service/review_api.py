@@ -232,7 +232,9 @@ def read_changes(
 )
 def erase_author(author_id: str, site: KeySite, parts: PartsOf) -> Response:
     """Erase every comment that an author wrote here, and what they said in appeals, for good."""
-    return JSONResponse({"erased": parts.moderation.erase_author(site, author_id)})
+    erased = parts.moderation.erase_author(site, author_id)
+    parts.kept_labels.settle()
+    return JSONResponse({"erased": erased})
 
 
 def _named(moderator: str | None) -> str:

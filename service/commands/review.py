@@ -124,6 +124,10 @@ def forget(
     Statuses, decisions and verdicts stay. A running service does it by itself once an hour where
     MODERATION_RETENTION_DAYS is set.
     """
+    from service.hashes import Hashes
+    from service.home import prepare_home
+    from service.kept_labels import KeptLabels
+
     settings = Settings.load(home=home)
     kept_days = days if days is not None else settings.retention_days
     if kept_days is None:
@@ -131,6 +135,8 @@ def forget(
     with open_desk(settings) as desk:
         forgotten = sum(desk.forget(kept_days))
     typer.echo(f"Forgotten: {forgotten}")
+    with open_home(settings) as store:
+        KeptLabels(settings.home, store, Hashes(prepare_home(settings))).work()
 
 
 def _export(store: Store, site: Site | None, wanted: Collection[Kind]) -> Iterator[str]:
