@@ -276,15 +276,17 @@ class Logs:
         ]
         return entries, found[limit - 1]["id"] if len(found) > limit else None
 
-    def audit(self) -> Iterator[LogEntry]:
-        """Every line of the audit log, oldest first; read in pieces, so that it may be long."""
+    def audit(self, site: Site | None = None) -> Iterator[LogEntry]:
+        """Every line of the audit log, or those of a site, oldest first; read in pieces, so that it may be long."""
         query = select(audit_log, sites.c.url).outerjoin(sites, sites.c.id == audit_log.c.site_id)
+        query = query if site is None else query.where(audit_log.c.site_id == site.row)
         for row in self._in_pieces(query, audit_log.c.id):
             yield LogEntry(row.at, row.url, row.who, row.event, _details(row.details))
 
-    def statuses(self) -> Iterator[LogEntry]:
-        """Every status change of every site as lines of a log, oldest first."""
+    def statuses(self, site: Site | None = None) -> Iterator[LogEntry]:
+        """Every status change, of a site or of every one, as lines of a log, oldest first."""
         query = select_changes().add_columns(sites.c.url).join(sites, sites.c.id == status_log.c.site_id)
+        query = query if site is None else query.where(status_log.c.site_id == site.row)
         for row in self._in_pieces(query, status_log.c.id):
             details = {"comment": row.external_id, "old": row.old, "new": row.new}
             details |= {"decision": row.decision_id, "verdict": row.verdict_id}
