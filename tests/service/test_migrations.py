@@ -276,8 +276,8 @@ LATER: dict[str, list[tuple]] = {
     ],
     "0004": [
         ("webhooks", {"public_id": "wh_1", "site_id": 1, "url": "https://blog.example/hook",
-                      "events": ["held", "drift"], "signing_key": "whsec_AAAA", "old_key": "whsec_BBBB", "old_key_until": AT, "created_at": AT,
-                      "failures": 3, "paused_until": IN_A_YEAR}),
+                      "events": ["held", "drift"], "signing_key": "whsec_AAAA", "old_key": "whsec_BBBB",
+                      "old_key_until": AT, "created_at": AT, "failures": 3, "paused_until": IN_A_YEAR}),
         ("outbox", {"public_id": "msg_1", "webhook_id": 1, "change_id": 2, "comment_id": 2, "created_at": AT,
                     "attempts": 2, "next_attempt_at": AT, "last_error": "timeout"}),
         ("outbox", {"public_id": "msg_2", "webhook_id": 1, "change_id": 3, "comment_id": 3, "created_at": AT,
