@@ -10,7 +10,6 @@ from sqlalchemy import Connection, Engine, Row, and_, delete, exists, select, up
 
 from service.errors import NotFound
 from service.store import engine as connections
-from service.store.campaigns import forget_hashes
 from service.store.entries import close_entries
 from service.store.records import Site
 from service.store.review_tables import appeals, audit_log, queue_entries, reports, verdicts
@@ -121,11 +120,6 @@ class Erasure:
                 log(connection, site, "retention", "comments_forgotten", {"comments": len(rows)}, self._now())
         connections.empty_journal(self._engine)
         return len(rows)
-
-    def forget_near_hashes(self, site: Site, *, limit: int = 2_000) -> int:
-        """Drop hashes of near-duplicates that are too old to count; how many, at most ``limit``."""
-        with connections.writing(self._engine) as connection:
-            return forget_hashes(connection, site, self._now(), limit)
 
     def _erase(self, connection: Connection, site: Site, rows: Sequence[Row[Any]], who: str) -> None:
         now = self._now()
