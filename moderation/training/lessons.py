@@ -23,7 +23,6 @@ from moderation.errors import DataError
 from moderation.model import FullTier, Model, tell_related
 from moderation.training.adapt import Labelled
 from moderation.training.adapters.reading import spread
-from moderation.training.agreement import log_odds
 from moderation.training.anchors import Anchors, Figures, read_figures
 from moderation.training.contest import Sides
 from moderation.training.labels import Label, Trust, as_rows, believed, last_words
@@ -35,6 +34,9 @@ HELD_OUT = 0.2
 """The share of labels, whole posts at a time, that nothing is ever learned from."""
 
 LEAST_LABELS = 20
+
+# Beyond this a head is sure, and one that is surer still would only widen the scale that others are measured on.
+_MOST_SAID = 15.0
 
 Progress = Callable[[str], None]
 
@@ -129,25 +131,24 @@ def score_labels(
     jobs: int = 1,
     progress: Progress = lambda _: None,
 ) -> NDArray[np.float64]:
-    """Log odds of every category by the full tier, shape (labels, categories), read through the cache.
+    """What the heads say of every category before calibration, shape (labels, categories), read through the cache.
 
-    Nought, as of what a model abstains from, for labels that name no category: nothing is asked of those.
+    Without what labels have taught, in residuals and calibration: a bundle that has learned a label bears it out, and
+    whom a check believes would hang on which bundle happens to serve. Nought of what a model abstains from, and for
+    labels that name no category: nothing is asked of those.
     """
     assert model.full is not None
-    odds = np.zeros((len(labels), len(CODES)))
+    told = np.zeros((len(labels), len(CODES)))
     said = [number for number, label in enumerate(labels) if label.labels]
     if not said:
-        return odds
+        return told
     rows = [Row("labels", "", labels[number].comment, {}, "") for number in said]
-    figures, texts = _read(model, rows, cache, jobs, progress)
-    answers = answer(model.full, figures, [row.comment.site for row in rows], texts)
-    odds[said] = log_odds(
-        [
-            {code: None if np.isnan(value) else value for code, value in zip(CODES, row, strict=True)}
-            for row in answers.tolist()
-        ]
-    )
-    return odds
+    figures, _ = _read(model, rows, cache, jobs, progress)
+    answers = tier_logits(replace(model.full, adaptation=None), figures)
+    for code in MAY_ABSTAIN:
+        answers[~tell_related(figures.dense, figures.vectors), CODES.index(code)] = 0.0
+    told[said] = np.clip(answers, -_MOST_SAID, _MOST_SAID)
+    return told
 
 
 def answer(
