@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.stats import betabinom
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from moderation.categories import CODES
@@ -236,8 +236,8 @@ def find_suspects(
         return []
     columns = _lay_out(features, sites)
     model = LogisticRegression(max_iter=1000)
-    split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    probability = cross_val_predict(model, columns, truth, groups=of_group, cv=split, method="predict_proba")[:, 1]
+    split = PredefinedSplit(_deal(truth, of_group, folds, seed))
+    probability = cross_val_predict(model, columns, truth, cv=split, method="predict_proba")[:, 1]
     own = np.where(truth == 1, probability, 1 - probability)
     # How sure the model is, on average, of what is labelled 0 and of what is labelled 1.
     sure = np.minimum([np.mean(own[truth == 0]), np.mean(own[truth == 1])], _VERY_SURE)
@@ -248,6 +248,23 @@ def find_suspects(
         )
         for row in np.argsort(own, kind="stable")
     ]  # fmt: skip
+
+
+def _deal(truth: NDArray[np.int64], of_group: NDArray[np.integer], folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold of each row. Groups are dealt like cards, those with the same labels one after the other.
+
+    So every fold has its share of both labels, in a time that ``StratifiedGroupKFold`` takes for each thousand of a
+    hundred thousand groups.
+    """
+    _, group = np.unique(of_group, return_inverse=True)
+    ones, size = np.bincount(group, truth), np.bincount(group)
+    has_one, has_zero = ones > 0, ones < size
+    shuffled = np.random.default_rng(seed).permutation(len(size))
+    # Only 0, both, only 1: groups with a 0 lie together, and groups with a 1.
+    order = shuffled[np.argsort((has_one * 2 - has_zero)[shuffled], kind="stable")]
+    fold = np.empty(len(size), np.int64)
+    fold[order] = np.arange(len(size)) % folds
+    return fold[group]
 
 
 def _lay_out(features: NDArray[np.floating], sites: Sequence[str | None] | None) -> NDArray[np.floating] | Any:

@@ -25,6 +25,7 @@ from moderation.training.adapt import Labelled
 from moderation.training.adapters.reading import spread
 from moderation.training.anchors import Anchors, Figures, read_figures
 from moderation.training.contest import Sides
+from moderation.training.known import keep_known
 from moderation.training.labels import Label, Trust, as_rows, believed, last_words
 from moderation.training.rows import BehaviourCase, Row, fingerprint
 from moderation.training.table import build_table
@@ -171,8 +172,8 @@ def tier_logits(
     return tier.logits(figures.vectors, figures.dense, figures.lexical, sites or nowhere, texts or [""] * len(figures))
 
 
-def describe(lessons: Lessons, labels: Sequence[Label], trust: Trust) -> dict[str, Any]:
-    """What a manifest says of the labels: counts and hashes, no text and no name."""
+def describe(lessons: Lessons, labels: Sequence[Label], trust: Trust, key: bytes = b"") -> dict[str, Any]:
+    """What a manifest says of the labels: counts and hashes under ``key``, no text and no name."""
     words = last_words(believed(labels, trust))
     times = [label.at for label in words if label.at is not None]
     return {
@@ -187,6 +188,7 @@ def describe(lessons: Lessons, labels: Sequence[Label], trust: Trust) -> dict[st
             code: [sides.bad, sides.good] for code, sides in sorted(count_sides(lessons.learned.figures).items())
         },
         "until": max(times).isoformat() if times else None,
+        "known": keep_known(words, key),
     }
 
 
