@@ -40,6 +40,7 @@ LEAST_LABELS = 20
 _MOST_SAID = 15.0
 
 Progress = Callable[[str], None]
+Bands = Callable[[str], Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,15 @@ def prepare(
     cases: Sequence[BehaviourCase],
     *,
     trust: Trust,
+    bands: Bands = lambda _: (),
     cache: Path | None = None,
     jobs: int = 1,
     progress: Progress = lambda _: None,
 ) -> Lessons:
     """Last words as figures, without those that any model is measured on; ``model`` needs its full tier.
+
+    ``bands`` gives hashes of a text of which near-duplicates share one: a campaign under several posts is learned where
+    its posts are not held out, and what is held out of it measures nothing.
 
     Raises ``DataError`` where fewer than ``LEAST_LABELS`` are left; then nothing stays in the cache either.
     """
@@ -95,6 +100,12 @@ def prepare(
             left_out["the same text as one held out"] += 1
         else:
             learned.append(number)
+    # Not the other way round as with equal texts, or no campaign under more than a few posts would ever be learned.
+    learned_bands = {band for number in learned for band in bands(rows[number].comment.text)}
+    copies = {number for number in kept if not learned_bands.isdisjoint(bands(rows[number].comment.text))}
+    if copies:
+        left_out["held out, and nearly the same text as one learned from"] = len(copies)
+        kept = [number for number in kept if number not in copies]
     if len(learned) < LEAST_LABELS:
         if cache is not None:
             forget_vectors(cache)  # what was erased must not stay because too little is left to learn from

@@ -50,6 +50,7 @@ from moderation.training.known import count_new
 from moderation.training.labels import Label, Trust, believed, last_words
 from moderation.training.lessons import (
     LEAST_LABELS,
+    Bands,
     Lessons,
     Progress,
     answer,
@@ -115,6 +116,7 @@ def retrain(
     *,
     trust: Trust | None = None,
     accounts: Accounts | None = None,
+    bands: Bands = lambda _: (),
     key: bytes = b"",
     cache: Path | None = None,
     jobs: int = 1,
@@ -134,6 +136,7 @@ def retrain(
         models: Folder to write the challenger into.
         trust: What labels weigh by source and account.
         accounts: Whom a check of the labels has named; who is left out has no say, whatever ``trust`` says.
+        bands: Hashes of a text of which near-duplicates share one.
         key: Of the hashes by which the next round tells which labels are new.
         cache: Folder where vectors are kept, without texts; with it a second run takes seconds.
         jobs: Processes for features, threads for heads.
@@ -150,7 +153,17 @@ def retrain(
     progress("reading the bundle's own rows")
     packed = read_anchors(champion.path)
     anchors = unpack(load_arrays(packed))
-    lessons = prepare(champion.model, heard, anchors, cases, trust=trusted, cache=cache, jobs=jobs, progress=progress)
+    lessons = prepare(
+        champion.model,
+        heard,
+        anchors,
+        cases,
+        trust=trusted,
+        bands=bands,
+        cache=cache,
+        jobs=jobs,
+        progress=progress,
+    )
     facts = describe(lessons, heard, trusted, key)
     evaluation = _read_json(champion.path / "evaluation.json")
     measured = {

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from moderation.files import write_file
-from service.commands.labels import check_gathered, gather_labels, keep_check, read_home_trust
+from service.commands.labels import gather_labels, keep_check, read_home_trust
 from service.commands.places import HomeOption, make_console, open_home
 from service.commands.training import show_progress
 from service.commands.wording import show_wording
@@ -77,15 +77,18 @@ def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: 
     from moderation.releases import Releases
     from moderation.shipped import shipped_folder
     from moderation.training.accounts import weigh_accounts
+    from moderation.training.check import check_labels
     from moderation.training.lessons import score_labels
     from moderation.training.retrain import is_learned, need_encoder
     from moderation.training.retrain import retrain as run
     from moderation.training.rows import read_behaviour
+    from service.hashes import Hashes
     from service.home import prepare_home
     from service.retraining import REPORTS
 
     console = Console(stderr=True)
-    trust = read_home_trust(settings)
+    trust, secret = read_home_trust(settings), prepare_home(settings)
+    bands = cache(Hashes(secret).bands)  # of the same texts up to five times
     releases = Releases(settings.home / "models", shipped_folder("models"))
     with open_home(settings) as store:
         found = gather_labels(store, settings)
@@ -93,7 +96,7 @@ def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: 
     need_encoder(champion)
     with show_progress(console) as progress:
         score = partial(score_labels, champion.model, cache=settings.home / "cache", jobs=jobs, progress=progress)
-        look = partial(check_gathered, settings, features=score, trust=trust)
+        look = partial(check_labels, bands=bands, features=score, trust=trust)
         check = look(found)
         keep_check(settings, check)
         accounts = weigh_accounts(found, check, look, trust)
@@ -110,7 +113,8 @@ def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: 
             releases.models,
             trust=trust,
             accounts=accounts,
-            key=prepare_home(settings),
+            bands=bands,
+            key=secret,
             cache=settings.home / "cache",
             jobs=jobs,
             progress=progress,
