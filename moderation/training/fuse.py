@@ -8,6 +8,7 @@ them in seconds while the encoder stays as it is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,8 +26,11 @@ from moderation.model import CONTEXT
 from moderation.training.anchors import Figures, read_figures
 from moderation.training.points import calibration_rows, fit_knots, operating_points, stack_knots
 from moderation.training.quiet import fit_quiet, lay_beside
+from moderation.training.rows import Row
 from moderation.training.table import MANNERS, UNEVEN, Labelled, Table, choose_lesson, read_table
 
+# How rows are named that lack what a platform may not send (moderation.training.table.vary).
+_VARIED = re.compile(r"~[12]$")
 _HOSTILE_CODES = tuple(code for code in CODES if code not in {"spam", "off_topic"})
 _HOSTILE_WORDS = (
     *(f"lexical_{code}" for code in _HOSTILE_CODES),
@@ -46,6 +50,8 @@ CLOSENESS: Mapping[str, float] = {
     "jigsaw-fastbert": 1.5,
     "hatemoji": 3.0,
 }
+# Rows of our own that are many for what they are about: at full weight, links that help would hide links that sell.
+_SLICES: Mapping[str, float] = {"help-links": 0.25}
 _FACTS = tuple(name for name in signals.NAMES if not name.startswith(UNEVEN))
 
 
@@ -230,6 +236,7 @@ def _fit_head(
     weights = lesson.weights * np.where(is_hard, recipe.hard, 1.0)
     if recipe.by_closeness:
         weights *= [CLOSENESS.get(table.rows[row].source, 1.0) for row in lesson.index.tolist()]
+    weights *= [_counts_for(table.rows[row]) for row in lesson.index.tolist()]
     columns = [CONTEXT.index(name) for name in recipe.context]
     scale = np.array([recipe.words if name.startswith("lexical_") else 1.0 for name in recipe.context])
     intercepts = np.eye(lesson.source_count)[lesson.sources] * recipe.by_source
@@ -245,6 +252,16 @@ def _fit_head(
     all_context[columns] = parts[2] * scale
     mean_intercept = np.average((intercepts * 3) @ parts[3], weights=weights)
     return _Coefficients(own, signature, all_context, float(head.intercept_[0] + mean_intercept))
+
+
+def _counts_for(row: Row) -> float:
+    """What a row of one of our own slices weighs beside others; nothing where varying it took the link that sells."""
+    shares = [_SLICES[name] for name in row.slices if name in _SLICES]
+    if not shares:
+        return 1.0
+    author = row.comment.author
+    is_bare = row.labels.get("spam") == 1 and not (author and author.url) and not signals.find_links(row.comment.text)
+    return 0.0 if is_bare and _VARIED.search(row.id) else min(shares)
 
 
 def _moments(context: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
