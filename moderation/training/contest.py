@@ -109,6 +109,7 @@ class Training:
         new_by_account: Of those that came since, how many each account gave.
         sides: Labels of each category.
         sides_before: Those of the champion.
+        doubted: Of each category, how many of the labels that came since are in doubt, and how many there are.
         agreement: Krippendorff's alpha between those who judged the same comments; ``None`` where nobody did.
         prints: Fingerprints of all texts learned from.
     """
@@ -118,6 +119,7 @@ class Training:
     new_by_account: Mapping[str, int] = field(default_factory=dict)
     sides: Mapping[str, Sides] = field(default_factory=dict)
     sides_before: Mapping[str, Sides] = field(default_factory=dict)
+    doubted: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     agreement: float | None = None
     prints: frozenset[str] = frozenset()
 

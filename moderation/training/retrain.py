@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -44,6 +44,7 @@ from moderation.training.contest import (
     without_texts,
 )
 from moderation.training.data_checks import Check
+from moderation.training.doubt_check import count_doubted
 from moderation.training.gate import CHECKS, GateReport, judge
 from moderation.training.labels import Label, Trust, believed, last_words
 from moderation.training.lessons import (
@@ -89,10 +90,9 @@ class _Entrant:
         return _RANKS.index(self.gate.verdict)
 
 
-def is_learned(champion: Bundle, labels: Sequence[Label], trust: Trust) -> bool:
-    """Whether the champion has been made from exactly these labels."""
-    learned = champion.manifest["trained_on"].get("labels") or {}
-    return bool(learned) and learned["sha256"] == labels_digest(labels, trust)
+def is_learned(learned: Mapping[str, Any], labels: Sequence[Label], trust: Trust) -> bool:
+    """Whether a bundle whose manifest says ``learned`` of its labels has been made from exactly these."""
+    return learned.get("sha256") == labels_digest(labels, trust)
 
 
 def need_encoder(champion: Bundle) -> FullTier:
@@ -245,6 +245,7 @@ def hold_contest(
             new_by_account=_new_by_account(last_words(labels), learned_before.get("until")),
             sides=count_sides(lessons.learned.figures),
             sides_before={code: Sides(*sides) for code, sides in learned_before.get("sides", {}).items()},
+            doubted=count_doubted(need_encoder(champion), lessons, labels, learned_before.get("until")),
             agreement=_agreement(labels),
             prints=lessons.prints,
         ),

@@ -18,11 +18,14 @@ from rich.text import Text
 from moderation.files import write_file
 from service.commands.labels import check_gathered, gather_labels, keep_check, read_home_trust
 from service.commands.places import HomeOption, make_console, open_home
+from service.commands.publishing import ask_releases, find_learned, tell_refused
 from service.commands.training import show_progress
 from service.commands.wording import show_wording
 from service.settings import Settings
 
 if TYPE_CHECKING:  # what runs models would slow --help down
+    from moderation.record import InForce
+    from moderation.releases import Releases
     from moderation.training.check import Check
     from moderation.training.labels import Trust
     from moderation.training.retrain import Round
@@ -79,18 +82,21 @@ def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: 
     from moderation.bundle import load_bundle
     from moderation.releases import Releases
     from moderation.shipped import shipped_folder
+    from moderation.training.labels import believed, last_words
     from moderation.training.lessons import score_labels
-    from moderation.training.retrain import is_learned, need_encoder
+    from moderation.training.retrain import need_encoder
     from moderation.training.retrain import retrain as run
     from moderation.training.rows import read_behaviour
-    from service.retraining import REPORTS
+    from service.retraining import Retraining
 
     console = Console(stderr=True)
     trust = read_home_trust(settings)
     releases = Releases(settings.home / "models", shipped_folder("models"))
     with open_home(settings) as store:
         found = gather_labels(store, settings)
-    champion = load_bundle(releases.folder / releases.in_force().bundle)
+    # What is published is compared with this, and takes the place of nothing else.
+    began, retraining = releases.in_force(), Retraining(settings.home)
+    champion = load_bundle(releases.folder / began.bundle)
     need_encoder(champion)
     with show_progress(console) as progress:
         score = partial(score_labels, champion.model, cache=settings.home / "cache", jobs=jobs, progress=progress)
@@ -105,8 +111,8 @@ def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: 
                 break
             left_out |= more
     trust = replace(trust, moderators={**trust.moderators, **dict.fromkeys(left_out, 0.0)})
-    if not anyway and is_learned(champion, found, trust):
-        _tell_nothing(champion.name, as_json=as_json)
+    if not anyway and (learned := find_learned(releases, retraining, found, trust)):
+        _tell_nothing(champion.name, *learned, as_json=as_json)
         raise typer.Exit(NOTHING_NEW)
     behaviour = sorted((shipped_folder("training_data") / "behaviour").glob("*.jsonl"))
     cases = [case for path in behaviour for case in read_behaviour(path)]
@@ -121,17 +127,38 @@ def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: 
             jobs=jobs,
             progress=progress,
         )
-    report = _report(result, left_out)
-    path, digest = _store(settings.home / REPORTS, result.bundle.name, report)
-    verdict = result.gate.verdict
-    if verdict == "PROMOTE" and publish:
-        note = f"moderation retrain, {report['labels']['learned']} labels, report {digest[:12]}"
-        releases.publish(result.bundle, note=note, by=by)
+    asked = ask_releases(releases, retraining, result.bundle.name, last_words(believed(found, trust)), began)
+    result = replace(result, gate=result.gate.and_asked(*asked))
+    result, report, path = _conclude(releases, result, left_out, by=by if publish else None, instead_of=began)
+    gone = retraining.clear_away(releases)
     if as_json:
-        typer.echo(json.dumps({**report, "report": str(path), "report_sha256": digest}))
+        typer.echo(json.dumps({**report, "report": str(path), "report_sha256": _digest(path)}))
     else:
-        _show(result, left_out, path)
-    raise typer.Exit(EXIT_STATUS[verdict])
+        _show(result, left_out, path, gone)
+    raise typer.Exit(EXIT_STATUS[result.gate.verdict])
+
+
+def _conclude(
+    releases: Releases, result: Round, left_out: dict[str, str], *, by: str | None, instead_of: InForce
+) -> tuple[Round, dict[str, Any], Path]:
+    """Keep the report and, if the gate promotes it and somebody approves of that, let the challenger serve.
+
+    It takes the place of what it was held against or none: where that is refused, it waits for a person.
+    """
+    from moderation.errors import BundleError
+
+    home = releases.models.parent
+    report, path = _store(home, result, left_out)
+    if result.gate.verdict != "PROMOTE" or by is None:
+        return result, report, path
+    note = f"moderation retrain, {report['labels']['learned']} labels, report {_digest(path)[:12]}"
+    try:
+        releases.publish(result.bundle, note=note, by=by, instead_of=instead_of)
+    except BundleError as error:
+        path.unlink()  # it says that nothing stands in the way
+        held = replace(result, gate=result.gate.and_asked(tell_refused(error, home)))
+        return held, *_store(home, held, left_out)
+    return result, report, path
 
 
 def _distrust(check: Check, trust: Trust) -> dict[str, str]:
@@ -159,24 +186,32 @@ def _report(result: Round, left_out: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _store(folder: Path, name: str, report: dict[str, Any]) -> tuple[Path, str]:
-    """Write the report beside those of other rounds, which may be of the same bundle; its place and its SHA-256."""
+def _store(home: Path, result: Round, left_out: dict[str, str]) -> tuple[dict[str, Any], Path]:
+    """Write the report beside those of other rounds, which may be of the same bundle; what it says, and its place."""
+    from service.retraining import REPORTS
+
+    report = _report(result, left_out)
     content = (json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
-    digest = hashlib.sha256(content).hexdigest()
+    folder = home / REPORTS
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{digest[:12]}.json"
+    path = folder / f"{result.bundle.name}-{hashlib.sha256(content).hexdigest()[:12]}.json"
     write_file(path, content)
-    return path, digest
+    return report, path
 
 
-def _tell_nothing(champion: str, *, as_json: bool) -> None:
+def _digest(report: Path) -> str:
+    return hashlib.sha256(report.read_bytes()).hexdigest()
+
+
+def _tell_nothing(champion: str, learned: str, sentence: str, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({"verdict": "NOTHING NEW", "champion": champion}))
+        said = {"verdict": "NOTHING NEW", "champion": champion, "learned": learned, "sentence": sentence}
+        typer.echo(json.dumps(said))
     else:
-        typer.echo(f"NOTHING NEW: {champion} has learned from all that was said. --anyway retrains it.")
+        typer.echo(f"NOTHING NEW: {sentence}. --anyway retrains it.")
 
 
-def _show(result: Round, left_out: dict[str, str], path: Path) -> None:
+def _show(result: Round, left_out: dict[str, str], path: Path, gone: list[str]) -> None:
     console = make_console()
     labels = result.figures["labels"]
     console.print(
@@ -199,6 +234,8 @@ def _show(result: Round, left_out: dict[str, str], path: Path) -> None:
     if table.row_count:
         console.print(table)
     show_wording(console, result.figures["wording"])
+    for name in gone:
+        console.print(f"cleared away: {name}", highlight=False)
     console.print()
     typer.echo(str(result.gate))
     typer.echo(f"report: {path}", err=True)

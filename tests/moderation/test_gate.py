@@ -143,6 +143,7 @@ def make_contest(seed=0, rows=2_000, site_rows=(120, 60, 250), error=0.04, chall
         new_by_account={"anna": 400, "ben": 350, "cleo": 250},
         sides={"hostile": Sides(500, 1_500), "spam": Sides(700, 1_300)},
         sides_before={"hostile": Sides(250, 750), "spam": Sides(350, 650)},
+        doubted={"hostile": (20, 400), "spam": (8, 400)},
         agreement=0.7,
         prints=frozenset(f"learned-{row}" for row in range(2_000)),
     )
@@ -255,6 +256,10 @@ WORSE = {
         *("leak", "REJECT"),
     ),
     "people who do not agree": (lambda contest: with_training(contest, agreement=0.31), "agreement", "HOLD"),
+    "a fifth of new labels turned round": (
+        lambda contest: with_training(contest, doubted={"hostile": (20, 400), "spam": (72, 400)}),
+        *("doubts", "HOLD"),
+    ),
     "rows without an answer": (abstain, "answers", "REJECT"),
     "scores that are no probabilities": (
         lambda contest: with_challenger(contest, held_out=contest.challenger.held_out * 3),
@@ -364,7 +369,7 @@ def test_without_anything_to_compare_on_nothing_is_promoted(even):
     report = judge(bare)
     assert blocking(report) == {"gain": "hold"}
     assert {check.name for check in report.checks if check.state == "skipped"} == {
-        *("flood", "leak", "agreement", "ranking", "lines", "behaviour", "sites")
+        *("flood", "leak", "agreement", "doubts", "ranking", "lines", "behaviour", "sites")
     }
 
 
@@ -389,7 +394,7 @@ def test_the_report_is_json_and_the_same_each_time(even):
     assert first == second
     report = json.loads(first)
     assert (report["format"], report["verdict"], report["challenger"]) == (1, "PROMOTE", "challenger")
-    compared = {(one["where"], one["category"]) for one in report["checks"][5]["figures"]["compared"]}
+    compared = {(one["where"], one["category"]) for one in report["checks"][6]["figures"]["compared"]}
     assert ("set:a", "hostile") in compared
 
 
@@ -400,7 +405,7 @@ def test_the_table_has_a_line_for_every_check_and_ends_with_the_verdict(even):
     assert [line.split()[0] for line in lines[2:-2] if not line.startswith(" ")] == [
         check.name for check in judge(even).checks
     ]
-    assert any(line.startswith("ranking    reject   Worse for sure") for line in lines)
+    assert any(line.startswith("ranking     reject   Worse for sure") for line in lines)
 
 
 @given(st.lists(st.sampled_from(["pass", "hold", "reject", "skipped"]), max_size=6))

@@ -94,9 +94,9 @@ def test_the_bundle_says_what_it_learned_from(school):
 
 
 def test_learned_once_is_nothing_new_and_a_second_round_gives_the_same_bundle(school, challenger, tmp_path):
-    assert is_learned(challenger, school.labels, Trust())
-    assert not is_learned(challenger, school.labels[1:], Trust())
-    assert not is_learned(school.champion, school.labels, Trust())
+    assert is_learned(challenger.manifest["trained_on"]["labels"], school.labels, Trust())
+    assert not is_learned(challenger.manifest["trained_on"]["labels"], school.labels[1:], Trust())
+    assert not is_learned({}, school.labels, Trust())
     again = retrain(challenger, school.labels[::-1], school.cases, tmp_path / "models", cache=school.cache)
     assert again.bundle.name == school.round.bundle.name
     assert again.gate.verdict == "HOLD"  # nothing is better, and nothing is new
