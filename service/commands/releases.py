@@ -90,15 +90,11 @@ def publish(
     What a retraining has held or rejected needs a person's word, --by and --note; the gate's verdict and the report go
     into the record with them.
     """
-    from moderation.errors import BundleMissing
-    from moderation.record import InForce
-
     found = open_releases(home)
     path = bundle_path(found, bundle)
-    with suppress(BundleMissing):
-        if share is None and found.folder == found.models and found.in_force() == InForce(path.name):
-            _tell_serving(found, path.name, as_json=as_json)
-            return
+    if share is None and _serves(found, path.name):
+        _tell_serving(found, path.name, as_json=as_json)
+        return
     said = _word_for(found, path.name, by, note)
     _tell(found, found.publish(path, note=said or note or "moderation publish", by=by, share=share), as_json=as_json)
 
@@ -122,6 +118,17 @@ def rollback(
     found = open_releases(home)
     release = found.roll_back(name, note=note or "moderation rollback", by=by)
     _tell(found, release, as_json=as_json)
+
+
+def _serves(found: Releases, name: str) -> bool:
+    """Whether a bundle serves every site by a publication of this home; what a home only finds there is none yet."""
+    from moderation.errors import BundleMissing
+    from moderation.record import InForce
+
+    on_record = found.folder == found.models and any(each.bundle == name for each in found.history())
+    with suppress(BundleMissing):
+        return on_record and found.in_force() == InForce(name)
+    return False
 
 
 def _word_for(found: Releases, name: str, by: str, note: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -61,8 +62,10 @@ def retrain(
     quick. The report says what was left out, every check of the gate, and which words now weigh more or less.
 
     The last line is the verdict. PROMOTE (exit status 0): the new bundle serves from now on; 'moderation rollback' goes
-    back. HOLD (3): it is not clear, and a person decides; 'moderation publish NAME --by YOU' publishes it. REJECT (4):
-    it is worse, and kept for study. Exit status 5: nothing new was said since. The report is in retraining in the home.
+    back. HOLD (3): it is not clear, and a person decides; 'moderation publish NAME --by YOU --note WHY' publishes it.
+    REJECT (4): it is worse, and kept until the next round. Exit status 5: nothing new was said since. The report is in
+    retraining in the home. What somebody has rolled back is not published again, and nothing is while a bundle is tried
+    on a share of sites. Bundles that retrainings have made and nobody needs any more are cleared away in the end.
 
     One at a time runs in a home, also of those that the service starts by its schedule or the button on the Model page.
     """
@@ -128,7 +131,9 @@ def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: 
             progress=progress,
         )
     asked = ask_releases(releases, retraining, result.bundle.name, last_words(believed(found, trust)), began)
-    result = replace(result, gate=result.gate.and_asked(*asked))
+    counts = Counter(label.moderator for label in found if label.moderator in left_out)
+    figures = {**result.figures, "labels_left_out": dict(sorted(counts.items()))}
+    result = replace(result, gate=result.gate.and_asked(*asked), figures=figures)
     result, report, path = _conclude(releases, result, left_out, by=by if publish else None, instead_of=began)
     gone = retraining.clear_away(releases)
     if as_json:
@@ -211,17 +216,25 @@ def _tell_nothing(champion: str, learned: str, sentence: str, *, as_json: bool) 
         typer.echo(f"NOTHING NEW: {sentence}. --anyway retrains it.")
 
 
+def _count_labels(count: int) -> str:
+    return f"{count:,} {'label' if count == 1 else 'labels'}"
+
+
 def _show(result: Round, left_out: dict[str, str], path: Path, gone: list[str]) -> None:
     console = make_console()
     labels = result.figures["labels"]
+    of_accounts = result.figures["labels_left_out"]
+    beside = f", beside {_count_labels(sum(of_accounts.values()))} that are left out" if of_accounts else ""
     console.print(
-        f"{labels['said']:,} comments were judged: {labels['learned']:,} learned from, {labels['held_out']:,} held out",
+        f"{labels['said']:,} comments were judged{beside}: {labels['learned']:,} learned from, "
+        f"{labels['held_out']:,} held out",
         highlight=False,
     )
     for reason, count in labels["left_out"].items():
         console.print(f"left out: {count:,} ({reason})", highlight=False)
     for who, why in left_out.items():
-        console.print(Text(f"left out: {who}, because {why}; labels/trust.toml can say otherwise"))
+        told = f"left out: {who}, {_count_labels(of_accounts.get(who, 0))}, because {why}"
+        console.print(Text(f"{told}; labels/trust.toml can say otherwise"))
     if result.figures["moves"] == "single sites":
         console.print("Labels move nothing but the sites that they are of: all sites together would have lost by them.")
     for tried in result.figures["also_tried"]:

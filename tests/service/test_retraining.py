@@ -176,6 +176,40 @@ def test_sixty_labels_come_to_a_verdict(make, home, shipped_encoder):
     assert (serves == report.name) == (run.outcome == "PROMOTE")
 
 
+def test_only_what_retrainings_have_made_and_nobody_needs_is_cleared_away(make, home, plain_bundle, make_bundle):
+    retraining, models = make(), home / "models"
+    releases = Releases(models, plain_bundle.parent)
+    served = [make_bundle(models, spam=float(weight)).name for weight in range(1, 8)]
+    for name in served:
+        releases.publish(models / name, note="served")
+    old, held, taken, outdated, tried, cut_off, by_hand = (
+        make_bundle(models, spam=float(weight)).name for weight in range(11, 18)
+    )
+    champion = served[-1]
+    for moment, (name, verdict, against) in enumerate(
+        [
+            (old, "REJECT", champion),
+            (held, "HOLD", champion),
+            (outdated, "HOLD", served[-2]),
+            (taken, "REJECT", champion),
+        ]
+    ):
+        write_report(home, name, against, verdict, also_tried=[{"challenger": tried}])
+        os.utime(home / REPORTS / f"{name}.json", (moment, moment))
+    for name in {*served, old, held, taken, outdated, tried, cut_off}:
+        path = models / name / "manifest.json"
+        manifest = json.loads(path.read_text())
+        manifest["trained_on"]["labels"] = {"said": 60}
+        path.write_text(json.dumps(manifest))
+
+    gone = retraining.clear_away(releases)
+    assert set(gone) == {*served[:2], old, outdated, tried, cut_off}
+    assert {each.path.name for each in releases.kept()} == {*served[2:], held, taken, by_hand}
+    assert len(list((home / REPORTS).glob("*.json"))) == 4
+    assert retraining.lessons(releases, old)["said"] == 60
+    assert retraining.lessons(releases, "comments-000000000000") == {}
+
+
 # --- the schedule ----------------------------------------------------------------------------------------------------
 
 
