@@ -389,6 +389,25 @@ def test_too_few_labels_at_a_site_are_noted_not_held_against_it(even):
     assert "Too few labels to be sure that nothing is lost on:" in check.sentence
 
 
+def test_one_site_is_one_site(even):
+    one = replace(even, held_out=replace(even.held_out, sites=["https://site0.example"] * len(even.held_out)))
+    assert found(one, "sites").sentence.startswith("1 site: it does not lose for sure.")
+    assert found(even, "sites").sentence.startswith("3 sites: none loses for sure.")
+
+
+def test_doubted_labels_of_few_say_nothing(even):
+    few = with_training(even, doubted={"spam": (20, 49)})
+    none = with_training(even, doubted={"spam": (60, 400), "hostile": (20, 49)})
+    assert (found(few, "doubts").state, found(none, "doubts").state) == ("skipped", "pass")
+
+
+def test_more_checks_can_only_add_to_what_stands_in_the_way(even):
+    asked = judge(even).and_asked(Check("one", "hold", "So."), Check("two", "pass", "Well."))
+    assert (asked.verdict, asked.reasons) == ("HOLD", ["So."])
+    assert [check.name for check in asked.checks[-2:]] == ["one", "two"]
+    assert judge(forget_profanity(even)).and_asked(Check("one", "hold", "So.")).verdict == "REJECT"
+
+
 def test_the_report_is_json_and_the_same_each_time(even):
     first, second = (json.dumps(judge(even).as_dict(), allow_nan=False, sort_keys=True) for _ in range(2))
     assert first == second
