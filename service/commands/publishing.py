@@ -69,6 +69,16 @@ def ask_releases(
     return [check_rolled_back(challenger, words, left), check_in_force(began, releases.in_force())]
 
 
+def clear_away(releases: Releases, retraining: Retraining) -> list[str]:
+    """Clear away what retrainings have made and nobody needs; the names of what is gone."""
+    from moderation.errors import BundleError
+
+    try:
+        return retraining.clear_away(releases)
+    except (BundleError, OSError):  # a round is over by then, and the next one does it
+        return []
+
+
 def tell_refused(error: Exception, home: Any) -> Check:
     """That the gate promoted a challenger and it still could not be published."""
     from moderation.training.data_checks import Check

@@ -19,7 +19,7 @@ from rich.text import Text
 from moderation.files import write_file
 from service.commands.labels import check_gathered, gather_labels, keep_check, read_home_trust
 from service.commands.places import HomeOption, make_console, open_home
-from service.commands.publishing import ask_releases, find_learned, tell_refused
+from service.commands.publishing import ask_releases, clear_away, find_learned, tell_refused
 from service.commands.training import show_progress
 from service.commands.wording import show_wording
 from service.settings import Settings
@@ -135,7 +135,7 @@ def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: 
     figures = {**result.figures, "labels_left_out": dict(sorted(counts.items()))}
     result = replace(result, gate=result.gate.and_asked(*asked), figures=figures)
     result, report, path = _conclude(releases, result, left_out, by=by if publish else None, instead_of=began)
-    gone = retraining.clear_away(releases)
+    gone = clear_away(releases, retraining)
     if as_json:
         typer.echo(json.dumps({**report, "report": str(path), "report_sha256": _digest(path)}))
     else:
