@@ -145,7 +145,7 @@ def test_again_without_anything_new_is_for_a_person_to_decide(taught, tmp_path):
     shown = run(home, "retrain", "--jobs", "1", "--anyway", status=3)
     assert shown.stdout.splitlines()[-1] == "HOLD"
     parts = [
-        "beside 40 labels that are left out",
+        "labels that are left out: ",
         "left out: Mallory, 40 labels, because",
         *("learned from", "labels/trust.toml", "champion comments-", "Nothing gained"),
     ]
@@ -194,11 +194,9 @@ def test_a_rollback_is_not_undone_by_the_next_retraining(taught, school, labels,
     assert list(in_the_way(again)) == ["rolled_back"]
     assert "the same bundle, byte for byte" in in_the_way(again)["rolled_back"]
 
-    one = replace(labels[0].comment, text="Cheap watches at https://watches.example, buy now!", id="new")
-    write_labels(
-        tmp_path / "new.jsonl",
-        [replace(labels[0], comment=one, digest=one.digest(), at=labels[0].at.replace(year=2027), labels={"spam": 1})],
-    )
+    comment = replace(labels[0].comment, text="Cheap watches at https://watches.example, buy now!", id="new")
+    said_later = {"moderator": "Dee", "at": labels[0].at.replace(year=2027), "labels": {"spam": 1}}
+    write_labels(tmp_path / "new.jsonl", [replace(labels[0], comment=comment, digest=comment.digest(), **said_later)])
     run(home, "labels", "import", tmp_path / "new.jsonl")
     like = retrain(home, status=3)
     assert like["challenger"] != left
