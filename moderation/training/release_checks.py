@@ -80,13 +80,12 @@ def count_new(words: Sequence[Label], facts: Mapping[str, Any]) -> int:
     return max(later, len(words) - int(facts.get("said", 0)), 0)
 
 
-def check_in_force(began: InForce, now: InForce | None) -> Check:
+def check_in_force(began: InForce, now: InForce) -> Check:
     """Whether what serves is what the challenger was held against, and serves every site."""
-    figures = {"began": began.text(), "now": now.text() if now is not None else None}
+    figures = {"began": began.text(), "now": now.text()}
     if now != began:
-        serves = now.bundle if now is not None else "nothing"
-        trial = f", and {now.canary} on a share of sites" if now is not None and now.canary else ""
-        text = f"It was held against {began.bundle}, and {serves} serves by now{trial}. Retrain again."
+        trial = f", and {now.canary} on a share of sites" if now.canary else ""
+        text = f"It was held against {began.bundle}, and {now.bundle} serves by now{trial}. Retrain again."
         return Check("in_force", "hold", text, figures)
     if began.canary is not None:
         text = (

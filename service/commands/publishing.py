@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what runs models would slow --help down
     from moderation.record import InForce
@@ -79,7 +80,7 @@ def clear_away(releases: Releases, retraining: Retraining) -> list[str]:
         return []
 
 
-def tell_refused(error: Exception, home: Any) -> Check:
+def tell_refused(error: Exception, home: Path) -> Check:
     """That the gate promoted a challenger and it still could not be published."""
     from moderation.training.data_checks import Check
 

@@ -59,7 +59,6 @@ def test_what_serves_has_to_be_what_it_was_held_against():
         (one, trial, "and comments-444444444444 on a share of sites"),
         (trial, one, "comments-333333333333 serves by now"),
         (trial, trial, "is tried on 20% of the sites"),
-        (one, None, "nothing serves by now"),
     ):
         check = check_in_force(began, now)
         assert (check.state, told in check.sentence) == ("hold", True), check.sentence
