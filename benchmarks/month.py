@@ -277,7 +277,8 @@ def run(
                 kept["weeks"].append(week)
                 if approve_norms and is_approved(week):
                     week["verdict"] += ", approved"
-                    command(home, "publish", week["challenger"], "--by", "maintainer")
+                    why = "these sites mean their norms"
+                    command(home, "publish", week["challenger"], "--by", "maintainer", "--note", why)
                 if week["verdict"] in ("PROMOTE", "HOLD, approved"):
                     kept["measured"] = week["after"]
                     wait_for(client, week["challenger"])

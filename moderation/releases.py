@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,6 +80,27 @@ class Releases:
             return None
         present = self.in_force()
         return present.bundle if present.canary is not None else self._served_before(present.bundle)
+
+    def rolled_back(self) -> dict[str, Release]:
+        """The bundles that somebody has gone back from, and when; not those that were published again since.
+
+        Going back past several takes all of them out, and ending a canary the canary.
+        """
+        line: list[str] = []
+        gone: dict[str, Release] = {}
+        for release in self.history():
+            if not release.took_effect:
+                continue
+            if release.is_rollback:
+                after = _last(line, release.bundle) + 1 if release.bundle in line else len(line)
+                left = {*line[after:], release.replaced or release.bundle}
+                line[after:] = [] if release.bundle in line else [release.bundle]
+                gone |= dict.fromkeys(left, release)
+            else:
+                before = [release.replaced] if release.replaced else []
+                line += [*before, release.bundle]
+            gone.pop(release.bundle, None)
+        return gone
 
     def _served_before(self, present: str) -> str | None:
         """What served every site before that bundle did."""
@@ -216,16 +237,16 @@ class Releases:
         here = [path for path in self.bundles() if path.parent == self.models]
         return [Kept(path, tuple(why for why, names in reasons.items() if path.name in names)) for path in here]
 
-    def prune(self, keep: int = KEEP) -> list[str]:
+    def prune(self, keep: int = KEEP, among: Collection[str] | None = None) -> list[str]:
         """Clear away bundles that nothing refers to, except for the ``keep`` latest, and encoders of none that stays.
 
-        What serves (or is tried), served before, came with the software, is scored beside or pinned stays. The names of
-        what is gone.
+        What serves (or is tried), served before, came with the software, is scored beside or pinned stays, and so does
+        what is not ``among`` those, where they are named. The names of what is gone.
         """
         gone = []
         with turn(self.models):
             published = {release.bundle: release.at for release in self.history()}
-            loose = [each.path for each in self.kept() if not each.why]
+            loose = [each.path for each in self.kept() if not each.why and (among is None or each.path.name in among)]
             loose.sort(key=lambda path: _moment(published.get(path.name), path), reverse=True)
             for path in loose[keep:]:
                 remove_folder(path)

@@ -47,6 +47,8 @@ NICE = 10
 
 _FORMAT = 1
 _MOST_REPORTS = 50
+_KEPT_RELEASES = 5
+_KEPT_OPEN = 5
 _MOST_STEP_CHARS = 200
 _LOOK_SECONDS = 60.0
 _WAIT_SECONDS = 3.0
@@ -137,6 +139,11 @@ class Report:
     def champion(self) -> str:
         """The bundle that the challenger was held against."""
         return str(self.content["gate"]["champion"])
+
+    def say(self, note: str) -> str:
+        """A person's reason, with what the gate has said, as it goes into the record of a release."""
+        said = {"HOLD": "held", "REJECT": "rejected"}.get(self.verdict, "promoted")
+        return f"{note} ({said} by the gate, report {self.digest[:12]})"
 
 
 class Retraining:
@@ -282,8 +289,28 @@ class Retraining:
             raise InvalidRequest(
                 f"{name} was held against {report.champion}, and {instead_of.bundle} serves; retrain again"
             )
-        said = f"{note} (held by the gate, report {digest[:12]})"
-        return releases.publish(releases.find(name), note=said, by=by, instead_of=instead_of)
+        return releases.publish(releases.find(name), note=report.say(note), by=by, instead_of=instead_of)
+
+    def clear_away(self, releases: Releases) -> list[str]:
+        """Clear away bundles that retrainings have made and nobody needs; the names of what is gone. Reports stay.
+
+        What :meth:`Releases.prune` keeps in any case stays, and so do the last five releases, the last five that wait
+        for a person, what the newest report is about, and whatever no retraining has made.
+        """
+        present, reports = releases.in_force(), self.reports()
+        waiting = [each.name for each in reports if each.verdict != "REJECT" and each.champion == present.bundle]
+        served = list(dict.fromkeys(each.bundle for each in reversed(releases.history()) if each.took_effect))
+        stays = {*served[:_KEPT_RELEASES], *waiting[:_KEPT_OPEN], *(each.name for each in reports[:1])}
+        made = {path.name for path in releases.bundles() if read_lessons(path)}
+        return releases.prune(0, among=made - stays)
+
+    def lessons(self, releases: Releases, name: str) -> dict[str, Any]:
+        """What a bundle has learned from labels, though only its report be left; empty where that is not known."""
+        path = next((each for each in releases.bundles() if each.name == name), None)
+        if path is not None and (found := read_lessons(path)):
+            return found
+        report = self.report(name)
+        return dict(report.content["labels"]) if report is not None else {}
 
     def _launch(self, by: str | None, out: IO[str], *, anyway: bool) -> subprocess.Popen[str]:
         # -P: a folder named service where the process happens to be is not meant.
@@ -337,7 +364,7 @@ class Retraining:
         said: dict[str, Any] = {}
         with suppress(ValueError, IndexError):
             said = json.loads(out.strip().splitlines()[-1])
-        outcome, sentence = str(said.get("verdict", "FAILED")), ""
+        outcome, sentence = str(said.get("verdict", "FAILED")), str(said.get("sentence", ""))
         report = said.get("challenger") if "report" in said else None
         if not said and self._stopping.is_set():
             outcome, sentence = "STOPPED", "the service was stopped"
@@ -362,6 +389,14 @@ class Retraining:
             except Exception as error:  # noqa: BLE001  # it is tried again, and nothing else depends on it
                 _log.error("retraining could not begin", extra=describe_error(error))
             self._stopping.wait(_LOOK_SECONDS)
+
+
+def read_lessons(bundle: Path) -> dict[str, Any]:
+    """What the manifest of a bundle says of labels: empty where it has none, or cannot be read."""
+    try:
+        return json.loads((bundle / "manifest.json").read_bytes())["trained_on"].get("labels") or {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _end(process: subprocess.Popen[str], *, at_once: bool = False) -> None:

@@ -113,6 +113,7 @@ class Training:
         accounts: Whom the check of labels has named.
         sides: Labels of each category.
         sides_before: Those of the champion.
+        doubted: Of each category, how many of the labels that came since are in doubt, and how many there are.
         agreement: Of each category, how far those agree who judged the same comments.
         prints: Fingerprints of all texts learned from.
     """
@@ -124,6 +125,7 @@ class Training:
     accounts: Accounts = field(default_factory=Accounts)
     sides: Mapping[str, Sides] = field(default_factory=dict)
     sides_before: Mapping[str, Sides] = field(default_factory=dict)
+    doubted: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     agreement: Sequence[Agreement] = ()
     prints: frozenset[str] = frozenset()
 

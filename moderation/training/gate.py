@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from moderation.training.contest import Contest
@@ -22,6 +22,7 @@ from moderation.training.data_checks import (
     check_flood,
     check_leak,
 )
+from moderation.training.doubt_check import check_doubts
 from moderation.training.score_checks import check_behaviour, check_gain, check_lines, check_ranking, check_sites
 
 __all__ = ["CHECKS", "Check", "GateReport", "judge"]
@@ -36,6 +37,7 @@ CHECKS: Sequence[Callable[[Contest], Check]] = (
     check_collapse,
     check_leak,
     check_agreement,
+    check_doubts,
     check_answers,
     check_ranking,
     check_lines,
@@ -60,6 +62,11 @@ class GateReport:
         """The sentences of the checks that stand in the way."""
         return [check.sentence for check in self.checks if check.state in ("hold", "reject")]
 
+    def and_asked(self, *checks: Check) -> GateReport:
+        """The report with the answers of more checks: of what serves here and did, which no contest shows."""
+        found = [*self.checks, *checks]
+        return replace(self, checks=found, verdict=_decide(found))
+
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON has it."""
         return {
@@ -74,7 +81,7 @@ class GateReport:
         """A table for people, the verdict last."""
         lines = [f"champion {self.champion}, challenger {self.challenger}", ""]
         for check in self.checks:
-            first = f"{check.name:<10} {check.state:<8} "
+            first = f"{check.name:<11} {check.state:<8} "
             lines += textwrap.wrap(
                 check.sentence,
                 _WIDTH,
@@ -89,6 +96,9 @@ class GateReport:
 def judge(contest: Contest, checks: Sequence[Callable[[Contest], Check]] = CHECKS) -> GateReport:
     """Every check asked. One that rejects decides, else one that holds; only where none does, the challenger passes."""
     found = [check(contest) for check in checks]
+    return GateReport(_decide(found), contest.champion.name, contest.challenger.name, found)
+
+
+def _decide(found: Sequence[Check]) -> Verdict:
     states = {check.state for check in found}
-    verdict: Verdict = "REJECT" if "reject" in states else "HOLD" if "hold" in states else "PROMOTE"
-    return GateReport(verdict, contest.champion.name, contest.challenger.name, found)
+    return "REJECT" if "reject" in states else "HOLD" if "hold" in states else "PROMOTE"

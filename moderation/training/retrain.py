@@ -45,6 +45,7 @@ from moderation.training.contest import (
     without_texts,
 )
 from moderation.training.data_checks import Check
+from moderation.training.doubt_check import count_doubted
 from moderation.training.gate import CHECKS, GateReport, judge
 from moderation.training.known import count_new
 from moderation.training.labels import Label, Trust, believed, last_words
@@ -92,10 +93,9 @@ class _Entrant:
         return _RANKS.index(self.gate.verdict)
 
 
-def is_learned(champion: Bundle, labels: Sequence[Label], trust: Trust) -> bool:
-    """Whether the champion has been made from exactly these labels."""
-    learned = champion.manifest["trained_on"].get("labels") or {}
-    return bool(learned) and learned["sha256"] == labels_digest(labels, trust)
+def is_learned(learned: Mapping[str, Any], labels: Sequence[Label], trust: Trust) -> bool:
+    """Whether a bundle whose manifest says ``learned`` of its labels has been made from exactly these."""
+    return learned.get("sha256") == labels_digest(labels, trust)
 
 
 def need_encoder(champion: Bundle) -> FullTier:
@@ -273,6 +273,7 @@ def hold_contest(
             accounts=named,
             sides=count_sides(lessons.learned.figures),
             sides_before={code: Sides(*sides) for code, sides in learned_before.get("sides", {}).items()},
+            doubted=count_doubted(need_encoder(champion), lessons, labels, learned_before.get("until")),
             agreement=measure_agreement(labels),
             prints=lessons.prints,
         ),

@@ -168,7 +168,8 @@ def check_sites(contest: Contest) -> Check:
     open_ = sorted({one.where for one in compared if one.high > SITE_MARGINS[one.figure].loss})
     note = f" Too few labels to be sure that nothing is lost on: {', '.join(open_)}." if open_ else ""
     count = len({one.where for one in compared})
-    return _conclude("sites", compared, SITE_MARGINS, f"{count} sites: none loses for sure.{note}")
+    told = "1 site: it does not lose for sure" if count == 1 else f"{count} sites: none loses for sure"
+    return _conclude("sites", compared, SITE_MARGINS, f"{told}.{note}")
 
 
 def check_gain(contest: Contest) -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,10 +86,17 @@ def publish(
     With --share it serves a share of the sites, always the same ones: publish it again without --share to let it serve
     all, or end it with 'moderation rollback'. NAME may be a few digits of the name, if they are enough; a bundle of
     another folder is copied into the home. 'moderation rollback' goes back at once.
+
+    What a retraining has held or rejected needs a person's word, --by and --note; the gate's verdict and the report go
+    into the record with them.
     """
     found = open_releases(home)
-    release = found.publish(bundle_path(found, bundle), note=note or "moderation publish", by=by, share=share)
-    _tell(found, release, as_json=as_json)
+    path = bundle_path(found, bundle)
+    if share is None and _serves(found, path.name):
+        _tell_serving(found, path.name, as_json=as_json)
+        return
+    said = _word_for(found, path.name, by, note)
+    _tell(found, found.publish(path, note=said or note or "moderation publish", by=by, share=share), as_json=as_json)
 
 
 def rollback(
@@ -110,6 +118,40 @@ def rollback(
     found = open_releases(home)
     release = found.roll_back(name, note=note or "moderation rollback", by=by)
     _tell(found, release, as_json=as_json)
+
+
+def _serves(found: Releases, name: str) -> bool:
+    """Whether a bundle serves every site by a publication of this home; what a home only finds there is none yet."""
+    from moderation.errors import BundleMissing
+    from moderation.record import InForce
+
+    on_record = found.folder == found.models and any(each.bundle == name for each in found.history())
+    with suppress(BundleMissing):
+        return on_record and found.in_force() == InForce(name)
+    return False
+
+
+def _word_for(found: Releases, name: str, by: str, note: str) -> str | None:
+    """What goes into the record of a bundle that the gate has held or rejected; ``None`` of any other one.
+
+    Raises ``InvalidSettings`` where nobody gives a name and a reason.
+    """
+    from service.errors import InvalidSettings
+    from service.retraining import LEAST_NOTE_CHARS, Retraining
+
+    report = Retraining(found.models.parent).report(name)
+    if report is None or report.verdict not in ("HOLD", "REJECT"):
+        return None
+    note = " ".join(note.split())
+    if by == _WHO or not by.strip() or len(note) < LEAST_NOTE_CHARS:
+        reasons = " ".join(
+            check["sentence"] for check in report.content["gate"]["checks"] if check["state"] in ("hold", "reject")
+        )
+        raise InvalidSettings(
+            f"the gate has said {report.verdict} of {name}: {reasons} To publish it nevertheless, say who wants it and "
+            "why: --by NAME --note WHY"
+        )
+    return report.say(note)
 
 
 def _describe(found: Releases) -> dict[str, Any]:
@@ -167,6 +209,13 @@ def _in_force(found: Releases) -> str:
 
 def _percent(share: float) -> str:
     return f"{share * 100:.3g}%"
+
+
+def _tell_serving(found: Releases, name: str, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"bundle": name, "serves_already": True, "in_force": asdict(found.in_force())}))
+    else:
+        typer.echo(f"{name} serves already; nothing was changed, and nothing goes into the record.")
 
 
 def _tell(found: Releases, release: Release, *, as_json: bool) -> None:

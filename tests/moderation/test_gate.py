@@ -145,6 +145,7 @@ def make_contest(seed=0, rows=2_000, site_rows=(120, 60, 250), error=0.04, chall
         new_by_account={"anna": 400, "ben": 350, "cleo": 250},
         sides={"hostile": Sides(500, 1_500), "spam": Sides(700, 1_300)},
         sides_before={"hostile": Sides(250, 750), "spam": Sides(350, 650)},
+        doubted={"hostile": (20, 400), "spam": (8, 400)},
         others=2,
         agreement=[agreement_on("hostile", 0.7), agreement_on("spam", 0.9)],
         prints=frozenset(f"learned-{row}" for row in range(2_000)),
@@ -260,6 +261,10 @@ WORSE = {
     "behaviour cases learned from": (
         lambda contest: with_training(contest, prints=frozenset({"case-long-2"})),
         *("leak", "REJECT"),
+    ),
+    "a fifth of new labels turned round": (
+        lambda contest: with_training(contest, doubted={"hostile": (20, 400), "spam": (72, 400)}),
+        *("doubts", "HOLD"),
     ),
     "a site where all are at odds": (
         lambda contest: with_training(
@@ -412,7 +417,7 @@ def test_without_anything_to_compare_on_nothing_is_promoted(even):
     report = judge(bare)
     assert blocking(report) == {"gain": "hold"}
     assert {check.name for check in report.checks if check.state == "skipped"} == {
-        *("flood", "leak", "agreement", "ranking", "lines", "behaviour", "sites")
+        *("flood", "leak", "agreement", "doubts", "ranking", "lines", "behaviour", "sites")
     }
 
 
@@ -432,6 +437,25 @@ def test_too_few_labels_at_a_site_are_noted_not_held_against_it(even):
     assert "Too few labels to be sure that nothing is lost on:" in check.sentence
 
 
+def test_one_site_is_one_site(even):
+    one = replace(even, held_out=replace(even.held_out, sites=["https://site0.example"] * len(even.held_out)))
+    assert found(one, "sites").sentence.startswith("1 site: it does not lose for sure.")
+    assert found(even, "sites").sentence.startswith("3 sites: none loses for sure.")
+
+
+def test_doubted_labels_of_few_say_nothing(even):
+    few = with_training(even, doubted={"spam": (20, 49)})
+    none = with_training(even, doubted={"spam": (60, 400), "hostile": (20, 49)})
+    assert (found(few, "doubts").state, found(none, "doubts").state) == ("skipped", "pass")
+
+
+def test_more_checks_can_only_add_to_what_stands_in_the_way(even):
+    asked = judge(even).and_asked(Check("one", "hold", "So."), Check("two", "pass", "Well."))
+    assert (asked.verdict, asked.reasons) == ("HOLD", ["So."])
+    assert [check.name for check in asked.checks[-2:]] == ["one", "two"]
+    assert judge(forget_profanity(even)).and_asked(Check("one", "hold", "So.")).verdict == "REJECT"
+
+
 def test_the_report_is_json_and_the_same_each_time(even):
     first, second = (json.dumps(judge(even).as_dict(), allow_nan=False, sort_keys=True) for _ in range(2))
     assert first == second
@@ -449,7 +473,7 @@ def test_the_table_has_a_line_for_every_check_and_ends_with_the_verdict(even):
     assert [line.split()[0] for line in lines[2:-2] if not line.startswith(" ")] == [
         check.name for check in judge(even).checks
     ]
-    assert any(line.startswith("ranking    reject   Worse for sure") for line in lines)
+    assert any(line.startswith("ranking     reject   Worse for sure") for line in lines)
 
 
 @given(st.lists(st.sampled_from(["pass", "hold", "reject", "skipped"]), max_size=6))

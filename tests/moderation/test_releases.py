@@ -246,7 +246,50 @@ class TestCanary:
             read_current(models)
 
 
+class TestGoneBackFrom:
+    def left(self, models):
+        return set(Releases(models).rolled_back())
+
+    def test_what_somebody_went_back_from_until_it_is_published_again(self, models, names):
+        first, second, third = names
+        for name in names:
+            publish(models, name)
+        assert self.left(models) == set()
+        Releases(models).roll_back(by="Ada")
+        assert self.left(models) == {third}
+        Releases(models).roll_back(by="Ben")
+        assert {name: each.by for name, each in Releases(models).rolled_back().items()} == {third: "Ada", second: "Ben"}
+        publish(models, second)
+        assert self.left(models) == {third}
+        assert current_bundle(models).name == second
+        assert first not in self.left(models)
+
+    def test_all_that_a_long_way_back_goes_past(self, models, names):
+        for name in names:
+            publish(models, name)
+        Releases(models).roll_back(names[0])
+        assert self.left(models) == set(names[1:])
+
+    def test_a_canary_that_was_ended(self, models, names):
+        publish(models, names[0])
+        publish(models, names[1], share=0.5)
+        Releases(models).roll_back()
+        assert self.left(models) == {names[1]}
+
+    def test_what_came_with_the_software_is_gone_back_to(self, three, tmp_path):
+        releases = Releases(tmp_path / "models", three[0].parent)
+        (three[0].parent / "current").write_text(three[0].name)
+        releases.publish(three[1], note="learned")
+        releases.roll_back()
+        assert self.left(tmp_path / "models") == {three[1].name}
+
+
 class TestKeeping:
+    def test_only_among_those_named(self, models, names):
+        publish(models, names[0])
+        assert Releases(models).prune(keep=0, among={names[0], names[2]}) == [names[2]]
+        assert (models / names[1]).is_dir()
+
     def test_nothing_that_is_needed_is_cleared_away(self, make_bundle, models, names):
         more = [make_bundle(models, spam=weight).name for weight in (4.0, 5.0, 6.0, 7.0, 8.0)]
         former, serves = names[:2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -95,6 +96,33 @@ def test_old_bundles_are_cleared_away_unless_pinned(plain_home, first, second, m
     said = run(plain_home, "releases", "--unpin", second.name, "--prune", "--keep", "0").stdout
     assert f"cleared away: {second.name}" in said
     assert first.is_dir()
+
+
+@pytest.mark.parametrize(("verdict", "said"), [("HOLD", "held"), ("REJECT", "rejected")])
+def test_what_the_gate_does_not_promote_needs_a_name_and_a_reason(plain_home, first, second, verdict, said):
+    checks = [{"name": "gain", "state": "hold", "sentence": "Nothing is better for sure.", "figures": {}}]
+    content = {"format": 1, "verdict": verdict, "challenger": second.name, "labels": {}}
+    content["gate"] = {"champion": first.name, "verdict": verdict, "checks": checks}
+    path = plain_home / "retraining" / f"{second.name}-0.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(content))
+    for given in ([], ["--by", "Ben"], ["--note", "we looked"], ["--by", "Ben", "--note", " "], ["--share", "0.5"]):
+        output = " ".join(run(plain_home, "publish", second.name, *given, status=2).output.split())
+        assert f"the gate has said {verdict} of {second.name}: Nothing is better for sure." in output
+    assert ask(plain_home, "releases")["in_force"]["bundle"] == first.name
+    release = ask(plain_home, "publish", second.name, "--by", "Ben", "--note", "we looked")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (release["by"], release["note"]) == ("Ben", f"we looked ({said} by the gate, report {digest[:12]})")
+
+
+def test_what_serves_already_is_said_to(plain_home, first, second):
+    said = run(plain_home, "publish", first.name, "--by", "Ben")
+    assert f"{first.name} serves already" in said.stdout
+    assert ask(plain_home, "publish", first.name)["serves_already"]
+    assert [each["by"] for each in ask(plain_home, "releases")["releases"]] == ["Ada"]
+    run(plain_home, "publish", second.name, "--share", "0.5")
+    run(plain_home, "publish", first.name)  # ends the trial
+    assert ask(plain_home, "releases")["in_force"] == {"bundle": first.name, "canary": None, "share": 0.0}
 
 
 class TestOnLiveTraffic:

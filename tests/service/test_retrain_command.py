@@ -14,10 +14,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import moderation.training.retrain
 from moderation.categories import CODES
+from moderation.errors import ReleaseRefused
+from moderation.record import InForce
 from moderation.releases import Releases
 from moderation.training.labels import write_labels
 from service.cli import app
+from service.retraining import Retraining
 from service.second_looks import read_findings
 
 WORSE = ("hostile", "spam", "insult", "identity_attack", "profanity")
@@ -140,11 +144,116 @@ def test_again_without_anything_new_is_for_a_person_to_decide(taught, tmp_path):
     before = (home / "models" / "published.jsonl").read_bytes()
     shown = run(home, "retrain", "--jobs", "1", "--anyway", status=3)
     assert shown.stdout.splitlines()[-1] == "HOLD"
-    for part in ("learned from", "left out: Mallory", "labels/trust.toml", "champion comments-", "Nothing gained"):
+    parts = [
+        "labels that are left out: ",
+        "left out: Mallory, 40 labels, because",
+        *("learned from", "labels/trust.toml", "champion comments-", "Nothing gained"),
+    ]
+    for part in parts:
         assert part in shown.stdout
     assert (home / "models" / "published.jsonl").read_bytes() == before
     # Of the same bundle, and the report that the record names is still there.
     assert len(list((home / "retraining").glob("*.json"))) == 2
+
+
+@pytest.fixture
+def fresh(taught, school, tmp_path):
+    """The home before its first round, but for the bundle that this made: its name, and the releases."""
+    home = shutil.copytree(taught[0], tmp_path / "home")
+    for path in (
+        home / "models" / "current",
+        home / "models" / "published.jsonl",
+        *(home / "retraining").glob("*.json"),
+    ):
+        path.unlink()
+    return home, said(taught[1])["challenger"], Releases(home / "models", school.champion.path.parent)
+
+
+def retrain(home, *more, status):
+    return said(run(home, "retrain", "--jobs", "1", "--json", *more, status=status))
+
+
+def in_the_way(found):
+    return {
+        check["name"]: check["sentence"] for check in found["gate"]["checks"] if check["state"] in ("hold", "reject")
+    }
+
+
+def test_a_rollback_is_not_undone_by_the_next_retraining(taught, school, labels, tmp_path):
+    home = shutil.copytree(taught[0], tmp_path / "home")
+    left = said(taught[1])["challenger"]
+    run(home, "rollback", "--by", "Ada")
+    releases = Releases(home / "models", school.champion.path.parent)
+    found = retrain(home, status=5)
+    assert (found["verdict"], found["learned"]) == ("NOTHING NEW", left)
+    assert f"{left} was rolled back on" in found["sentence"]
+    assert "by Ada" in found["sentence"]
+
+    again = retrain(home, "--anyway", status=3)
+    assert again["challenger"] == left
+    assert list(in_the_way(again)) == ["rolled_back"]
+    assert "the same bundle, byte for byte" in in_the_way(again)["rolled_back"]
+
+    comment = replace(labels[0].comment, text="Cheap watches at https://watches.example, buy now!", id="new")
+    said_later = {"moderator": "Dee", "at": labels[0].at.replace(year=2027), "labels": {"spam": 1}}
+    write_labels(tmp_path / "new.jsonl", [replace(labels[0], comment=comment, digest=comment.digest(), **said_later)])
+    run(home, "labels", "import", tmp_path / "new.jsonl")
+    like = retrain(home, status=3)
+    assert like["challenger"] != left
+    assert list(in_the_way(like)) == ["rolled_back"]
+    assert f"it had {again['labels']['said']} labels, and 1 came since" in in_the_way(like)["rolled_back"]
+    assert releases.in_force().bundle == school.champion.name
+
+    assert "--by NAME --note WHY" in run(home, "publish", left, status=2).output
+    run(home, "publish", left, "--by", "Ada", "--note", "it was the proxy")
+    assert releases.in_force().bundle == left
+    assert releases.rolled_back() == {}
+
+
+def test_a_canary_is_neither_completed_nor_ended(fresh, school):
+    home, challenger, releases = fresh
+    run(home, "publish", challenger, "--share", "0.5")
+    tried = releases.in_force()
+    assert (tried.bundle, tried.canary) == (school.champion.name, challenger)
+    assert retrain(home, status=5)["learned"] == challenger
+    found = retrain(home, "--anyway", status=3)
+    assert list(in_the_way(found)) == ["in_force"]
+    assert f"{challenger} is tried on 50% of the sites" in in_the_way(found)["in_force"]
+    assert releases.in_force() == tried
+
+
+def test_nothing_takes_the_place_of_what_it_was_not_held_against(fresh, school, monkeypatch):
+    home, challenger, releases = fresh
+
+    def meanwhile(*arguments, **more):
+        made = learn(*arguments, **more)
+        releases.publish(school.champion.path, note="meanwhile", by="Ben")
+        return made
+
+    learn = moderation.training.retrain.retrain
+    monkeypatch.setattr("moderation.training.retrain.retrain", meanwhile)
+    releases.publish(home / "models" / challenger, note="first")
+    found = retrain(home, "--anyway", status=3)
+    assert "was held against" in in_the_way(found)["in_force"]
+    assert releases.in_force().bundle == school.champion.name
+
+
+def test_a_refusal_is_a_hold_with_its_reason_in_the_only_report(fresh, school, monkeypatch):
+    home, challenger, releases = fresh
+
+    def refuse(*_, instead_of, **__):
+        assert instead_of == InForce(school.champion.name)
+        raise ReleaseRefused("somebody else was quicker: comments-000000000000 serves now")
+
+    monkeypatch.setattr("moderation.releases.Releases.publish", refuse)
+    found = retrain(home, status=3)
+    assert in_the_way(found) == {
+        "published": "It was not published: somebody else was quicker: comments-000000000000 serves now."
+    }
+    [report] = Retraining(home).reports()
+    assert (report.name, report.verdict, report.digest) == (challenger, "HOLD", found["report_sha256"])
+    assert len(list((home / "retraining").glob("*.json"))) == 1
+    assert releases.in_force().bundle == school.champion.name
 
 
 def test_the_same_labels_give_the_same_bundle_whichever_serves(taught, tmp_path):
@@ -154,7 +263,7 @@ def test_the_same_labels_give_the_same_bundle_whichever_serves(taught, tmp_path)
     trust.write_text("[moderators]\nMallory = 3\n")
     swayed = said(CliRunner().invoke(app, ["retrain", "--json", "--jobs", "1", "--home", str(home)]))["challenger"]
     if (home / "models" / "current").read_text().split() != [swayed]:
-        run(home, "publish", swayed, "--by", "Ada")
+        run(home, "publish", swayed, "--by", "Ada", "--note", "for a test")
     trust.unlink()
     again = said(CliRunner().invoke(app, ["retrain", "--json", "--jobs", "1", "--no-publish", "--home", str(home)]))
     first = said(taught[1])
@@ -215,7 +324,9 @@ def test_what_is_worse_is_kept_and_not_published(make_home, school):
     found = said(run(home, "retrain", "--json", "--jobs", "1", status=3))
     assert (found["verdict"], found["moves"]) == ("HOLD", "single sites")
     assert [check["name"] for check in found["gate"]["checks"] if check["state"] in ("hold", "reject")] == ["norms"]
-    assert [tried["verdict"] for tried in found["also_tried"]] == ["REJECT"]
+    [tried] = found["also_tried"]
+    assert tried["verdict"] == "REJECT"
+    assert not (home / "models" / tried["challenger"]).exists()
     assert (home / "models" / found["challenger"] / "manifest.json").is_file()
     assert not (home / "models" / "current").exists()
     assert Path(found["report"]).is_file()

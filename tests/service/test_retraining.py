@@ -49,6 +49,7 @@ def write_report(home, challenger, champion, verdict="HOLD", **more):
         "labels": {"said": 60, "learned": 48, "held_out": 12, "left_out": {"the same text as one held out": 2}},
         "sites": {"https://blog.example": {"spam": {"rows": 30, "bad": 11, "log_loss": [0.4321, 0.1234]}}},
         "accounts_left_out": {"Mallory": "it gave 900 labels within a day, 90% of all"},
+        "labels_left_out": {"Mallory": 901},
         "gate": {"format": 1, "verdict": verdict, "champion": champion, "challenger": challenger, "checks": checks},
     } | more
     (home / REPORTS).mkdir(parents=True, exist_ok=True)
@@ -176,6 +177,40 @@ def test_sixty_labels_come_to_a_verdict(make, home, shipped_encoder):
     assert (serves == report.name) == (run.outcome == "PROMOTE")
 
 
+def test_only_what_retrainings_have_made_and_nobody_needs_is_cleared_away(make, home, plain_bundle, make_bundle):
+    retraining, models = make(), home / "models"
+    releases = Releases(models, plain_bundle.parent)
+    served = [make_bundle(models, spam=float(weight)).name for weight in range(1, 8)]
+    for name in served:
+        releases.publish(models / name, note="served")
+    old, held, taken, outdated, tried, cut_off, by_hand = (
+        make_bundle(models, spam=float(weight)).name for weight in range(11, 18)
+    )
+    champion = served[-1]
+    for moment, (name, verdict, against) in enumerate(
+        [
+            (old, "REJECT", champion),
+            (held, "HOLD", champion),
+            (outdated, "HOLD", served[-2]),
+            (taken, "REJECT", champion),
+        ]
+    ):
+        write_report(home, name, against, verdict, also_tried=[{"challenger": tried}])
+        os.utime(home / REPORTS / f"{name}.json", (moment, moment))
+    for name in {*served, old, held, taken, outdated, tried, cut_off}:
+        path = models / name / "manifest.json"
+        manifest = json.loads(path.read_text())
+        manifest["trained_on"]["labels"] = {"said": 60}
+        path.write_text(json.dumps(manifest))
+
+    gone = retraining.clear_away(releases)
+    assert set(gone) == {*served[:2], old, outdated, tried, cut_off}
+    assert {each.path.name for each in releases.kept()} == {*served[2:], held, taken, by_hand}
+    assert len(list((home / REPORTS).glob("*.json"))) == 4
+    assert retraining.lessons(releases, old)["said"] == 60
+    assert retraining.lessons(releases, "comments-000000000000") == {}
+
+
 # --- the schedule ----------------------------------------------------------------------------------------------------
 
 
@@ -288,6 +323,14 @@ class TestPage:
         assert "hx-trigger" not in page
         assert service.parts.retraining.look().run.sentence.split("'")[0] in page
 
+    def test_that_nothing_is_new_is_said_with_its_reason(self, client, plain_home):
+        moment = datetime(2026, 5, 1, tzinfo=UTC)
+        sentence = "comments-000000000001 was rolled back on 2026-05-01 by Ada, and nothing was said since"
+        run = Run(moment, moment, by="Ada", ended=moment, outcome="NOTHING NEW", sentence=sentence)
+        (plain_home / REPORTS).mkdir(exist_ok=True)
+        (plain_home / REPORTS / "run").write_text(run.text())
+        assert f"Nothing new was said by 2026-05-01 00:00 UTC: {sentence}." in self.show(client)
+
     def test_a_report_and_the_form_for_what_is_held(self, client, plain_home, make_bundle):
         releases = Releases(plain_home / "models")
         champion = releases.in_force().bundle
@@ -298,7 +341,8 @@ class TestPage:
         assert "No account gave &lt;most&gt; of it." in page
         assert "Nothing is better for sure." in page
         assert re.search(r"blog.example</th><td>Spam</td>.*0\.4321.*0\.1234", page)
-        assert "Mallory" in page
+        assert "901 labels by <b>Mallory</b> were left out, because it gave 900 labels" in page
+        assert "Beside these, 901 labels of one account are left out." in page
         assert "48 learned from, 12 held out" in page
         hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
         assert 'action="/review/model/publish"' not in self.show(client, bundle="comments-000000000001")
