@@ -184,6 +184,36 @@ def test_of_two_who_look_at_one_comment_the_second_is_told_and_loses_nothing(liv
     assert counts(live, ten) == {"held": 9, "published": 1}
 
 
+def test_verdicts_in_a_row_leave_one_message_and_all_of_them_can_be_taken_back(live, open_page, sign_in, ten):
+    page = open_page()
+    sign_in(page, sites=(ten,))
+    for left in range(9, 4, -1):
+        page.locator("article.focused[data-entry]").wait_for()
+        page.keyboard.press("f")
+        wait_until(page, lambda: counts(live, ten)["held"], left)
+    page.evaluate("window.toast('Something is wrong.', {kind: 'error'})")
+    page.keyboard.press("f")
+    wait_until(page, lambda: counts(live, ten)["held"], 4)
+    page.locator(".toast.good").wait_for()
+    page.wait_for_timeout(300)
+    assert page.locator(".toast").count() == 2
+    assert page.locator(".toast.error").inner_text() == "Something is wrong."
+    for left in range(5, 11):
+        page.keyboard.press("u")
+        wait_until(page, lambda: counts(live, ten)["held"], left)
+    assert page.locator(".toast:not(.error)").all_inner_texts() == ["Taken back"]
+
+
+def test_a_filter_asks_for_nothing_that_was_left_empty(open_page, sign_in, ten):
+    page = open_page()
+    sign_in(page, sites=(ten,))
+    page.keyboard.press("/")
+    page.get_by_label("Author", exact=True).fill("author 3")
+    page.keyboard.press("Enter")
+    page.get_by_text("1 of 10 fit the filter").wait_for()
+    assert page.url == f"{page.url.split('?')[0]}?author=author+3"
+
+
 def test_a_text_that_changes_under_ones_eyes_comes_back_with_what_changed(live, open_page, sign_in, ten):
     page = open_page()
     sign_in(page, sites=(ten,))

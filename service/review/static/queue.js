@@ -324,7 +324,8 @@
       return;
     }
     if ("held" in article.dataset) {
-      window.toast("Somebody else is looking at this comment. Go on with the next one.", { kind: "error" });
+      const who = article.querySelector(".holder b")?.textContent ?? "Somebody else";
+      window.toast(`${who} is looking at this comment, so nothing was decided. Go on with the next one.`, { kind: "error" });
       return;
     }
     const fields = Object.fromEntries(new FormData(form));
@@ -592,7 +593,8 @@
 
   function step(by) {
     const row = beside(current, by);
-    if (row) show(row.dataset.entry);
+    if (row && row.dataset.entry !== current) show(row.dataset.entry);
+    else if ("held" in (focused()?.dataset ?? {})) window.toast("Nothing else waits here.");
   }
 
   const keys = {
