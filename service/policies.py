@@ -339,4 +339,4 @@ def _say(action: Action, moves: Iterable[Move]) -> str:
         said = f"published {count:,} more"
         return f"{said}, {rejected:,} of which a moderator has rejected" if rejected else said
     said = f"{'held' if action == 'hold' else 'rejected'} {count:,} more"
-    return f"{said}, {approved:,} of which were later approved" if approved else said
+    return f"{said}, {approved:,} of which {'was' if approved == 1 else 'were'} later approved" if approved else said
