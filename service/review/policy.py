@@ -202,7 +202,7 @@ def _show_editor(
         ],
         audit=policy_form.AUDIT,
         lines={each.category.code: each for each in lines},
-        shared=_shared(lines),
+        shared=find_shared(lines),
         error=str(error) if error is not None else None,
         wrong={named: str(error).partition(": ")[2] or str(error)} if named is not None else {},
         place=place,
@@ -212,7 +212,7 @@ def _show_editor(
     )
 
 
-def _shared(lines: Sequence[CategoryLines]) -> str:
+def find_shared(lines: Sequence[CategoryLines]) -> str:
     """What the site's own labels say to several of these lines alike, which is said once; empty where nothing is."""
     said = Counter(measured.own for each in lines for measured in (each.hold, each.reject) if measured.own)
     sentence, count = next(iter(said.most_common(1)), ("", 0))

@@ -275,14 +275,15 @@ class TestInsight:
     def test_drift_shows_what_alarms(self, visit, service):
         day = (service.parts.store.now() - timedelta(days=1)).date().isoformat()
         share = {"value": 0.9, "low": 0.8, "high": 0.95}
-        line = {"action": "hold", "stated": 0.5, "line": 0.5, "labels": 7, "precision": share, "recall": None}
+        narrow = {"value": 0.985, "low": 0.952, "high": 0.999}
+        line = {"action": "hold", "stated": 0.5, "line": 0.5, "labels": 7, "precision": share, "recall": narrow}
         alerts = (Alert("scores", "Scores lie otherwise."),)
         figures = DriftDay(service.site.url, day, "b", "full", "spam", 21, (21,), 0.31, None, (line,), alerts)
         service.parts.store.drift.add(service.site, [figures])
         page = plain(visit().get("/review/insight").text)
 
         assert "Spam on blog.example: Scores lie otherwise." in page
-        assert f"Spam blog.example {day} 21 0.31 – hold 90 % 80 to 95 % –" in page
+        assert f"Spam blog.example {day} 21 0.31 – hold 90 % 80 to 95 % 98 % 95.2 to 99.9 %" in page
 
     def test_only_maintainers_see_the_verdicts_of_others(self, visit, service, fill):
         store = service.parts.store

@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import html
 import re
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from moderation.comment import Comment
+from moderation.policy import Policy
 from service.auth import make_sign_in_token
 from service.own_labels import gather, weigh
+from service.policies import Move, Trial
+from service.review.policy import find_shared
 from service.store import Look
 
 PASSWORD = "four words not together"
@@ -289,6 +294,24 @@ class TestUnreadable:
         assert answer.status_code == 303
         assert service.submit(id="c2", text="Well said.").json()["action"] == "publish"
         assert broken not in ada.get("/review/policy?view=text").text
+
+
+def test_what_labels_say_to_several_lines_alike_is_said_once():
+    def say(*sentences: str) -> str:
+        lines = [SimpleNamespace(hold=SimpleNamespace(own=each), reject=SimpleNamespace(own="")) for each in sentences]
+        return find_shared(lines)
+
+    assert say("Few labels.", "It holds.", "Few labels.", "") == "Few labels."
+    assert say("Few labels.", "It holds.", "") == "", "each is said at its line"
+    assert say() == say("", "", "") == ""
+
+
+@pytest.mark.parametrize(("approved", "verb"), [(1, "was"), (2, "were")])
+def test_one_comment_was_and_two_were(approved, verb):
+    moves = (Move("publish", "hold", 21, approved, 0),)
+    trial = Trial(Policy.parse(STRICT), datetime(2026, 5, 1, tzinfo=UTC), 1, 30, False, moves, tuple(range(21)))
+
+    assert trial.sentence() == f"It would have held 21 more, {approved} of which {verb} later approved."
 
 
 def test_lines_say_what_stands_on_the_sites_own_labels(service, ada):
