@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -17,7 +16,7 @@ from moderation.errors import InvalidPolicy
 from moderation.policy import Policy
 from service.api import PartsOf
 from service.errors import InvalidRequest, NotFound
-from service.policies import CategoryLines, Policies, Trials, find_place
+from service.policies import Policies, Trials, find_place
 from service.review import policy_form
 from service.review.shell import Form, ListedOf, Section, Shell, ShellOf, SignedIn, Viewer, field
 from service.store import PolicyChange, Site
@@ -202,7 +201,7 @@ def _show_editor(
         ],
         audit=policy_form.AUDIT,
         lines={each.category.code: each for each in lines},
-        shared=find_shared(lines),
+        has_missing=any(line.missing is not None for each in lines for line in (each.hold, each.reject)),
         error=str(error) if error is not None else None,
         wrong={named: str(error).partition(": ")[2] or str(error)} if named is not None else {},
         place=place,
@@ -210,13 +209,6 @@ def _show_editor(
         done=done,
         days=DAYS,
     )
-
-
-def find_shared(lines: Sequence[CategoryLines]) -> str:
-    """What the site's own labels say to several of these lines alike, which is said once; empty where nothing is."""
-    said = Counter(measured.own for each in lines for measured in (each.hold, each.reject) if measured.own)
-    sentence, count = next(iter(said.most_common(1)), ("", 0))
-    return sentence if count > 1 else ""
 
 
 def _line(toml: str, number: int | None) -> str | None:
@@ -264,6 +256,7 @@ def _show_check(
         page=page,
         pages=pages,
         changed=policies.changed(site, trial, (page - 1) * _COMMENTS, page * _COMMENTS),
+        has_missing=any(line.missing is not None for each in (*before, *after) for line in (each.hold, each.reject)),
         # Under a policy that cannot be read every comment is held, so there are no lines before.
         lines=[(old, new) for old, new in zip(before or [None] * len(after), after, strict=True)],
     )

@@ -91,7 +91,8 @@ def find_marked(page):
         page.goto(f"/review/?site=1{order}")
         addresses = [link.get_attribute("href") for link in page.locator("#entries .entry-link").all()[:SEEN]]
         for address in addresses:
-            page.goto(address, wait_until="networkidle")
+            page.goto(address)
+            page.locator("#focus [data-explained]").wait_for()
             if page.locator("#focus .said mark").count() >= MARKS:
                 return address
     pytest.fail("no comment among the first in which words are marked")

@@ -15,8 +15,7 @@ from moderation.comment import Comment
 from moderation.policy import Policy
 from service.auth import make_sign_in_token
 from service.own_labels import gather, weigh
-from service.policies import Move, Trial
-from service.review.policy import find_shared
+from service.policies import Measured, Move, Trial
 from service.store import Look
 
 PASSWORD = "four words not together"
@@ -296,14 +295,14 @@ class TestUnreadable:
         assert broken not in ada.get("/review/policy?view=text").text
 
 
-def test_what_labels_say_to_several_lines_alike_is_said_once():
-    def say(*sentences: str) -> str:
-        lines = [SimpleNamespace(hold=SimpleNamespace(own=each), reject=SimpleNamespace(own="")) for each in sentences]
-        return find_shared(lines)
+@pytest.mark.parametrize(
+    ("supported", "holds", "missing", "said"), [(True, False, 14, 14), (True, True, 0, None), (False, False, 14, None)]
+)
+def test_labels_are_missing_where_a_line_stands_on_the_bundle_until_then(supported, holds, missing, said):
+    promise = SimpleNamespace(holds=holds, missing=missing)
 
-    assert say("Few labels.", "It holds.", "Few labels.", "") == "Few labels."
-    assert say("Few labels.", "It holds.", "") == "", "each is said at its line"
-    assert say() == say("", "", "") == ""
+    assert Measured(SimpleNamespace(own=promise, supported=supported), None).missing == said
+    assert Measured(SimpleNamespace(own=None, supported=True), None).missing is None
 
 
 @pytest.mark.parametrize(("approved", "verb"), [(1, "was"), (2, "were")])
