@@ -153,6 +153,9 @@ def main() -> None:
         "context of a new comment": lambda: store.context(
             site, [Comment("x", author=Author("author7"), post=Post("p100"))], [bands]
         ),
+        "the same, with a link": lambda: store.context(
+            site, [Comment("x https://a.example", author=Author("author7"), post=Post("p100"))], [bands]
+        ),
     }
     for name, ask in questions.items():
         times = []

@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -33,6 +33,30 @@ def write_file(path: Path, content: bytes) -> None:
     _write(aside, content)
     aside.replace(path)
     sync(path.parent)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> int:
+    """Put a file of lines in place of the one that is there, readable by its owner only; how many lines.
+
+    They are never all in memory, and may be read from the old file meanwhile.
+    """
+    count = 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.part")
+    aside.unlink(missing_ok=True)
+    aside.touch(mode=0o600)
+    try:
+        with aside.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            for line in lines:
+                file.write(line + "\n")
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    sync(path.parent)
+    return count
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:

@@ -61,6 +61,7 @@ class Rules:
     allowed_domains: frozenset[str]
     links_allowed: int | None
     near_identical_allowed: int | None
+    copies: Literal["publish", "hold"]
     author_rate: Rate | None
     site_rate: Rate | None
     first_time: Literal["publish", "hold"]
@@ -355,6 +356,7 @@ _RULE_KEYS = {
     "allowed_domains": Key(_domains, ()),
     "links_allowed": Key(_count, None),
     "near_identical_allowed": Key(_count, None),
+    "copies": Key(_one_of("publish", "hold"), "hold"),
     "author_rate": Key(_rate_limit, None),
     "site_rate": Key(_rate_limit, None),
     "first_time": Key(_one_of("publish", "hold"), "publish"),

@@ -30,6 +30,7 @@ REASONS: tuple[str, ...] = (
     "abstained",
     "first_time",
     "campaign",
+    "copied",
     "author_rate",
     "site_rate",
 )
@@ -118,6 +119,7 @@ def judge(case: Case) -> tuple[Finding, ...]:
         _judge_abstention(case),
         _judge_first_time(case),
         _judge_campaign(case),
+        _judge_copied(case),
         _judge_rate("author_rate", "of this author", case.rules.author_rate, case.facts.author_recent),
         _judge_rate("site_rate", "on this site", case.rules.site_rate, case.facts.site_recent),
     )
@@ -330,6 +332,17 @@ def _judge_campaign(case: Case) -> Finding:
         return Finding(Reason("campaign", size, limit, False, text))
     # Trusted authors too: a flood under a trusted name is a stolen account more often than not.
     return Finding(Reason("campaign", size, limit, True, f"{text} Allowed without a look: {limit}."), "hold")
+
+
+def _judge_copied(case: Case) -> Finding:
+    if not case.facts.copied:
+        text = "No earlier comment of another author is known that says the same without the link."
+        return Finding(Reason("copied", False, None, False, text))
+    text = "Repeats an earlier comment of another author, with a link added."
+    if case.rules.copies == "publish":
+        return Finding(Reason("copied", True, None, False, f"{text} This policy does not mind."))
+    # Trusted authors too: whoever takes somebody's words may take a trusted name as well.
+    return Finding(Reason("copied", True, None, True, text), "hold")
 
 
 def _judge_rate(name: str, whose: str, rate: Rate | None, recent: tuple[int, ...]) -> Finding:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from moderation.comment import Comment
+from moderation.comment import Author, Comment
 from moderation.normalise import Normalised
 
 MAX_HOST_CHARS = 253  # RFC 1035
@@ -43,6 +43,8 @@ _BARE_HOST = re.compile(
     r"|(?:in|us|co|de|live|click|space|link|site|online|store|shop|club|website|top)/[^\s<>\"')]*)(?![\w(])"
 )
 _MARKUP_LINK = re.compile(r"<a\s[^>]{0,200}href|\[url[=\]]|\[link[=\]]|\]\(\s*https?:", re.IGNORECASE)
+# Up to the next bracket that opens, so that many of them that nothing closes are each read once.
+_LINK_TAG = re.compile(r"</?a\b[^<>]*>|\[/?(?:url|link)\b[^\[\]]*\]", re.IGNORECASE)
 _MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]+")
 _PHONE = re.compile(r"(?<![\w.,/:-])\+?\d[\d ()-]{8,16}\d(?![\w.,/:-])")
 _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
@@ -261,12 +263,22 @@ def find_links(text: str) -> list[str]:
     return links + [match.group() for match in _BARE_HOST.finditer(rest)]
 
 
+def strip_links(text: str) -> str:
+    """The text without what :func:`find_links` finds and without the markup around it; what a link says stays."""
+    return _BARE_HOST.sub(" ", _LINK.sub(" ", _LINK_TAG.sub(" ", text)))
+
+
 def link_facts(comment: Comment) -> tuple[int, tuple[str, ...]]:
     """How many links the text has, and the distinct hosts of those and of the author's URL (no ``www.``), in order."""
     links = find_links(comment.text)
-    urls = [*links, comment.author.url] if comment.author and comment.author.url else links
+    return len(links), hosts_of(links, comment.author)
+
+
+def hosts_of(links: Sequence[str], author: Author | None) -> tuple[str, ...]:
+    """The distinct hosts (lower case, without ``www.``) of links and of the author's URL, in order."""
+    urls = [*links, author.url] if author and author.url else links
     hosts = [urlsplit_safe(url)[0] for url in urls]
-    return len(links), tuple(dict.fromkeys(host for host in hosts if 0 < len(host) <= MAX_HOST_CHARS))
+    return tuple(dict.fromkeys(host for host in hosts if 0 < len(host) <= MAX_HOST_CHARS))
 
 
 def urlsplit_safe(url: str) -> tuple[str, str]:

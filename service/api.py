@@ -26,6 +26,7 @@ from service.errors import CommentErased, InvalidRequest, InvalidSettings, Servi
 from service.errors import error_body as make_error_body
 from service.events import Events
 from service.feedback import Feedback
+from service.kept_labels import KeptLabels
 from service.live_model import LiveModel
 from service.metrics import CONTENT_TYPE, Metrics
 from service.queue_news import QueueNews
@@ -52,6 +53,7 @@ class Parts:
     events: Events
     queue_news: QueueNews
     retraining: Retraining
+    kept_labels: KeptLabels
 
 
 def parts_of(request: Request) -> Parts:
@@ -194,7 +196,9 @@ def read_comment(comment_id: str, site: KeySite, parts: PartsOf) -> Response:
 )
 def erase_comment(comment_id: str, site: KeySite, parts: PartsOf) -> Response:
     """Remove the text and its author for good. The decision stays, without what it was about."""
-    return _comment_answer(parts.workflow.erase(site, comment_id), site, parts)
+    erased = parts.workflow.erase(site, comment_id)
+    parts.kept_labels.settle()
+    return _comment_answer(erased, site, parts)
 
 
 @router.get("/healthz", tags=["operation"], summary="Is the process alive?")

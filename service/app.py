@@ -30,6 +30,7 @@ from service.events import Events
 from service.feedback import Feedback
 from service.hashes import Hashes
 from service.home import open_store, prepare_home
+from service.kept_labels import KeptLabels
 from service.live_model import LiveModel
 from service.logs import describe_error
 from service.metrics import Metrics, known_method
@@ -92,6 +93,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
 
     desk = Moderation(store, hashes, reports_to_reopen=settings.reports_to_reopen, now=store.now)
     retraining = Retraining(settings.home, settings.retrain_days)
+    kept_labels = KeptLabels(settings.home, store, hashes)
     closing = asyncio.Event()
     events, queue_news = Events(store, closing), QueueNews(store, closing)
 
@@ -105,7 +107,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
         tasks = [asyncio.create_task(part.run()) for part in (courier, events, queue_news)]
         # Before the first comment: with the lines of the bundle alone it might be rejected where it is to be held.
         await asyncio.to_thread(own_lines.try_to_work)
-        for part in (live_model, shadow, upkeep, own_lines, retraining):
+        for part in (live_model, shadow, upkeep, kept_labels, own_lines, retraining):
             part.start()
         try:
             yield
@@ -113,7 +115,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
             events.close()
             courier.stop()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for part in (retraining, own_lines, upkeep, shadow, live_model):
+            for part in (retraining, own_lines, kept_labels, upkeep, shadow, live_model):
                 await asyncio.to_thread(part.stop)
             store.close()
 
@@ -129,7 +131,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] | None = None)
     )
     feedback = Feedback(store, workflow, desk, hashes)
     app.state.parts = api.Parts(
-        settings, store, live_model, metrics, workflow, desk, feedback, events, queue_news, retraining
+        settings, store, live_model, metrics, workflow, desk, feedback, events, queue_news, retraining, kept_labels
     )
     app.include_router(api.router)
     app.include_router(review_api.router)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from moderation.copied import has_enough, strip_added
 from moderation.normalise import normalise
 from moderation.policy_schema import fold
 
@@ -64,17 +65,28 @@ class Hashes:
 
         MinHash over runs of five characters of the folded text without spaces and digits: texts that share nine tenths
         of their runs share a band with 99 % probability, texts that share half of them with 23 %, unrelated ones
-        practically never.
+        practically never. Links are left out where enough is left then, so that the same words with another link are
+        near.
         """
-        return self._bands_of_plain(normalise(text[:_MAX_CHARS]).text)
+        plain = normalise(text[:_MAX_CHARS]).text
+        return self._bands_without_links(text, plain)
 
     def of_text(self, text: str) -> tuple[str, tuple[int, ...]]:
         """:meth:`text` and :meth:`bands` of the same text, which is normalised once where it is not very long."""
         plain = normalise(text).text
-        return self._hash_plain(plain), self._bands_of_plain(plain) if len(text) <= _MAX_CHARS else self.bands(text)
+        bands = self._bands_without_links(text, plain) if len(text) <= _MAX_CHARS else self.bands(text)
+        return self._hash_plain(plain), bands
 
     def _hash_plain(self, plain: str) -> str:
         return hmac.digest(self._key, plain.encode(), "sha256").hex()
+
+    def _bands_without_links(self, text: str, plain: str) -> tuple[int, ...]:
+        """``plain`` is the normalised text, or the beginning of a very long one."""
+        bare = strip_added(text)
+        if bare == text:
+            return self._bands_of_plain(plain)
+        rest = normalise(bare).text
+        return self._bands_of_plain(rest if has_enough(rest) else plain)
 
     def _bands_of_plain(self, plain: str) -> tuple[int, ...]:
         letters = "".join(sign for sign in fold(plain) if not (sign.isspace() or sign.isdigit()))

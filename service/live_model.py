@@ -144,6 +144,7 @@ class Live:
             found,
             author_published=old.author_published,
             campaign_size=old.campaign_size,
+            copied=old.copied,
             author_recent=old.author_recent,
             site_recent=old.site_recent,
         )

@@ -1,17 +1,19 @@
-"""The part of the native API that is about people: queue, verdicts, reports, appeals, changes, erasure by author."""
+"""The part of the native API that is about people: queue, verdicts, reports, appeals, changes, export, erasure."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import AwareDatetime, Field
 
 from service import review_schemas, schemas
 from service.api import KeySite, PartsOf, RequestBody, errors, takes
 from service.errors import InvalidRequest
+from service.exports import KINDS, NDJSON, ExportKind, export_lines, in_chunks
 from service.statuses import ELSEWHERE, Sort
 from service.store import CLAIM_SECONDS, MAX_PAGE, Judge, Judgement, QueueEntry, QueueFilter, Target
 
@@ -224,6 +226,26 @@ def read_changes(
     return JSONResponse(content)
 
 
+@router.get(
+    "/v1/export",
+    tags=["review"],
+    summary="Take along everything that is kept",
+    responses={
+        200: {"content": {NDJSON: {"schema": {"type": "string"}}}, "description": "A line of JSON for each row."},
+        **errors(401, 422, 503),
+    },
+    response_class=StreamingResponse,
+)
+def export(
+    site: KeySite, parts: PartsOf, kind: Annotated[list[ExportKind], Query(min_length=1, max_length=len(KINDS))]
+) -> StreamingResponse:
+    """Every row of one or several kinds that your site has, the oldest first: the log, or what it is about."""
+    chunks = in_chunks(export_lines(parts.store, site, set(kind)))
+    first = next(chunks, "")  # a database that is away is found out while there can still be another answer
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(chain((first,), chunks), media_type=NDJSON, headers=headers)
+
+
 @router.delete(
     "/v1/authors/{author_id:path}",
     tags=["comments"],
@@ -232,7 +254,9 @@ def read_changes(
 )
 def erase_author(author_id: str, site: KeySite, parts: PartsOf) -> Response:
     """Erase every comment that an author wrote here, and what they said in appeals, for good."""
-    return JSONResponse({"erased": parts.moderation.erase_author(site, author_id)})
+    erased = parts.moderation.erase_author(site, author_id)
+    parts.kept_labels.settle()
+    return JSONResponse({"erased": erased})
 
 
 def _named(moderator: str | None) -> str:

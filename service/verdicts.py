@@ -192,14 +192,11 @@ class Moderation:
     def forget(self, days: int | None, *, at_once: int = 500) -> Iterator[int]:
         """Empty comments of all sites that were decided more than ``days`` ago and do not wait; how many, in pieces.
 
-        Between two pieces of ``at_once`` comments others may write. ``None`` empties no comment. Hashes of
-        near-duplicates that are too old to count go in any case, in pieces that count as none.
+        Between two pieces of ``at_once`` comments others may write. ``None`` empties none.
         """
+        if days is None:
+            return
         for site in self._store.sites():
-            while self._store.erasure.forget_near_hashes(site):
-                yield 0
-            if days is None:
-                continue
             before, hash_author = self._now() - timedelta(days=days), partial(self._hashes.author, site.url)
             while emptied := self._store.erasure.forget_before(site, before, limit=at_once, hash_author=hash_author):
                 yield emptied

@@ -118,8 +118,12 @@ def check_key(key: str) -> str:
     return key
 
 
-def check_url(url: str) -> str:
-    """The address of a webhook as it is kept. Raises ``InvalidSettings``."""
+def check_url(url: str, allow: Sequence[str]) -> str:
+    """The address of a webhook as it is kept. Raises ``InvalidSettings``.
+
+    So it does for an address in numbers that messages would never go to, unless ``allow`` lists it; what a name means
+    is seen whenever a message is sent.
+    """
     url = url.strip()
     try:
         parts = urlsplit(url)
@@ -131,7 +135,24 @@ def check_url(url: str) -> str:
         raise InvalidSettings(f"{url!r} is not the address of a webhook; write it like https://blog.example.org/hook")
     if "@" in parts.netloc:
         raise InvalidSettings("the address must hold no password; messages are signed instead")
+    addresses = Addresses(allow)
+    inside = _read_numbers(host)
+    if inside and not any(addresses.permits(host, address) for address in inside):
+        raise InvalidSettings(
+            f"{host} is inside your own network, where webhooks lead only if MODERATION_WEBHOOK_ALLOW lists it"
+        )
     return url
+
+
+def _read_numbers(host: str) -> tuple[Address, ...]:
+    """The addresses that a host means without asking anybody; none where it is a name."""
+    if host.lower().rstrip(".").rpartition(".")[2] == "localhost":
+        return IPv4Address("127.0.0.1"), IPv6Address("::1")
+    with suppress(ValueError):
+        return (ip_address(host.rstrip(".")),)
+    with suppress(OSError):  # other ways of writing one, such as 127.1 or 0x7f000001
+        return (IPv4Address(socket.inet_aton(host.rstrip("."))),)
+    return ()
 
 
 # Addresses

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from moderation.comment import Author, Comment, Decision, Facts, Neighbour, Post, Reason, Scores
+from moderation.copied import Earlier, find_copied
 from moderation.policy import AUTHOR_MESSAGES, Policy
 from service.errors import CommentErased, NotFound
 from service.hashes import Hashes
@@ -56,7 +57,7 @@ class _Before:
         self._all = 0
         self._by_author: Counter[str | None] = Counter()
         self._of_id: dict[str, str | None] = {}
-        self._bands: list[tuple[str | None, frozenset[int]]] = []
+        self._bands: list[tuple[str | None, frozenset[int], Earlier]] = []
 
     def count(self, arrival: _Arrival) -> tuple[int, int, int]:
         """How many there were of the same author, in all, and nearly identical; the comment itself not among them."""
@@ -65,15 +66,27 @@ class _Before:
         is_theirs = is_again and self._of_id[comment_id or ""] == author
         near = sum(
             not bands.isdisjoint(arrival.bands)
-            for other, bands in self._bands
+            for other, bands, _ in self._bands
             if comment_id is None or other != comment_id
         )
         return self._by_author[author] - is_theirs, self._all - is_again, near
 
+    def like(self, arrival: _Arrival) -> list[Earlier]:
+        """Those that it may be a copy of, in the order in which they came."""
+        comment_id = arrival.sent.id
+        if arrival.is_known:  # it came before them, and this is an edit
+            return []
+        return [
+            earlier
+            for other, bands, earlier in self._bands
+            if (comment_id is None or other != comment_id) and not bands.isdisjoint(arrival.bands)
+        ]
+
     def add(self, arrival: _Arrival) -> None:
         """One more has come."""
         author, comment_id = _author_id(arrival.sent), arrival.sent.id
-        self._bands.append((comment_id, frozenset(arrival.bands)))
+        earlier = Earlier(arrival.sent.text, arrival.sent.author or Author())
+        self._bands.append((comment_id, frozenset(arrival.bands), earlier))
         if arrival.is_known or comment_id in self._of_id:
             return
         self._all += 1
@@ -211,6 +224,7 @@ class Workflow:
                 found,
                 author_published=context.author_published,
                 campaign_size=context.campaign_size + near,
+                copied=find_copied(comment, [*context.earlier, *before.like(arrival)]) is not None,
                 author_recent=tuple(count + of_author for count in context.author_recent),
                 site_recent=tuple(count + of_all for count in context.site_recent),
             )

@@ -11,15 +11,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy import sparse
+from scipy.stats import betabinom
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from moderation.categories import CODES
 from moderation.training.labels import ANSWERS, Key, Label, words
@@ -47,9 +47,18 @@ FLOOD_SHARE = 0.2
 # Where nearly all labels are 0, the average is so near 1 that half of all mistakes would lie under it.
 _VERY_SURE = 0.8
 
+# How far a site's intercept may be from that of all: the standard deviation of the prior, in log odds.
+_SITE_SCALE = 2.0
+
 # How many times the odds of everybody else's labels are those that an account's are contradicted, and how sure that is.
 _TIMES_THE_ODDS = 3.0
 _SURE = 0.001
+
+Counts = Mapping[str, tuple[int, int]]
+"""By moderator: how many comments, and on how many of these they are contradicted."""
+
+BySite = Mapping[str | None, Counts]
+"""Counts of each site."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +143,10 @@ What = Literal["comments", "approvals", "rejections"]
 
 @dataclass(frozen=True, slots=True)
 class Odds:
-    """An account at odds with everybody else: on how many of its comments it is contradicted, and how often others are.
+    """An account at odds with the others of its sites: on how many comments it is contradicted, and how often they are.
 
-    ``what`` says which comments were counted: all, or those that were approved or rejected.
+    Counted are comments of sites on which others judge too; ``what`` says which of them: all, or those that were
+    approved or rejected.
     """
 
     moderator: str
@@ -197,6 +207,7 @@ def find_suspects(
     given: Sequence[int] | NDArray[np.integer],
     *,
     groups: Sequence[int] | NDArray[np.integer] | None = None,
+    sites: Sequence[str | None] | None = None,
     folds: int = 5,
     seed: int = 0,
 ) -> list[Suspect]:
@@ -204,12 +215,15 @@ def find_suspects(
 
     Confident learning (Northcutt, Jiang and Chuang 2021, Journal of Artificial Intelligence Research 70): a logistic
     regression predicts each row from folds that it is not in, and labels are ranked by their self-confidence margin.
-    Rows of one group, such as near-duplicates, share a fold, or copies of one mistake would confirm each other.
+    Rows of one group, such as near-duplicates, share a fold, or copies of one mistake would confirm each other. Each
+    site has an intercept of its own beside what all share: where rudeness is welcome, that it is called good is no
+    mistake.
 
     Args:
         features: A row per label: class vectors, logits, or whatever tells categories apart.
         given: The labels, 0 or 1.
         groups: A number per row; by default each is its own.
+        sites: The site of each row; by default all are of one.
         folds: Into how many parts the rows are split.
         seed: Of the split.
 
@@ -220,9 +234,10 @@ def find_suspects(
     of_group = np.arange(len(truth)) if groups is None else np.asarray(groups)
     if min(len(np.unique(of_group[truth == value])) for value in (0, 1)) < LEAST_OF_EACH:
         return []
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    probability = cross_val_predict(model, features, truth, groups=of_group, cv=split, method="predict_proba")[:, 1]
+    columns = _lay_out(features, sites)
+    model = LogisticRegression(max_iter=1000)
+    split = PredefinedSplit(_deal(truth, of_group, folds, seed))
+    probability = cross_val_predict(model, columns, truth, cv=split, method="predict_proba")[:, 1]
     own = np.where(truth == 1, probability, 1 - probability)
     # How sure the model is, on average, of what is labelled 0 and of what is labelled 1.
     sure = np.minimum([np.mean(own[truth == 0]), np.mean(own[truth == 1])], _VERY_SURE)
@@ -233,6 +248,34 @@ def find_suspects(
         )
         for row in np.argsort(own, kind="stable")
     ]  # fmt: skip
+
+
+def _deal(truth: NDArray[np.int64], of_group: NDArray[np.integer], folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold of each row. Groups are dealt like cards, those with the same labels one after the other.
+
+    So every fold has its share of both labels, in a time that ``StratifiedGroupKFold`` takes for each thousand of a
+    hundred thousand groups.
+    """
+    _, group = np.unique(of_group, return_inverse=True)
+    ones, size = np.bincount(group, truth), np.bincount(group)
+    has_one, has_zero = ones > 0, ones < size
+    shuffled = np.random.default_rng(seed).permutation(len(size))
+    # Only 0, both, only 1: groups with a 0 lie together, and groups with a 1.
+    order = shuffled[np.argsort((has_one * 2 - has_zero)[shuffled], kind="stable")]
+    fold = np.empty(len(size), np.int64)
+    fold[order] = np.arange(len(size)) % folds
+    return fold[group]
+
+
+def _lay_out(features: NDArray[np.floating], sites: Sequence[str | None] | None) -> NDArray[np.floating] | Any:
+    """Features in standard deviations, and a column for each site where there are several, which may be many."""
+    scaled: NDArray[np.floating] = StandardScaler().fit_transform(features)
+    names = [site or "" for site in sites or ()]
+    if len(set(names)) < 2:
+        return scaled
+    # Not scaled, so that a site with few labels is held back from an intercept far from that of all.
+    own = OneHotEncoder().fit_transform(np.array(names)[:, None]) * _SITE_SCALE
+    return sparse.csr_matrix(sparse.hstack([sparse.csr_matrix(scaled), own]))
 
 
 def log_odds(scores: Sequence[Mapping[str, float | None]]) -> NDArray[np.float64]:
@@ -297,32 +340,44 @@ def find_floods(labels: Sequence[Label]) -> list[Flood]:
     return sorted(floods, key=lambda flood: -flood.day)
 
 
-def find_odds(counts: Mapping[str, tuple[int, int]], what: What = "comments") -> list[Odds]:
-    """Accounts whose labels are contradicted far more often than everybody else's, the worst first.
+def find_odds(by_site: BySite, what: What = "comments") -> list[Odds]:
+    """Accounts whose labels are contradicted far more often than those of others on the same sites, the worst first.
 
-    ``counts`` are by moderator: how many comments, and on how many of these they are contradicted. Far more is at
-    three times the odds, and so that chance makes it so in less than one of a thousand accounts. Odds and not shares,
-    because bad accounts contradict the good ones too: where good ones are contradicted on every third comment, three
-    times as often would be always. What the others are like is the median of them, so that several bad
-    accounts do not hide each other.
+    What is usual differs from site to site, so an account is held against those that judge where it judges; where it is
+    alone nothing can be said. Far more is at three times the odds, and so that chance makes it so in less than one of a
+    thousand accounts. Odds and not shares, because bad accounts contradict the good ones too: where good ones are
+    contradicted on every third comment, three times as often would be always. What the others of a site are like is the
+    median of them, so that several bad accounts do not hide each other; how surely it is known goes by how many
+    comments they have judged, so that one who judged a hundred is not held against one who judged three.
     """
     found = []
-    for who, (total, contradicted) in counts.items():
-        others = [bad / of for other, (of, bad) in counts.items() if other != who and of]
-        if not others or not total:
+    for who in sorted({who for counts in by_site.values() for who in counts}):
+        total = contradicted = known = 0
+        expected = 0.0
+        for counts in by_site.values():
+            judged, bad = counts.get(who, (0, 0))
+            others = [each for other, each in counts.items() if other != who and each[0]]
+            if not judged or not others:
+                continue
+            all_of_them = sum(each[0] for each in others)
+            usual = max(statistics.median(each[1] / each[0] for each in others), 1 / (judged + all_of_them))
+            total, contradicted, known = total + judged, contradicted + bad, known + all_of_them
+            expected += judged * usual
+        if not total:
             continue
-        usual = max(statistics.median(others), 1 / sum(of for of, _ in counts.values()))
+        usual = expected / total
         is_more = contradicted * (1 - usual) >= _TIMES_THE_ODDS * usual * (total - contradicted)
-        if is_more and binomtest(contradicted, total, usual, alternative="greater").pvalue < _SURE:
+        spread = usual * known + 0.5, (1 - usual) * known + 0.5
+        if is_more and betabinom.sf(contradicted - 1, total, *spread) < _SURE:
             found.append(Odds(who, total, contradicted, usual, what))
     return sorted(found, key=lambda odds: -odds.contradicted / odds.comments)
 
 
-def count_outvoted(labels: Iterable[Label]) -> dict[str, tuple[int, int]]:
-    """By moderator, how many comments that others have judged too, and where most of these object to some label."""
-    totals: Counter[str] = Counter()
-    outvoted: Counter[str] = Counter()
-    for of_comment in words(label for label in labels if label.source not in ANSWERS).values():
+def count_outvoted(labels: Iterable[Label]) -> BySite:
+    """By site and moderator, on how many comments others have judged too, and where most of these object to a label."""
+    totals: dict[str | None, Counter[str]] = defaultdict(Counter)
+    outvoted: dict[str | None, Counter[str]] = defaultdict(Counter)
+    for (site, _, _), of_comment in words(label for label in labels if label.source not in ANSWERS).items():
         for who, label in of_comment.items():
             by_others = [said.labels for name, said in of_comment.items() if name != who]
             objections = [
@@ -330,9 +385,12 @@ def count_outvoted(labels: Iterable[Label]) -> dict[str, tuple[int, int]]:
                 for code, value in label.labels.items()
                 if (others := [said[code] for said in by_others if code in said])
             ]
-            totals[who] += bool(objections)
-            outvoted[who] += any(objections)
-    return {who: (totals[who], outvoted[who]) for who in totals if totals[who]}
+            totals[site][who] += bool(objections)
+            outvoted[site][who] += any(objections)
+    return {
+        site: {who: (judged, outvoted[site][who]) for who, judged in of_site.items() if judged}
+        for site, of_site in totals.items()
+    }
 
 
 def _coefficient(shared: Sequence[Mapping[str, int]], pair: tuple[str, str] | None = None) -> float | None:

@@ -12,11 +12,8 @@ from numpy.typing import NDArray
 
 from moderation.categories import CODES
 from moderation.training import agreement
-from moderation.training.agreement import Agreement, Contradiction, Flood, Odds, Suspect
+from moderation.training.agreement import Agreement, BySite, Contradiction, Flood, Odds, Suspect
 from moderation.training.labels import Label, Trust, last_words
-
-# By moderator: how many comments, and how many of these are in doubt.
-_Counts = dict[str, tuple[int, int]]
 
 Features = Callable[[Sequence[Label]], NDArray[np.floating]]
 
@@ -37,7 +34,8 @@ class Check:
     ``sources`` tells how many last words are of each source, and what one of them weighs. ``second_looks`` is agreement
     on comments that somebody has judged again without knowing of the first verdict. ``doubts`` are the most doubtful
     first; of the categories in ``not_predicted`` there are too few labels to say, or there is no model.
-    ``outvoted`` are accounts that other moderators contradict, ``contradicted`` those that the model does.
+    ``outvoted`` are accounts that other moderators contradict, ``contradicted`` those that the model does, each more
+    often than others of the same sites.
     """
 
     labels: int
@@ -105,12 +103,12 @@ def check_labels(
     ``bands`` gives hashes of a text of which near-duplicates share one, ``features`` a row for each of some labels from
     which categories can be told apart (``None``: there is no model).
     """
-    standing, trusted = last_words(labels), trust or Trust()
+    # In an order of their own, since it settles which fold a label is in.
+    standing, trusted = sorted(last_words(labels), key=_place), trust or Trust()
     groups = agreement.group_copies(standing, bands)
     doubts, not_predicted, approved, rejected = _find_doubts(standing, groups, features)
-    both = {who: (sum(each), sum(bad)) for who, (each, bad) in _by_side(approved, rejected).items()}
     found = [
-        *agreement.find_odds(both),
+        *agreement.find_odds(_add(approved, rejected)),
         *agreement.find_odds(approved, "approvals"),
         *agreement.find_odds(rejected, "rejections"),
     ]
@@ -131,17 +129,29 @@ def check_labels(
     )
 
 
-def _by_side(approved: _Counts, rejected: _Counts) -> dict[str, tuple[tuple[int, int], tuple[int, int]]]:
-    """By moderator, how many comments of each side, and how many of these are in doubt."""
-    nothing = (0, 0)
-    whole = {who: (approved.get(who, nothing), rejected.get(who, nothing)) for who in approved.keys() | rejected.keys()}
-    return {who: ((good[0], bad[0]), (good[1], bad[1])) for who, (good, bad) in whole.items()}
+def _place(label: Label) -> tuple[str, str, str]:
+    site, identity, digest = label.key
+    return site or "", identity or "", digest
+
+
+def _add(first: BySite, second: BySite) -> BySite:
+    """Counts of both together."""
+    return {
+        site: {
+            who: (judged + other[0], bad + other[1])
+            for who, (judged, bad) in of_site.items()
+            for other in [second[site][who]]
+        }
+        for site, of_site in first.items()
+    }
 
 
 def _find_doubts(
     standing: Sequence[Label], groups: Sequence[int], features: Features | None
-) -> tuple[list[Doubt], list[str], _Counts, _Counts]:
+) -> tuple[list[Doubt], list[str], BySite, BySite]:
     """Labels in doubt, categories of which nothing can be said, and of whom how many approvals and rejections are.
+
+    Both counts name the same sites and accounts.
 
     Comments are counted and not labels: an approval says 0 of every category, and is as wrong as can be where one of
     these is wrong. Approvals and rejections are counted apart as well: who rejects what is good may be right wherever
@@ -156,7 +166,10 @@ def _find_doubts(
         rows = [row for row, label in enumerate(standing) if code in label.labels]
         given = [standing[row].labels[code] for row in rows]
         of_group = [groups[row] for row in rows]
-        suspects = [] if measured is None else agreement.find_suspects(measured[rows], given, groups=of_group)
+        sites = [standing[row].comment.site for row in rows]
+        suspects = (
+            [] if measured is None else agreement.find_suspects(measured[rows], given, groups=of_group, sites=sites)
+        )
         if not suspects:
             not_predicted.append(code)
         judged.update(rows if suspects else ())
@@ -164,9 +177,17 @@ def _find_doubts(
         doubted.update(rows[suspect.index] for suspect in confident)
         doubts += [Doubt(code, standing[rows[suspect.index]], suspect) for suspect in confident]
     rejections = {row for row in judged if 1 in standing[row].labels.values()}
-    sides: list[_Counts] = []
-    for rows_of_side in (judged - rejections, rejections):
-        totals = Counter(standing[row].moderator for row in rows_of_side)
-        in_doubt = Counter(standing[row].moderator for row in rows_of_side & doubted)
-        sides.append({who: (total, in_doubt[who]) for who, total in totals.items()})
-    return sorted(doubts, key=lambda doubt: doubt.suspect.margin), not_predicted, sides[0], sides[1]
+    approved, rejected = (
+        _count(standing, rows_of_side, doubted, judged) for rows_of_side in (judged - rejections, rejections)
+    )
+    return sorted(doubts, key=lambda doubt: doubt.suspect.margin), not_predicted, approved, rejected
+
+
+def _count(standing: Sequence[Label], rows: set[int], doubted: set[int], judged: set[int]) -> BySite:
+    """How many of these rows, and how many in doubt, are by each account of each site that judged any row."""
+    totals = Counter((standing[row].comment.site, standing[row].moderator) for row in rows)
+    in_doubt = Counter((standing[row].comment.site, standing[row].moderator) for row in rows & doubted)
+    found: dict[str | None, dict[str, tuple[int, int]]] = {}
+    for site, who in sorted({(standing[row].comment.site, standing[row].moderator) for row in judged}, key=str):
+        found.setdefault(site, {})[who] = totals[site, who], in_doubt[site, who]
+    return found

@@ -18,6 +18,8 @@ from moderation.comment import Tier
 from moderation.errors import DataError
 from moderation.goals import ACTIONS, LineAction
 from moderation.policy import Policy
+from moderation.training.accounts import Accounts
+from moderation.training.agreement import Agreement
 from moderation.training.anchors import Figures
 from moderation.training.paired import Flags, Floats
 from moderation.training.rows import BehaviourCase, fingerprint
@@ -107,18 +109,22 @@ class Training:
         labels: Labelled comments that the challenger learned from.
         labels_before: Those that the champion had learned from.
         new_by_account: Of those that came since, how many each account gave.
+        others: How many accounts have labelled, now or before, that gave none of what is new.
+        accounts: Whom the check of labels has named.
         sides: Labels of each category.
         sides_before: Those of the champion.
-        agreement: Krippendorff's alpha between those who judged the same comments; ``None`` where nobody did.
+        agreement: Of each category, how far those agree who judged the same comments.
         prints: Fingerprints of all texts learned from.
     """
 
     labels: int
     labels_before: int = 0
     new_by_account: Mapping[str, int] = field(default_factory=dict)
+    others: int = 0
+    accounts: Accounts = field(default_factory=Accounts)
     sides: Mapping[str, Sides] = field(default_factory=dict)
     sides_before: Mapping[str, Sides] = field(default_factory=dict)
-    agreement: float | None = None
+    agreement: Sequence[Agreement] = ()
     prints: frozenset[str] = frozenset()
 
 

@@ -55,14 +55,39 @@ def check_flood(contest: Contest) -> Check:
         return Check("flood", "skipped", "No account gave a new label.")
     (account, most), total = counts[0], sum(count for _, count in counts)
     next_most = counts[1][1] if len(counts) > 1 else 0
-    figures = {"new": total, "accounts": len(counts), "most": most, "next": next_most}
+    figures = {
+        "new": total,
+        "accounts": len(counts),
+        "others": contest.training.others,
+        "most": most,
+        "next": next_most,
+    }
     share = f"{most:,} of {total:,} new labels ({most / total:.0%}) are by the account {account}"
-    if len(counts) == 1:
+    if len(counts) == 1 and not contest.training.others:
         return Check("flood", "pass", f"All {total:,} new labels are by one account; there is no other.", figures)
     if most >= FLOOD_LEAST and most > FLOOD_SHARE * total and most >= FLOOD_TIMES * next_most:
-        text = f"{share}, and the next gave {next_most:,}. See what it labelled before its labels decide."
+        told = f"the next gave {next_most:,}" if next_most else "nobody else gave any"
+        text = f"{share}, and {told}. See what it labelled before its labels decide."
         return Check("flood", "hold", text, figures)
     return Check("flood", "pass", f"{share}, the most of any.", figures)
+
+
+def check_accounts(contest: Contest) -> Check:
+    """Whether every site has labels of somebody whom the check of labels has not named."""
+    kept = contest.training.accounts.kept
+    figures = {"left_out": len(contest.training.accounts.left_out), "sites": {site: [*kept[site]] for site in kept}}
+    if not kept:
+        text = "Nobody is left out." if not figures["left_out"] else "Every site has labels without who is left out."
+        return Check("accounts", "pass", text, figures)
+    told = " ".join(
+        f"Of {site or 'comments without a site'}: {', '.join(f'{who} ({why})' for who, why in accounts.items())}."
+        for site, accounts in kept.items()
+    )
+    text = (
+        f"All who label there would be left out, and no label of the site would remain. {told} They are learned from "
+        "as they are. Has the site norms of its own? Say in labels/trust.toml what each of them counts, 1 or 0."
+    )
+    return Check("accounts", "hold", text, figures)
 
 
 def check_leak(contest: Contest) -> Check:
@@ -86,17 +111,32 @@ def check_leak(contest: Contest) -> Check:
 
 def check_agreement(contest: Contest) -> Check:
     """Whether people who judged the same comments agree."""
-    alpha = contest.training.agreement
-    if alpha is None or not np.isfinite(alpha):
-        return Check("agreement", "skipped", "No comment was judged by two people, so agreement is not known.")
-    figures = {"alpha": round(alpha, 4), "least": LEAST_AGREEMENT}
-    if alpha < LEAST_AGREEMENT:
+    twice = max((each.comments for each in contest.training.agreement), default=0)
+    alphas = {
+        each.category: each.alpha
+        for each in sorted(contest.training.agreement, key=lambda each: each.category)
+        if each.is_telling and each.alpha is not None and np.isfinite(each.alpha)
+    }
+    figures = {
+        "comments": twice,
+        "alpha": {code: round(alpha, 4) for code, alpha in alphas.items()},
+        "least": LEAST_AGREEMENT,
+    }
+    if not twice:
+        return Check("agreement", "skipped", "No comment was judged by two people, so agreement is not known.", figures)
+    if not alphas:
+        text = f"Too few comments ({twice:,}) were judged by two people to say how far they agree."
+        return Check("agreement", "skipped", text, figures)
+    low = {code: alpha for code, alpha in alphas.items() if alpha < LEAST_AGREEMENT}
+    told = ", ".join(f"{code} {alpha:.2f}" for code, alpha in sorted(low.items(), key=lambda item: item[1]))
+    if low:
         text = (
-            f"People who judged the same comments hardly agree (Krippendorff's alpha {alpha:.2f}, under "
-            f"{LEAST_AGREEMENT}). Settle what the categories mean before the model learns it."
+            f"People who judged the same comments hardly agree (Krippendorff's alpha, under {LEAST_AGREEMENT}: {told})."
+            " Settle what that means before the model learns it."
         )
         return Check("agreement", "hold", text, figures)
-    text = f"People who judged the same comments agree (Krippendorff's alpha {alpha:.2f})."
+    worst = min(alphas, key=lambda code: alphas[code])
+    text = f"People who judged the same comments agree (Krippendorff's alpha, least of {worst}: {alphas[worst]:.2f})."
     return Check("agreement", "pass", text, figures)
 
 

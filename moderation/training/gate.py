@@ -15,6 +15,7 @@ from typing import Any, Literal
 from moderation.training.contest import Contest
 from moderation.training.data_checks import (
     Check,
+    check_accounts,
     check_agreement,
     check_answers,
     check_collapse,
@@ -31,6 +32,7 @@ _WIDTH = 110
 
 CHECKS: Sequence[Callable[[Contest], Check]] = (
     check_flood,
+    check_accounts,
     check_collapse,
     check_leak,
     check_agreement,

@@ -22,6 +22,7 @@ from moderation.batch import Record, read_records
 from moderation.categories import CODES, MAY_ABSTAIN
 from moderation.comment import MAX_ID_CHARS, Action, Comment, Tier
 from moderation.errors import DataError, InvalidComment, InvalidRow
+from moderation.files import write_lines
 from moderation.training.rows import Row
 
 UNDO = "undo"
@@ -217,21 +218,8 @@ def read_label(data: object, *, ignore_unknown: bool = False) -> Label:
 
 def write_labels(path: Path, labels: Iterable[Label | Mapping[str, Any]]) -> int:
     """Write a file of labels, readable by its owner only, which is whole or not there; how many they are."""
-    count = 0
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    aside.unlink(missing_ok=True)
-    aside.touch(mode=0o600)
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            for label in labels:
-                line = label.to_dict() if isinstance(label, Label) else dict(label)
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-                count += 1
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    return count
+    said = (label.to_dict() if isinstance(label, Label) else dict(label) for label in labels)
+    return write_lines(path, (json.dumps(line, ensure_ascii=False) for line in said))
 
 
 def merge_labels(kept: Iterable[Label], new: Iterable[Label]) -> tuple[list[Label], int, int]:

@@ -23,9 +23,9 @@ from moderation.errors import DataError
 from moderation.model import FullTier, Model, tell_related
 from moderation.training.adapt import Labelled
 from moderation.training.adapters.reading import spread
-from moderation.training.agreement import log_odds
 from moderation.training.anchors import Anchors, Figures, read_figures
 from moderation.training.contest import Sides
+from moderation.training.known import keep_known
 from moderation.training.labels import Label, Trust, as_rows, believed, last_words
 from moderation.training.rows import BehaviourCase, Row, fingerprint
 from moderation.training.table import build_table
@@ -36,7 +36,11 @@ HELD_OUT = 0.2
 
 LEAST_LABELS = 20
 
+# Beyond this a head is sure, and one that is surer still would only widen the scale that others are measured on.
+_MOST_SAID = 15.0
+
 Progress = Callable[[str], None]
+Bands = Callable[[str], Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +69,15 @@ def prepare(
     cases: Sequence[BehaviourCase],
     *,
     trust: Trust,
+    bands: Bands = lambda _: (),
     cache: Path | None = None,
     jobs: int = 1,
     progress: Progress = lambda _: None,
 ) -> Lessons:
     """Last words as figures, without those that any model is measured on; ``model`` needs its full tier.
+
+    ``bands`` gives hashes of a text of which near-duplicates share one: a campaign under several posts is learned where
+    its posts are not held out, and what is held out of it measures nothing.
 
     Raises ``DataError`` where fewer than ``LEAST_LABELS`` are left; then nothing stays in the cache either.
     """
@@ -92,6 +100,12 @@ def prepare(
             left_out["the same text as one held out"] += 1
         else:
             learned.append(number)
+    # Not the other way round as with equal texts, or no campaign under more than a few posts would ever be learned.
+    learned_bands = {band for number in learned for band in bands(rows[number].comment.text)}
+    copies = {number for number in kept if not learned_bands.isdisjoint(bands(rows[number].comment.text))}
+    if copies:
+        left_out["held out, and nearly the same text as one learned from"] = len(copies)
+        kept = [number for number in kept if number not in copies]
     if len(learned) < LEAST_LABELS:
         if cache is not None:
             forget_vectors(cache)  # what was erased must not stay because too little is left to learn from
@@ -129,25 +143,24 @@ def score_labels(
     jobs: int = 1,
     progress: Progress = lambda _: None,
 ) -> NDArray[np.float64]:
-    """Log odds of every category by the full tier, shape (labels, categories), read through the cache.
+    """What the heads say of every category before calibration, shape (labels, categories), read through the cache.
 
-    Nought, as of what a model abstains from, for labels that name no category: nothing is asked of those.
+    Without what labels have taught, in residuals and calibration: a bundle that has learned a label bears it out, and
+    whom a check believes would hang on which bundle happens to serve. Nought of what a model abstains from, and for
+    labels that name no category: nothing is asked of those.
     """
     assert model.full is not None
-    odds = np.zeros((len(labels), len(CODES)))
+    told = np.zeros((len(labels), len(CODES)))
     said = [number for number, label in enumerate(labels) if label.labels]
     if not said:
-        return odds
+        return told
     rows = [Row("labels", "", labels[number].comment, {}, "") for number in said]
-    figures, texts = _read(model, rows, cache, jobs, progress)
-    answers = answer(model.full, figures, [row.comment.site for row in rows], texts)
-    odds[said] = log_odds(
-        [
-            {code: None if np.isnan(value) else value for code, value in zip(CODES, row, strict=True)}
-            for row in answers.tolist()
-        ]
-    )
-    return odds
+    figures, _ = _read(model, rows, cache, jobs, progress)
+    answers = tier_logits(replace(model.full, adaptation=None), figures)
+    for code in MAY_ABSTAIN:
+        answers[~tell_related(figures.dense, figures.vectors), CODES.index(code)] = 0.0
+    told[said] = np.clip(answers, -_MOST_SAID, _MOST_SAID)
+    return told
 
 
 def answer(
@@ -170,8 +183,8 @@ def tier_logits(
     return tier.logits(figures.vectors, figures.dense, figures.lexical, sites or nowhere, texts or [""] * len(figures))
 
 
-def describe(lessons: Lessons, labels: Sequence[Label], trust: Trust) -> dict[str, Any]:
-    """What a manifest says of the labels: counts and hashes, no text and no name."""
+def describe(lessons: Lessons, labels: Sequence[Label], trust: Trust, key: bytes = b"") -> dict[str, Any]:
+    """What a manifest says of the labels: counts and hashes under ``key``, no text and no name."""
     words = last_words(believed(labels, trust))
     times = [label.at for label in words if label.at is not None]
     return {
@@ -186,6 +199,7 @@ def describe(lessons: Lessons, labels: Sequence[Label], trust: Trust) -> dict[st
             code: [sides.bad, sides.good] for code, sides in sorted(count_sides(lessons.learned.figures).items())
         },
         "until": max(times).isoformat() if times else None,
+        "known": keep_known(words, key),
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from moderation.heads import Features, Vectors
 from moderation.model import FullTier, extract, read_vectors
 from moderation.policy import Policy, default_policy_toml
 from moderation.training import fuse
+from moderation.training.accounts import Accounts
 from moderation.training.adapt import EVERYWHERE, NOTHING, Labelled, fit_everywhere, fit_sites
 from moderation.training.agreement import measure_agreement
 from moderation.training.anchors import Figures, unpack
@@ -45,9 +46,11 @@ from moderation.training.contest import (
 )
 from moderation.training.data_checks import Check
 from moderation.training.gate import CHECKS, GateReport, judge
+from moderation.training.known import count_new
 from moderation.training.labels import Label, Trust, believed, last_words
 from moderation.training.lessons import (
     LEAST_LABELS,
+    Bands,
     Lessons,
     Progress,
     answer,
@@ -112,6 +115,9 @@ def retrain(
     models: Path,
     *,
     trust: Trust | None = None,
+    accounts: Accounts | None = None,
+    bands: Bands = lambda _: (),
+    key: bytes = b"",
     cache: Path | None = None,
     jobs: int = 1,
     progress: Progress = lambda _: None,
@@ -129,6 +135,9 @@ def retrain(
         cases: The behaviour cases.
         models: Folder to write the challenger into.
         trust: What labels weigh by source and account.
+        accounts: Whom a check of the labels has named; who is left out has no say, whatever ``trust`` says.
+        bands: Hashes of a text of which near-duplicates share one.
+        key: Of the hashes by which the next round tells which labels are new.
         cache: Folder where vectors are kept, without texts; with it a second run takes seconds.
         jobs: Processes for features, threads for heads.
         progress: Hears what is being done.
@@ -138,13 +147,24 @@ def retrain(
         BundleError: The champion's anchors cannot be read.
     """
     full, encoder = need_encoder(champion), encoder_folder(champion.path)
-    trusted = trust or Trust()
+    named = accounts or Accounts()
+    trusted = named.apply(trust or Trust())
     heard = believed(labels, trusted)
     progress("reading the bundle's own rows")
     packed = read_anchors(champion.path)
     anchors = unpack(load_arrays(packed))
-    lessons = prepare(champion.model, heard, anchors, cases, trust=trusted, cache=cache, jobs=jobs, progress=progress)
-    facts = describe(lessons, heard, trusted)
+    lessons = prepare(
+        champion.model,
+        heard,
+        anchors,
+        cases,
+        trust=trusted,
+        bands=bands,
+        cache=cache,
+        jobs=jobs,
+        progress=progress,
+    )
+    facts = describe(lessons, heard, trusted, key)
     evaluation = _read_json(champion.path / "evaluation.json")
     measured = {
         **{name: facts[name] for name in ("learned", "held_out", "by_site")},
@@ -178,7 +198,7 @@ def retrain(
         )
         challenger = load_bundle(path, beside=[champion])
         progress("champion and challenger on the same rows")
-        contest = hold_contest(champion, challenger, anchors.frozen, lessons, heard, cases)
+        contest = hold_contest(champion, challenger, anchors.frozen, lessons, heard, cases, accounts=named, key=key)
         checks = CHECKS if is_shared else (*CHECKS, check_norms)
         return _Entrant(challenger, contest, judge(contest, checks), is_shared)
 
@@ -191,7 +211,7 @@ def retrain(
     progress("what changed, in words")
     wording = compare_wording(champion.model, taken.bundle.model, lessons.learned, lessons.held_out)
     figures = {
-        "labels": facts,
+        "labels": {name: value for name, value in facts.items() if name != "known"},
         "moves": "all sites" if taken.is_shared else "single sites",
         "also_tried": [
             {"challenger": each.bundle.name, "verdict": each.gate.verdict, "reasons": each.gate.reasons}
@@ -227,10 +247,16 @@ def hold_contest(
     lessons: Lessons,
     labels: Sequence[Label],
     cases: Sequence[BehaviourCase],
+    *,
+    accounts: Accounts | None = None,
+    key: bytes = b"",
 ) -> Contest:
     """Both bundles on the same rows and cases, each under the lines of the default policy."""
     learned_before = champion.manifest["trained_on"].get("labels") or {}
     comments = [case.comment for case in cases]
+    named = accounts or Accounts()
+    words = last_words(labels)
+    new = _new_by_account(words, learned_before, key)
     # Both have the same encoder and word weights, so what they see of the cases is the same too.
     seen = extract(comments, champion.model.topic), read_vectors(comments, need_encoder(champion).encoder)
     return Contest(
@@ -242,10 +268,12 @@ def hold_contest(
         training=Training(
             labels=len(lessons.learned.figures),
             labels_before=learned_before.get("learned", 0),
-            new_by_account=_new_by_account(last_words(labels), learned_before.get("until")),
+            new_by_account=new,
+            others=len({*(label.moderator for label in words), *named.left_out} - new.keys()),
+            accounts=named,
             sides=count_sides(lessons.learned.figures),
             sides_before={code: Sides(*sides) for code, sides in learned_before.get("sides", {}).items()},
-            agreement=_agreement(labels),
+            agreement=measure_agreement(labels),
             prints=lessons.prints,
         ),
     )
@@ -270,18 +298,16 @@ def _contestant(
     )
 
 
-def _new_by_account(labels: Sequence[Label], until: str | None) -> dict[str, int]:
-    """How many labels each account has given since the last one that the champion knows."""
-    before = None if until is None else datetime.fromisoformat(until)
+def _new_by_account(labels: Sequence[Label], learned: Mapping[str, Any], key: bytes) -> dict[str, int]:
+    """How many last words each account has given that the champion does not know.
+
+    A champion that was made before hashes were kept knows until when its labels were: what has no time is new to it.
+    """
+    if "known" in learned:
+        return count_new(labels, learned["known"], key)
+    before = None if learned.get("until") is None else datetime.fromisoformat(learned["until"])
     is_new = [before is None or label.at is None or label.at > before for label in labels]
     return dict(Counter(label.moderator for label, new in zip(labels, is_new, strict=True) if new))
-
-
-def _agreement(labels: Sequence[Label]) -> float | None:
-    """Krippendorff's alpha of the category on which people agree least; ``None`` where too few judged the same."""
-    measured = measure_agreement(labels)
-    known = [item.alpha for item in measured if item.alpha is not None and item.is_telling]
-    return min(known, default=None)
 
 
 def _compare_sites(contest: Contest) -> dict[str, Any]:

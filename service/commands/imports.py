@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from moderation.errors import DataError, InvalidRow
-from service.commands.labels import IMPORTED, is_erased, tell_bad
+from service.commands.labels import find_erased, identities, is_erased, tell_bad
 from service.commands.places import HomeOption, find_site, make_console, open_home
 from service.settings import Settings
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from moderation.training.imported import About, Merged
     from moderation.training.labels import Label
     from moderation.training.systems.found import Found, Status
+    from service.kept_labels import Identity
 
 _NO_SPAM = (
     "There is no spam in it: WordPress leaves spam out of this export. integrations/importing.md says how to get it."
@@ -76,13 +77,15 @@ def import_comments(
         moderation import export.xml --site https://blog.example.org --dry-run
         moderation import disqus.xml.gz --site https://blog.example.org
     """
+    from moderation.files import turn
     from moderation.training.imported import merge_into
+    from service.kept_labels import IMPORTED, drop_erased
 
     settings = Settings.load(home=home)
     names = [_find_system(file, system) for file in files]
     tally = _Tally()
-    with open_home(settings) as store:
-        url, erased = find_site(store, site).url, store.labels.erased()
+    with open_home(settings) as store, turn(settings.home):
+        url, erased = find_site(store, site).url, find_erased(store, settings)
         path = settings.home / "labels" / IMPORTED
         with _progress() as told:
             reading = (
@@ -94,6 +97,8 @@ def import_comments(
                 if tally.take(label, is_gone=is_erased(label, erased))
             )
             merged = merge_into(path, reading, tally.silent, write=not dry_run)
+        if not dry_run:
+            drop_erased(path, erased, tally.gone)
     if as_json:
         typer.echo(json.dumps(tally.to_dict(merged, names, url, dry_run=dry_run), ensure_ascii=False))
     else:
@@ -116,6 +121,7 @@ class _Tally:
     erased: int = 0
     bad: list[InvalidRow] = field(default_factory=list)
     silent: set[About] = field(default_factory=set)
+    gone: set[Identity] = field(default_factory=set)
     _status: Status = "other"
 
     def labels(
@@ -142,6 +148,7 @@ class _Tally:
 
         if is_gone:
             self.silent.add(about_what(label))
+            self.gone |= identities(label)
         self.erased += is_gone
         self.taken[self._status] += not is_gone
         return not is_gone

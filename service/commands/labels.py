@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from moderation.errors import InvalidRow
     from moderation.training.check import Check, Features
     from moderation.training.labels import Label, Trust
+    from service.kept_labels import Erased, Identity
     from service.second_looks import Doubt
     from service.store import Site, Store
 
@@ -32,10 +33,6 @@ labels = typer.Typer(
     help="What people said about comments: write it to files, read it from files, and see whether to believe it.",
 )
 
-IMPORTED = "imported.jsonl"
-"""The file of labels from elsewhere, in the folder of labels of a home."""
-
-_OWN = "store.jsonl"
 _TRUST = "trust.toml"
 _AT_ONCE = 64
 _SHOWN_BAD = 20
@@ -68,7 +65,9 @@ def export_labels(
 
         moderation labels export labels.jsonl --site https://blog.example.org
     """
+    from moderation.files import turn
     from moderation.training.labels import write_labels
+    from service.kept_labels import IMPORTED, STORED, drop_erased
 
     settings = Settings.load(home=home)
     with open_home(settings) as store:
@@ -78,9 +77,11 @@ def export_labels(
             for line in lines:
                 sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
             return
-        path = output or settings.home / "labels" / _OWN
-        count = write_labels(path, lines)
-        dropped = _drop_erased(store, settings.home / "labels" / IMPORTED)
+        path = output or settings.home / "labels" / STORED
+        with turn(settings.home):
+            count = write_labels(path, lines)
+            _read_kept(settings.home / "labels" / IMPORTED)
+            dropped, _ = drop_erased(settings.home / "labels" / IMPORTED, find_erased(store, settings))
     typer.echo(f"Labels: {count} in {path}")
     if dropped:
         typer.echo(f"Dropped: {dropped} imported labels of comments that were erased")
@@ -113,26 +114,31 @@ def import_labels(
 
         moderation labels import old-decisions.csv --moderator "old system" --site https://blog.example.org
     """
+    from moderation.files import turn
     from moderation.training.labels import merge_labels, write_labels
+    from service.kept_labels import IMPORTED, drop_erased
 
     settings = Settings.load(home=home)
     defaults = {name: value for name, value in (("moderator", moderator), ("site", site)) if value}
     read = _read(source, file_format=file_format, defaults=defaults, ignore_unknown=ignore_unknown)
     path = settings.home / "labels" / IMPORTED
-    with open_home(settings) as store:
-        new, erased = _without_erased(store, read.labels)
-    kept, added, replaced = merge_labels(_read_kept(path), new)
-    if added or replaced:
-        write_labels(path, kept)
-    found = {"added": added, "replaced": replaced, "kept": len(kept), "erased": erased, "bad": len(read.bad)}
+    with open_home(settings) as store, turn(settings.home):
+        erased = find_erased(store, settings)
+        gone = [label for label in read.labels if is_erased(label, erased)]
+        new = [label for label in read.labels if not is_erased(label, erased)]
+        kept, added, replaced = merge_labels(_read_kept(path), new)
+        if added or replaced:
+            write_labels(path, kept)
+            drop_erased(path, erased, {identity for label in gone for identity in identities(label)})
+    found = {"added": added, "replaced": replaced, "kept": len(kept), "erased": len(gone), "bad": len(read.bad)}
     if as_json:
         bad = [{"file": row.path, "line": row.line, "error": row.message} for row in read.bad]
         typer.echo(json.dumps({**found, "bad": bad}, ensure_ascii=False))
     else:
         tell_bad(read.bad)
         typer.echo(f"Labels: {added} new, {replaced} replaced, {len(kept)} in {path}")
-        if erased:
-            typer.echo(f"Left out: {erased} labels of comments that were erased here")
+        if gone:
+            typer.echo(f"Left out: {len(gone)} labels of comments that were erased here")
     if read.bad:
         raise typer.Exit(1)
 
@@ -289,33 +295,34 @@ def _read_kept(path: Path) -> list[Label]:
 
 def _read_all(store: Store, settings: Settings, sources: Sequence[Path], site: Site | None) -> _Read:
     from moderation.training.labels import read_label
+    from service.kept_labels import IMPORTED
 
     if sources:
         parts = [_read(source) for source in sources]
         return _Read([label for part in parts for label in part.labels], [row for part in parts for row in part.bad])
     own = [read_label(line) for line in store.labels.read(site)]
-    imported, _ = _without_erased(store, _read_kept(settings.home / "labels" / IMPORTED))
-    return _Read([*own, *imported], [])
+    kept, erased = _read_kept(settings.home / "labels" / IMPORTED), find_erased(store, settings)
+    return _Read([*own, *(label for label in kept if not is_erased(label, erased))], [])
 
 
-def _without_erased(store: Store, found: Sequence[Label]) -> tuple[list[Label], int]:
-    erased = store.labels.erased()
-    kept = [label for label in found if not is_erased(label, erased)]
-    return kept, len(found) - len(kept)
+def find_erased(store: Store, settings: Settings) -> Erased:
+    """What was erased here, for :func:`is_erased`."""
+    from service.hashes import Hashes
+    from service.home import prepare_home
+    from service.kept_labels import Erased
+
+    return Erased.of(store, Hashes(prepare_home(settings)))
 
 
-def is_erased(label: Label, erased: Collection[tuple[str | None, str | None]]) -> bool:
-    """Whether its comment is one of those (site and id) under either of its ids."""
-    return any((label.comment.site, each) in erased for each in (label.comment.id, label.known_as))
+def is_erased(label: Label, erased: Erased) -> bool:
+    """Whether its comment is one of those under either of its ids, or its author is."""
+    author = label.comment.author
+    return erased.has(label.comment.site, (label.comment.id, label.known_as), author.id if author else None)
 
 
-def _drop_erased(store: Store, path: Path) -> int:
-    from moderation.training.labels import write_labels
-
-    kept, dropped = _without_erased(store, _read_kept(path))
-    if dropped:
-        write_labels(path, kept)
-    return dropped
+def identities(label: Label) -> set[Identity]:
+    """Under which site and ids others may quote its comment."""
+    return {(label.comment.site, each) for each in (label.comment.id, label.known_as) if each is not None}
 
 
 def _find_bundle(home: Path | None, bundle: Path | None) -> Path | None:

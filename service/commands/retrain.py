@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,21 +16,17 @@ from rich.table import Table
 from rich.text import Text
 
 from moderation.files import write_file
-from service.commands.labels import check_gathered, gather_labels, keep_check, read_home_trust
+from service.commands.labels import gather_labels, keep_check, read_home_trust
 from service.commands.places import HomeOption, make_console, open_home
 from service.commands.training import show_progress
 from service.commands.wording import show_wording
 from service.settings import Settings
 
 if TYPE_CHECKING:  # what runs models would slow --help down
-    from moderation.training.check import Check
-    from moderation.training.labels import Trust
     from moderation.training.retrain import Round
 
 EXIT_STATUS = {"PROMOTE": 0, "HOLD": 3, "REJECT": 4}
 NOTHING_NEW = 5
-
-_MOST_ROUNDS = 3
 
 
 def retrain(
@@ -50,12 +46,13 @@ def retrain(
 ) -> None:
     """Learn from everything that moderators have said, and publish the result if it is better.
 
-    Takes the verdicts that stand and the labels that were imported, leaves out accounts that flood or that everybody
-    contradicts (unless labels/trust.toml in the home names them), fits what they add to the bundle in force for all
-    sites and for each site that has enough, and holds the result against the bundle in force: on rows that nothing is
-    ever learned from, on the behaviour cases, and on a fifth of the labels. Needs none of the public data sets. What
-    the encoder reads is kept in cache in the home, without texts, so that a run that was cut off, or a second one, is
-    quick. The report says what was left out, every check of the gate, and which words now weigh more or less.
+    Takes the verdicts that stand and the labels that were imported, leaves out accounts that flood or that are at odds
+    with the others of their sites (unless labels/trust.toml in the home names them, or a site would be left without
+    labels), fits what they add to the bundle in force for all sites and for each site that has enough, and holds the
+    result against the bundle in force: on rows that nothing is ever learned from, on the behaviour cases, and on a
+    fifth of the labels. Needs none of the public data sets. What the encoder reads is kept in cache in the home,
+    without texts, so that a run that was cut off, or a second one, is quick. The report says what was left out, every
+    check of the gate, and which words now weigh more or less.
 
     The last line is the verdict. PROMOTE (exit status 0): the new bundle serves from now on; 'moderation rollback' goes
     back. HOLD (3): it is not clear, and a person decides; 'moderation publish NAME --by YOU' publishes it. REJECT (4):
@@ -79,14 +76,19 @@ def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: 
     from moderation.bundle import load_bundle
     from moderation.releases import Releases
     from moderation.shipped import shipped_folder
+    from moderation.training.accounts import weigh_accounts
+    from moderation.training.check import check_labels
     from moderation.training.lessons import score_labels
     from moderation.training.retrain import is_learned, need_encoder
     from moderation.training.retrain import retrain as run
     from moderation.training.rows import read_behaviour
+    from service.hashes import Hashes
+    from service.home import prepare_home
     from service.retraining import REPORTS
 
     console = Console(stderr=True)
-    trust = read_home_trust(settings)
+    trust, secret = read_home_trust(settings), prepare_home(settings)
+    bands = cache(Hashes(secret).bands)  # of the same texts up to five times
     releases = Releases(settings.home / "models", shipped_folder("models"))
     with open_home(settings) as store:
         found = gather_labels(store, settings)
@@ -94,18 +96,11 @@ def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: 
     need_encoder(champion)
     with show_progress(console) as progress:
         score = partial(score_labels, champion.model, cache=settings.home / "cache", jobs=jobs, progress=progress)
-        check = check_gathered(settings, found, score, trust)
+        look = partial(check_labels, bands=bands, features=score, trust=trust)
+        check = look(found)
         keep_check(settings, check)
-        left_out = _distrust(check, trust)
-        for _ in range(_MOST_ROUNDS):
-            # Labels of one bad account make those of good ones look contradicted, and hide the next bad one.
-            rest = [label for label in found if label.moderator not in left_out]
-            more = _distrust(check_gathered(settings, rest, score, trust), trust) if left_out and rest else {}
-            if not more:
-                break
-            left_out |= more
-    trust = replace(trust, moderators={**trust.moderators, **dict.fromkeys(left_out, 0.0)})
-    if not anyway and is_learned(champion, found, trust):
+        accounts = weigh_accounts(found, check, look, trust)
+    if not anyway and is_learned(champion, found, accounts.apply(trust)):
         _tell_nothing(champion.name, as_json=as_json)
         raise typer.Exit(NOTHING_NEW)
     behaviour = sorted((shipped_folder("training_data") / "behaviour").glob("*.jsonl"))
@@ -117,11 +112,14 @@ def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: 
             cases,
             releases.models,
             trust=trust,
+            accounts=accounts,
+            bands=bands,
+            key=secret,
             cache=settings.home / "cache",
             jobs=jobs,
             progress=progress,
         )
-    report = _report(result, left_out)
+    report = _report(result, accounts.left_out)
     path, digest = _store(settings.home / REPORTS, result.bundle.name, report)
     verdict = result.gate.verdict
     if verdict == "PROMOTE" and publish:
@@ -130,31 +128,17 @@ def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: 
     if as_json:
         typer.echo(json.dumps({**report, "report": str(path), "report_sha256": digest}))
     else:
-        _show(result, left_out, path)
+        _show(result, accounts.left_out, path)
     raise typer.Exit(EXIT_STATUS[verdict])
 
 
-def _distrust(check: Check, trust: Trust) -> dict[str, str]:
-    """Accounts whose labels are left out, and why; those that ``trust`` names are somebody's decision."""
-    reasons: dict[str, str] = {}
-    for flood in check.floods:
-        reasons[flood.moderator] = f"it gave {flood.day:,} labels within a day, {flood.share:.0%} of all"
-    for what, accounts in (
-        ("other moderators contradict", check.outvoted),
-        ("the model contradicts", check.contradicted),
-    ):
-        for odds in accounts:
-            reasons[odds.moderator] = f"{what} {odds.contradicted:,} of its {odds.comments:,} {odds.what}"
-    return {who: why for who, why in sorted(reasons.items()) if who not in trust.moderators}
-
-
-def _report(result: Round, left_out: dict[str, str]) -> dict[str, Any]:
+def _report(result: Round, left_out: Mapping[str, str]) -> dict[str, Any]:
     return {
         "format": 1,
         "verdict": result.gate.verdict,
         "challenger": result.bundle.name,
         **result.figures,
-        "accounts_left_out": left_out,
+        "accounts_left_out": dict(left_out),
         "gate": result.gate.as_dict(),
     }
 
@@ -176,7 +160,7 @@ def _tell_nothing(champion: str, *, as_json: bool) -> None:
         typer.echo(f"NOTHING NEW: {champion} has learned from all that was said. --anyway retrains it.")
 
 
-def _show(result: Round, left_out: dict[str, str], path: Path) -> None:
+def _show(result: Round, left_out: Mapping[str, str], path: Path) -> None:
     console = make_console()
     labels = result.figures["labels"]
     console.print(

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import heapq
 import json
 import os
 import sys
-from collections.abc import Collection, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from service.commands.places import HomeOption, find_site, open_desk, open_home
 from service.errors import InvalidSettings
 from service.settings import Settings
-
-if TYPE_CHECKING:  # SQLAlchemy would slow --help down
-    from service.store import LogEntry, Site, Store
 
 
 class RoleName(StrEnum):
@@ -97,10 +92,13 @@ def export(
     The log is every status change and everything that people did, oldest first; it names moderators and ids of
     comments, and holds no text of a comment. The other kinds do: keep the file from strangers.
     """
+    from service.exports import KINDS, export_lines
+
     wanted = set(kinds or [Kind.LOG])
     with open_home(Settings.load(home=home)) as store:
         of_site = None if site is None else find_site(store, site)
-        lines = _export(store, of_site, set(Kind) if Kind.ALL in wanted else wanted)
+        names = KINDS if Kind.ALL in wanted else [name for name in KINDS if Kind(name) in wanted]
+        lines = export_lines(store, of_site, names)
         if str(output) == "-":
             sys.stdout.writelines(lines)
             return
@@ -124,6 +122,10 @@ def forget(
     Statuses, decisions and verdicts stay. A running service does it by itself once an hour where
     MODERATION_RETENTION_DAYS is set.
     """
+    from service.hashes import Hashes
+    from service.home import prepare_home
+    from service.kept_labels import KeptLabels
+
     settings = Settings.load(home=home)
     kept_days = days if days is not None else settings.retention_days
     if kept_days is None:
@@ -131,21 +133,5 @@ def forget(
     with open_desk(settings) as desk:
         forgotten = sum(desk.forget(kept_days))
     typer.echo(f"Forgotten: {forgotten}")
-
-
-def _export(store: Store, site: Site | None, wanted: Collection[Kind]) -> Iterator[str]:
-    from service.store import plain
-
-    if Kind.LOG in wanted:
-        for entry in heapq.merge(store.logs.statuses(), store.logs.audit(), key=lambda entry: entry.at):
-            if site is None or entry.site == site.url:
-                yield _write_line(entry)
-    for name, read in store.copies.kinds().items():
-        if Kind(name) in wanted:
-            for row in read(site):
-                yield json.dumps({"kind": name, **row}, ensure_ascii=False, default=plain) + "\n"
-
-
-def _write_line(entry: LogEntry) -> str:
-    line = {"at": entry.at.isoformat(), "site": entry.site, "who": entry.who, "event": entry.event, **entry.details}
-    return json.dumps(line, ensure_ascii=False) + "\n"
+    with open_home(settings) as store:
+        KeptLabels(settings.home, store, Hashes(prepare_home(settings))).work()

@@ -71,7 +71,8 @@ def add(
     """
     from service.webhooks import check_key, check_url, make_secret
 
-    url = check_url(url)
+    settings = Settings.load(home=home)
+    url = check_url(url, settings.webhook_allow)
     wanted = cast("tuple[Heard, ...]", tuple(sorted({event.value for event in events or ()})))
     if form is FormatName.AKISMET:
         if key is None or wanted:
@@ -81,7 +82,7 @@ def add(
         raise InvalidSettings("--key is for --format akismet; other messages are signed with a secret that is made now")
     else:
         secret = make_secret()
-    with open_home(Settings.load(home=home)) as store:
+    with open_home(settings) as store:
         added = store.webhooks.add(find_site(store, site), url, wanted, secret, who="operator", form=form.value)
     if form is FormatName.STANDARD:
         _show_secret(added, secret, as_json=as_json)

@@ -19,7 +19,7 @@ from moderation.signals import find_links, urlsplit_safe
 from moderation.spans import Span
 from service.api import Parts
 from service.live_model import Live
-from service.store import Site
+from service.store import Brief, Site
 
 _KEPT = 2000
 _MOST_LINKS = 20
@@ -132,6 +132,12 @@ def compare(old: str, new: str) -> list[Change]:
         if new_end > new_start:
             changes.append(Change("".join(after[new_start:new_end]), "new"))
     return changes
+
+
+def find_original(parts: Parts, allowed: Sequence[Site], row: int, decision: Decision) -> Brief | None:
+    """What a comment (its row in the store) repeats, where a decision found that it repeats another one."""
+    is_copy = any(reason.name == "copied" and reason.value for reason in decision.reasons)
+    return parts.store.reading.original(allowed, row) if is_copy else None
 
 
 def list_links(text: str, author_url: str | None) -> list[Link]:

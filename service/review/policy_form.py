@@ -80,6 +80,7 @@ RULES: tuple[tuple[str, tuple[Field, ...]], ...] = (
                 "count",
                 "Within 24 hours; further ones are held. Empty: no limit.",
             ),
+            Field("rules.copies", "Comments of others repeated with a link", "choice", choices=_PUBLISH_OR_HOLD),
             Field("rules.author_rate", "Comments of one author", "text", "Such as 10 per hour; more are held."),
             Field("rules.site_rate", "Comments on the site", "text", "Such as 200 per hour; more are held."),
             Field(

@@ -176,7 +176,7 @@ def add_webhook(request: Request, shell: ShellOf, viewer: SignedIn, parts: Parts
     """Tell an address of changes on a site, and show the secret that signs, this once."""
     site = _site(viewer, form)
     try:
-        url = check_url(field(form, "url"))
+        url = check_url(field(form, "url"), parts.settings.webhook_allow)
     except InvalidSettings as error:
         return _show(request, shell, viewer, parts, "webhooks", wrong={"url": str(error)}, given=form, status=422)
     if field(form, "format") == "akismet":

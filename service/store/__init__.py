@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from service.store.batch import BINS, Waiting
 from service.store.campaigns import CAMPAIGN_HOURS
+from service.store.context import Context
 from service.store.copies import plain
 from service.store.coral import CoralConnection
 from service.store.drift import DriftDay
@@ -24,7 +25,6 @@ from service.store.records import (
     Appeal,
     AuditDraw,
     Change,
-    Context,
     Decided,
     Deliveries,
     DriftAlerts,

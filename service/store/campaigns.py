@@ -1,4 +1,7 @@
-"""Near-duplicates across comments of a site: how many came in lately, and which campaign a new one belongs to."""
+"""Near-duplicates across comments of a site: how many came in lately, and which campaign a new one belongs to.
+
+Hashes are kept as long as the text that they were made of: :mod:`service.store.originals` looks further back.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,11 @@ CAMPAIGN_HOURS = 24
 MOST_COUNTED = 1000
 """A campaign is counted no further, so that a flood does not slow down the counting of it."""
 
-_CAMPAIGN = select(near_hashes.c.campaign).where(near_hashes.c.comment_id == bindparam("comment")).limit(1)
+_CAMPAIGN = (
+    select(near_hashes.c.campaign)
+    .where(near_hashes.c.comment_id == bindparam("comment"), near_hashes.c.at >= bindparam("since"))
+    .limit(1)
+)
 _JOIN = insert(near_hashes)
 _LEAVE = delete(near_hashes).where(near_hashes.c.comment_id == bindparam("comment"))
 
@@ -52,22 +59,34 @@ def count_near(connection: Connection, site: Site, bands: Sequence[int], itself:
 
 
 @cache
-def _latest(bands: int) -> Select[Any]:
-    """The campaign of the last one that is nearly identical."""
-    return select(near_hashes.c.campaign).where(_is_near(bands)).order_by(near_hashes.c.id.desc()).limit(1)
+def _latest(bands: int, *, is_copy: bool) -> Select[Any]:
+    """The campaign of the last one that is nearly identical; for a copy one that its original is not in."""
+    query = select(near_hashes.c.campaign).where(_is_near(bands))
+    if is_copy:
+        query = query.where(near_hashes.c.campaign != bindparam("original"))
+    return query.order_by(near_hashes.c.id.desc()).limit(1)
 
 
 def join_campaign(
-    connection: Connection, site: Site, comment_row: int, version_row: int, bands: Sequence[int], now: datetime
+    connection: Connection,
+    site: Site,
+    comment_row: int,
+    version_row: int,
+    bands: Sequence[int],
+    now: datetime,
+    *,
+    original: int | None = None,
 ) -> int | None:
     """Remember a comment's hashes as part of the campaign of its like, and which one that is; ``None`` without hashes.
 
     A campaign is named by the row of the version that it began with: a comment that is edited begins another one, and
-    leaves that of its text before to the others. :func:`leave_campaign` comes first then.
+    leaves that of its text before to the others. :func:`leave_campaign` comes first then. A copy stays out of the
+    campaign ``original``: nobody is to reject the one who was copied together with those who did it.
     """
     if not bands:
         return None
-    found: int | None = connection.execute(_latest(len(bands)), _asked(site, bands, now)).scalar()
+    asked = _asked(site, bands, now) if original is None else _asked(site, bands, now) | {"original": original}
+    found: int | None = connection.execute(_latest(len(bands), is_copy=original is not None), asked).scalar()
     campaign = version_row if found is None else found
     row = {"site_id": site.row, "comment_id": comment_row, "campaign": campaign, "at": now}
     connection.execute(_JOIN, [row | {"band": band} for band in bands])
@@ -79,19 +98,11 @@ def leave_campaign(connection: Connection, comment_row: int) -> None:
     connection.execute(_LEAVE, {"comment": comment_row})
 
 
-def find_campaign(connection: Connection, comment_row: int) -> int | None:
+def find_campaign(connection: Connection, comment_row: int, now: datetime) -> int | None:
     """The campaign of a comment; ``None`` where its text is too short to have one, or came in too long ago."""
-    campaign: int | None = connection.execute(_CAMPAIGN, {"comment": comment_row}).scalar()
+    asked = {"comment": comment_row, "since": now - timedelta(hours=CAMPAIGN_HOURS)}
+    campaign: int | None = connection.execute(_CAMPAIGN, asked).scalar()
     return campaign
-
-
-def forget_hashes(connection: Connection, site: Site, now: datetime, limit: int) -> int:
-    """Drop hashes that are too old to count; how many, at most ``limit``."""
-    old = now - timedelta(hours=CAMPAIGN_HOURS)
-    some = select(near_hashes.c.id).where(near_hashes.c.site_id == site.row, near_hashes.c.at < old)
-    # Rows are numbered in the order in which they came, so the oldest are the first.
-    some = some.order_by(near_hashes.c.id).limit(limit)
-    return connection.execute(delete(near_hashes).where(near_hashes.c.id.in_(some.scalar_subquery()))).rowcount
 
 
 def _asked(site: Site, bands: Sequence[int], now: datetime) -> dict[str, Any]:

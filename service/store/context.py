@@ -6,6 +6,7 @@ Every comment comes through here, so statements are built once: SQLAlchemy takes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import accumulate
@@ -14,14 +15,35 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Select, bindparam, func, literal_column, select
 
 from moderation.comment import MAX_THREAD, Comment, Neighbour, Post
+from moderation.copied import Earlier, brings_link
 from moderation.policy_schema import WINDOWS
 from service.store.campaigns import count_near
-from service.store.records import Context, Known, Site, Stored
+from service.store.originals import find_earlier
+from service.store.records import Known, Site, Stored
 from service.store.rows import is_current, read_stored, select_stored
 from service.store.tables import comment_versions, comments, post_versions, posts
 
 MOST_RECENT = 10_000
 """Comments that came in lately are counted no further, so that a flood does not slow down the counting of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the store knows around a comment. ``author_published`` is ``None`` without an author id.
+
+    ``campaign_size`` counts other comments of the site that are nearly identical and came in lately. ``author_recent``
+    and ``site_recent`` count those that came in before within a minute, an hour and a day. ``earlier`` are the first of
+    those, however long ago, that it may be a copy of.
+    """
+
+    post: Post | None = None
+    parent: Known | None = None
+    thread: tuple[Known, ...] = ()
+    author_published: int | None = None
+    campaign_size: int = 0
+    earlier: tuple[Earlier, ...] = ()
+    author_recent: tuple[int, ...] = ()
+    site_recent: tuple[int, ...] = ()
 
 
 class View:
@@ -96,6 +118,9 @@ def _find_context(
         thread=() if post is None or comment.thread is not None else _find_thread(connection, post.id, itself),
         author_published=published,
         campaign_size=count_near(connection, site, bands, itself and itself.comment, now),
+        earlier=tuple(each for _, each in find_earlier(connection, site.row, bands, itself))
+        if brings_link(comment)
+        else (),
         author_recent=author_recent,
         site_recent=site_recent,
     )

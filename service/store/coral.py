@@ -23,8 +23,8 @@ from moderation.policy_schema import WINDOWS
 from service.errors import InvalidSettings, NotFound, StoreError
 from service.store import engine as connections
 from service.store.campaigns import CAMPAIGN_HOURS, MOST_COUNTED
-from service.store.context import MOST_RECENT
-from service.store.records import Context, Site
+from service.store.context import MOST_RECENT, Context
+from service.store.records import Site
 from service.store.rows import is_current
 from service.store.tables import (
     IS_CORAL_EDIT,

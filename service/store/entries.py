@@ -98,7 +98,7 @@ def put_entry(
         return
     reports = max(reports, present.reports if present is not None and is_open else 0)
     # A second look is at one text alone.
-    campaign = None if SECOND_LOOK in new else find_campaign(connection, comment_row)
+    campaign = None if SECOND_LOOK in new else find_campaign(connection, comment_row, now)
     subject = Subject(version.site_id, version.post_id, version.author_id, version.lang, version.text, campaign)
     row = _write_entry(connection, comment_row, priority, subject, status, reports)
     row["opened_at"] = present.opened_at if present is not None and is_open else now
@@ -181,7 +181,7 @@ def drop_second_look(connection: Connection, comment_row: int, now: datetime, *,
     of_it = (queue_reasons.c.entry_id == blind) & (queue_reasons.c.name == SECOND_LOOK)
     connection.execute(delete(queue_reasons).where(of_it))
     if is_answered:
-        again = {**UNCLAIMED, "campaign": find_campaign(connection, comment_row)}
+        again = {**UNCLAIMED, "campaign": find_campaign(connection, comment_row, now)}
         connection.execute(update(queue_entries).where(queue_entries.c.id == blind).values(again))
     else:
         close_entries(connection, [comment_row], now)

@@ -10,13 +10,12 @@ from sqlalchemy import Connection, Engine, Row, and_, delete, exists, select, up
 
 from service.errors import NotFound
 from service.store import engine as connections
-from service.store.campaigns import forget_hashes
 from service.store.entries import close_entries
 from service.store.records import Site
-from service.store.review_tables import appeals, queue_entries, reports, verdicts
+from service.store.review_tables import appeals, audit_log, queue_entries, reports, verdicts
 from service.store.rows import ERASED, NO_DIGESTS
 from service.store.tables import comment_versions, comments, decisions, near_hashes, sent_along
-from service.store.writing import log, set_status, take_turn
+from service.store.writing import AUTHOR_HASH, log, set_status, take_turn
 
 _AT_ONCE = 200
 
@@ -49,8 +48,9 @@ class Erasure:
         """Erase every comment of a site that the author wrote, in any version; how many there were.
 
         ``author_hash`` is the hash by which comments are known that retention has emptied: of those there may be copies
-        in what was sent along with others. ``reader`` is the hash by which the author's own reports are known; they are
-        forgotten too. The log says how many comments it was, and not whose.
+        in what was sent along with others. It stays, so that labels from elsewhere are known to be theirs, whether or
+        not there was a comment. ``reader`` is the hash by which the author's own reports are known; they are forgotten
+        too. Who reads the log reads how many comments it was, and not whose.
         """
         is_theirs = comment_versions.c.author_id == author_id
         if author_hash is not None:
@@ -67,8 +67,10 @@ class Erasure:
             forgotten = connection.execute(
                 delete(reports).where(reports.c.site_id == site.row, reports.c.reporter == reader)
             ).rowcount
-            if rows or forgotten:
-                log(connection, site, who, "author_erased", {"comments": len(rows)}, self._now())
+            if rows or forgotten or (author_hash is not None and not _is_asked_for(connection, site, author_hash)):
+                details: dict[str, Any] = {"comments": len(rows)}
+                details |= {} if author_hash is None else {AUTHOR_HASH: author_hash}
+                log(connection, site, who, "author_erased", details, self._now())
         connections.empty_journal(self._engine)
         return len(rows)
 
@@ -119,11 +121,6 @@ class Erasure:
         connections.empty_journal(self._engine)
         return len(rows)
 
-    def forget_near_hashes(self, site: Site, *, limit: int = 2_000) -> int:
-        """Drop hashes of near-duplicates that are too old to count; how many, at most ``limit``."""
-        with connections.writing(self._engine) as connection:
-            return forget_hashes(connection, site, self._now(), limit)
-
     def _erase(self, connection: Connection, site: Site, rows: Sequence[Row[Any]], who: str) -> None:
         now = self._now()
         for start in range(0, len(rows), _AT_ONCE):
@@ -133,6 +130,13 @@ class Erasure:
             erase_copies(connection, site, [row.external_id for row in some if row.external_id is not None])
         for row in rows:
             set_status(connection, site, row.id, row.status, "erased", who=who, now=now)
+
+
+def _is_asked_for(connection: Connection, site: Site, author_hash: str) -> bool:
+    line = audit_log.c
+    query = select(line.id).where(line.site_id == site.row, line.event == "author_erased")
+    query = query.where(line.details[AUTHOR_HASH].as_string() == author_hash)
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def empty_versions(connection: Connection, comment_rows: Sequence[int], *, keep_digests_of: int = 0) -> None:

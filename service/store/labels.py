@@ -17,14 +17,16 @@ from moderation.comment import MAX_ID_CHARS
 from service.statuses import REVIEW, SECOND_LOOK, VerdictAction
 from service.store import engine as connections
 from service.store.records import Site
-from service.store.review_tables import appeals, reports, suggestions, verdicts
+from service.store.review_tables import appeals, audit_log, reports, suggestions, verdicts
 from service.store.tables import comment_versions, comments, decisions, post_versions, posts, sites
 from service.store.verdicts import gave_before
+from service.store.writing import AUTHOR_HASH
 
 # Posts may be long, and so many are in memory at a time.
 _AT_ONCE = 200
 
 _PLATFORM = "platform"
+_ERASURES = ("comment_erased", "author_erased", "comments_forgotten")
 
 
 class Labels:
@@ -68,6 +70,39 @@ class Labels:
         query = query.where(comments.c.status == "erased", comments.c.external_id.is_not(None))
         with connections.reading(self._engine) as connection:
             return {(row.url, row.external_id) for row in connection.execute(query)}
+
+    def erased_authors(self) -> set[tuple[str, str]]:
+        """Site and hash of every author whose erasure was asked for, so that it is kept to in copies too."""
+        query = select(sites.c.url, audit_log.c.details).join(sites, sites.c.id == audit_log.c.site_id)
+        query = query.where(audit_log.c.event == "author_erased")
+        with connections.reading(self._engine) as connection:
+            rows = connection.execute(query)
+            return {(row.url, row.details[AUTHOR_HASH]) for row in rows if AUTHOR_HASH in row.details}
+
+    def last_erasures(self) -> str:
+        """A mark that is another one after each erasure, also of what was too old; empty where there was none."""
+        line = audit_log.c
+        # Within a site ids are in the order of commits, among sites they need not be. Each is a look into an index.
+        last = [
+            select(func.max(line.id)).where(line.site_id == sites.c.id, line.event == event).scalar_subquery()
+            for event in _ERASURES
+        ]
+        with connections.reading(self._engine) as connection:
+            rows = connection.execute(select(sites.c.id, *last).order_by(sites.c.id)).all()
+        marks = [f"{row.id}.{event}.{mark}" for row in rows for event, mark in enumerate(row[1:]) if mark is not None]
+        return " ".join(marks)
+
+    def judged_and_gone(self) -> str:
+        """A mark that is another one where something was erased that people had judged."""
+        version = comment_versions.c
+        emptied = select(func.count()).select_from(suggestions)
+        emptied = emptied.join(comment_versions, version.id == suggestions.c.comment_version_id)
+        queries = (
+            select(func.count()).select_from(verdicts).where(verdicts.c.digest == ""),
+            emptied.where(version.text.is_(None)),
+        )
+        with connections.reading(self._engine) as connection:
+            return " ".join(str(connection.execute(query).scalar_one()) for query in queries)
 
 
 def labels_of(

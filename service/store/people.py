@@ -29,7 +29,7 @@ from service.store.entries import UNCLAIMED
 from service.store.records import Change, LogEntry, Moderator, Session, Site, StatusChange
 from service.store.review_tables import audit_log, moderators, queue_entries, roles, sessions, verdicts
 from service.store.tables import comments, decisions, sites, status_log
-from service.store.writing import insert_new, log
+from service.store.writing import AUTHOR_HASH, insert_new, log
 
 _OPERATOR = "operator"
 _NO_SIGN_IN = {"sign_in_hash": None, "sign_in_until": None, "sign_in_by": None}
@@ -271,18 +271,22 @@ class Logs:
                 rows = connection.execute(query.order_by(line.id.desc()).limit(limit + 1))
                 found += [dict(row._mapping) | urls for row in rows]  # noqa: SLF001  # its documented name
         found.sort(key=lambda row: row["id"], reverse=True)
-        entries = [LogEntry(row["at"], row["url"], row["who"], row["event"], row["details"]) for row in found[:limit]]
+        entries = [
+            LogEntry(row["at"], row["url"], row["who"], row["event"], _details(row["details"])) for row in found[:limit]
+        ]
         return entries, found[limit - 1]["id"] if len(found) > limit else None
 
-    def audit(self) -> Iterator[LogEntry]:
-        """Every line of the audit log, oldest first; read in pieces, so that it may be long."""
+    def audit(self, site: Site | None = None) -> Iterator[LogEntry]:
+        """Every line of the audit log, or those of a site, oldest first; read in pieces, so that it may be long."""
         query = select(audit_log, sites.c.url).outerjoin(sites, sites.c.id == audit_log.c.site_id)
+        query = query if site is None else query.where(audit_log.c.site_id == site.row)
         for row in self._in_pieces(query, audit_log.c.id):
-            yield LogEntry(row.at, row.url, row.who, row.event, row.details)
+            yield LogEntry(row.at, row.url, row.who, row.event, _details(row.details))
 
-    def statuses(self) -> Iterator[LogEntry]:
-        """Every status change of every site as lines of a log, oldest first."""
+    def statuses(self, site: Site | None = None) -> Iterator[LogEntry]:
+        """Every status change, of a site or of every one, as lines of a log, oldest first."""
         query = select_changes().add_columns(sites.c.url).join(sites, sites.c.id == status_log.c.site_id)
+        query = query if site is None else query.where(status_log.c.site_id == site.row)
         for row in self._in_pieces(query, status_log.c.id):
             details = {"comment": row.external_id, "old": row.old, "new": row.new}
             details |= {"decision": row.decision_id, "verdict": row.verdict_id}
@@ -297,6 +301,10 @@ class Logs:
             if len(rows) < _AT_ONCE:
                 return
             after = rows[-1].id
+
+
+def _details(said: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in said.items() if name != AUTHOR_HASH}
 
 
 def _is_of_who_governs() -> ColumnElement[bool]:

@@ -18,7 +18,7 @@ from service.store import engine as connections
 from service.store.akismet import Akismet, follow_decision, note_answer
 from service.store.batch import Batches
 from service.store.campaigns import join_campaign, leave_campaign
-from service.store.context import View
+from service.store.context import Context, View
 from service.store.copies import Copies
 from service.store.coral import Coral
 from service.store.drift import DriftDays
@@ -29,12 +29,13 @@ from service.store.labels import Labels
 from service.store.leases import Leases
 from service.store.looks import Looks
 from service.store.news import News
+from service.store.originals import find_first_campaign
 from service.store.people import Logs, People, Sessions
 from service.store.policies import Policies
 from service.store.queue import Queue
 from service.store.readers import Readers
 from service.store.reading import Reading
-from service.store.records import Context, Judged, KeyDates, SameText, Site, StatusChange, Stored, StoredKey
+from service.store.records import Judged, KeyDates, SameText, Site, StatusChange, Stored, StoredKey
 from service.store.review_tables import audit_draws
 from service.store.rows import (
     copied_ids,
@@ -325,7 +326,8 @@ class Store:
         if old is not None:
             leave_campaign(connection, comment_row)
         bands = () if comment.do_not_store else judged.bands
-        campaign = join_campaign(connection, site, comment_row, version_row, bands, now)
+        original = find_first_campaign(connection, site.row, bands) if judged.facts.get("copied") else None
+        campaign = join_campaign(connection, site, comment_row, version_row, bands, now, original=original)
         if judged.draw is not None and not comment.do_not_store:
             insert_row(connection, audit_draws, asdict(judged.draw) | {"decision_id": decision_row, "at": now})
         whys, priority = judged.whys, judged.priority

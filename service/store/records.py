@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from moderation.comment import Action, Comment, Decision, Facts, Neighbour, Post, Scores
+from moderation.comment import Action, Comment, Decision, Facts, Neighbour, Scores
 from moderation.errors import InvalidComment
 from service.statuses import Heard, Outcome, Role, Status, VerdictAction, WebhookFormat, WhyName
 
@@ -45,23 +45,6 @@ class Known:
 
     neighbour: Neighbour
     version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What the store knows around a comment. ``author_published`` is ``None`` without an author id.
-
-    ``campaign_size`` counts other comments of the site that are nearly identical and came in lately. ``author_recent``
-    and ``site_recent`` count those that came in before within a minute, an hour and a day.
-    """
-
-    post: Post | None = None
-    parent: Known | None = None
-    thread: tuple[Known, ...] = ()
-    author_published: int | None = None
-    campaign_size: int = 0
-    author_recent: tuple[int, ...] = ()
-    site_recent: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

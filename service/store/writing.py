@@ -17,6 +17,10 @@ from service.store.records import Site
 from service.store.review_tables import audit_log
 from service.store.tables import comments, outbox, sites, status_log, webhooks
 
+AUTHOR_HASH = "author_hash"
+"""In the audit log: the hash of an author who was erased, by which labels from elsewhere are known to be theirs. It is
+for no reader of the log."""
+
 
 def take_turn(connection: Connection, site: Site) -> None:
     """One writer of a site at a time, from here until the transaction ends.

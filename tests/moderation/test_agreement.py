@@ -262,24 +262,24 @@ def test_an_account_that_everybody_else_contradicts_stands_out():
         for who in chance.choice(["Ada", "Ben", "Cem", "Dee", "Eve"], 3, replace=False):
             wrong = 0.9 if who == "Eve" else 0.05
             labels.append(label(number, truth ^ int(chance.random() < wrong), str(who)))
-    counts = count_outvoted(labels)
-    (found,) = find_odds(counts)
+    counts = count_outvoted(labels)[None]
+    (found,) = find_odds({None: counts})
 
     assert found.moderator == "Eve"
     assert found.contradicted / found.comments > 0.8
     assert found.others < 0.2
-    assert find_odds({who: count for who, count in counts.items() if who != "Eve"}) == []
+    assert find_odds({None: {who: count for who, count in counts.items() if who != "Eve"}}) == []
 
 
 def test_who_makes_the_others_look_bad_too_is_found():
     """Every fourth comment of good accounts is contradicted, by bad ones: nobody can be so three times as often."""
     good = {"Ada": (111, 21), "Ben": (120, 27), "Chi": (123, 25), "Dan": (124, 39)}
-    assert [odds.moderator for odds in find_odds({**good, "Eve": (114, 75)})] == ["Eve"]
-    assert find_odds(good) == []
+    assert [odds.moderator for odds in find_odds({None: {**good, "Eve": (114, 75)}})] == ["Eve"]
+    assert find_odds({None: good}) == []
 
 
 def test_one_who_contradicts_the_only_other_is_no_worse_than_that_one():
     labels = [label(number, value, who) for number in range(50) for who, value in (("Ada", 0), ("Ben", 1))]
     assert find_odds(count_outvoted(labels)) == []
     assert find_odds({}) == []
-    assert find_odds({"Ada": (100, 60)}) == []
+    assert find_odds({None: {"Ada": (100, 60)}}) == []

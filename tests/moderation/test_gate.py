@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from moderation.categories import CODES
 from moderation.training import data_checks, score_checks
+from moderation.training.accounts import Accounts
+from moderation.training.agreement import Agreement
 from moderation.training.contest import Case, Contest, Contestant, Rows, Sides, Training
 from moderation.training.gate import CHECKS, Check, judge
 from moderation.training.trials import DISTRESS
@@ -143,10 +145,15 @@ def make_contest(seed=0, rows=2_000, site_rows=(120, 60, 250), error=0.04, chall
         new_by_account={"anna": 400, "ben": 350, "cleo": 250},
         sides={"hostile": Sides(500, 1_500), "spam": Sides(700, 1_300)},
         sides_before={"hostile": Sides(250, 750), "spam": Sides(350, 650)},
-        agreement=0.7,
+        others=2,
+        agreement=[agreement_on("hostile", 0.7), agreement_on("spam", 0.9)],
         prints=frozenset(f"learned-{row}" for row in range(2_000)),
     )
     return Contest(frozen, held_out, all_cases(), champion, challenger, training)
+
+
+def agreement_on(category, alpha, comments=60):
+    return Agreement(category, comments, comments // 4, alpha, ())
 
 
 def with_challenger(contest, **changes):
@@ -254,7 +261,16 @@ WORSE = {
         lambda contest: with_training(contest, prints=frozenset({"case-long-2"})),
         *("leak", "REJECT"),
     ),
-    "people who do not agree": (lambda contest: with_training(contest, agreement=0.31), "agreement", "HOLD"),
+    "a site where all are at odds": (
+        lambda contest: with_training(
+            contest, accounts=Accounts({"mallory": "it is bad"}, {"https://b.example": {"eve": "odd", "fay": "odder"}})
+        ),
+        *("accounts", "HOLD"),
+    ),
+    "people who do not agree": (
+        lambda contest: with_training(contest, agreement=[agreement_on("hostile", 0.31), agreement_on("spam", 0.9)]),
+        *("agreement", "HOLD"),
+    ),
     "rows without an answer": (abstain, "answers", "REJECT"),
     "scores that are no probabilities": (
         lambda contest: with_challenger(contest, held_out=contest.challenger.held_out * 3),
@@ -337,10 +353,42 @@ def test_scores_that_explode_or_vanish_are_a_collapse(even):
 
 def test_one_moderator_is_no_flood(even):
     """Where one person judges everything there is nobody to hold it against; nor are 60 of 100 labels a flood."""
-    alone = with_training(even, new_by_account={"anna": 5_000})
+    alone = with_training(even, new_by_account={"anna": 5_000}, others=0)
     few = with_training(even, new_by_account={"anna": 60, "ben": 5})
     busy = with_training(even, new_by_account={"anna": 600, "ben": 300})
     assert [found(contest, "flood").state for contest in (alone, few, busy)] == ["pass"] * 3
+
+
+def test_a_flood_by_a_new_account_is_seen_beside_accounts_that_gave_nothing_new(even):
+    flooded = found(with_training(even, new_by_account={"eve": 320}, others=2), "flood")
+    assert flooded.state == "hold"
+    assert "320 of 320 new labels (100%) are by the account eve, and nobody else gave any" in flooded.sentence
+    assert found(with_training(even, new_by_account={"eve": 99}, others=2), "flood").state == "pass"
+
+
+def test_the_category_on_which_people_do_not_agree_is_named_with_its_alpha(even):
+    split = [agreement_on("hostile", 0.31), agreement_on("insult", 0.1), agreement_on("spam", 0.9)]
+    check = found(with_training(even, agreement=split), "agreement")
+    assert "insult 0.10, hostile 0.31" in check.sentence
+    assert "spam" not in check.sentence
+    assert check.figures["alpha"] == {"hostile": 0.31, "insult": 0.1, "spam": 0.9}
+    assert "least of hostile: 0.70" in found(even, "agreement").sentence
+
+
+def test_too_few_judged_twice_is_not_nobody_judged_twice(even):
+    few = found(with_training(even, agreement=[agreement_on("spam", -0.2, comments=7)]), "agreement")
+    none = found(with_training(even, agreement=[]), "agreement")
+    assert (few.state, none.state) == ("skipped", "skipped")
+    assert few.sentence == "Too few comments (7) were judged by two people to say how far they agree."
+    assert none.sentence == "No comment was judged by two people, so agreement is not known."
+
+
+def test_accounts_at_odds_are_named_with_their_site_and_the_way_out(even):
+    kept = Accounts({}, {"": {"eve": "the model contradicts 12 of its 129 comments"}})
+    check = found(with_training(even, accounts=kept), "accounts")
+    assert "Of comments without a site: eve (the model contradicts 12 of its 129 comments)." in check.sentence
+    assert "labels/trust.toml" in check.sentence
+    assert found(with_training(even, accounts=Accounts({"eve": "odd"})), "accounts").state == "pass"
 
 
 def test_a_category_that_never_had_both_sides_does_not_collapse(even):
@@ -389,7 +437,8 @@ def test_the_report_is_json_and_the_same_each_time(even):
     assert first == second
     report = json.loads(first)
     assert (report["format"], report["verdict"], report["challenger"]) == (1, "PROMOTE", "challenger")
-    compared = {(one["where"], one["category"]) for one in report["checks"][5]["figures"]["compared"]}
+    [ranking] = [check for check in report["checks"] if check["name"] == "ranking"]
+    compared = {(one["where"], one["category"]) for one in ranking["figures"]["compared"]}
     assert ("set:a", "hostile") in compared
 
 

@@ -53,7 +53,7 @@ first_time = "hold"
 honeypot = "reject"
 trusted_authors = ["alice"]
 """)
-MINDLESS = Policy.parse('[spam]\nhold = 1\n[rules]\nhoneypot = "publish"')
+MINDLESS = Policy.parse('[spam]\nhold = 1\n[rules]\nhoneypot = "publish"\ncopies = "publish"')
 
 
 def scores(**given):
@@ -136,6 +136,8 @@ TABLE = [
      POLICY, ALICE, scores(), full(links=9), "publish", "trusted_author"),
     ("A flood counts for trusted authors",
      POLICY, ALICE, scores(), full(campaign_size=4), "hold", "trusted_author campaign"),
+    ("A copy counts for trusted authors",
+     POLICY, ALICE, scores(), full(copied=True), "hold", "trusted_author copied"),
     # Words: whole words, whatever the capitals, the spaces and the compatibility forms
     ("A blocked word is found whatever its form",
      POLICY, comment("ＶＩＡＧＲＡ, cheap"), scores(), FULL, "reject", "blocked_words"),
@@ -175,6 +177,10 @@ TABLE = [
      POLICY, comment(), scores(), full(campaign_size=3), "publish", ""),
     ("One more is held",
      POLICY, comment(), scores(), full(campaign_size=4), "hold", "campaign"),
+    ("A copy of somebody's comment is held by default",
+     POLICY, comment(), scores(), full(copied=True), "hold", "copied"),
+    ("A copy means nothing if told so",
+     MINDLESS, comment(), scores(), full(copied=True), "publish", ""),
     ("A filled honeypot holds by default",
      POLICY, comment(honeypot=True), scores(), FULL, "hold", "honeypot"),
     ("A filled honeypot rejects if told so",

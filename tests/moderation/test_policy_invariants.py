@@ -79,6 +79,7 @@ some_facts = st.builds(
     domains=st.lists(st.text(max_size=12) | st.sampled_from(["casino.example", "a.help.casino.example"])).map(tuple),
     author_published=st.none() | st.integers(0, 3),
     campaign_size=st.integers(0, 6),
+    copied=st.booleans(),
     author_recent=st.just(()) | st.tuples(*[st.integers(0, 6)] * 3),
     site_recent=st.just(()) | st.tuples(*[st.integers(0, 6)] * 3),
     encoder_available=st.booleans(),

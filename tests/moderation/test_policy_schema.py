@@ -99,6 +99,7 @@ def test_every_key_is_read():
         author_rate = " 10  per HOUR"
         site_rate = "300 per day"
         first_time = "hold"
+        copies = "publish"
         honeypot = "reject"
         hostile_counts_as_spam = true
         [[stricter]]
@@ -120,6 +121,7 @@ def test_every_key_is_read():
     assert (rules.links_allowed, rules.near_identical_allowed) == (0, 2)
     assert (rules.author_rate, rules.site_rate) == (Rate(10, "hour"), Rate(300, "day"))
     assert (rules.first_time, rules.honeypot, rules.hostile_counts_as_spam) == ("hold", "reject", True)
+    assert rules.copies == "publish"
     (entry,) = settings.stricter
     assert entry.tags == {"memorial"}
     assert entry.lines["hostile"] == (None, 0.5)

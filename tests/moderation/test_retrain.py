@@ -9,6 +9,7 @@ import pytest
 from moderation.adaptation import Adaptation
 from moderation.bundle import FILES, load_bundle
 from moderation.categories import CODES
+from moderation.comment import Post
 from moderation.errors import BundleMissing, DataError
 from moderation.model import FullTier
 from moderation.releases import Releases
@@ -16,8 +17,9 @@ from moderation.shipped import shipped_folder
 from moderation.training.adapt import EVERYWHERE, Labelled, fit_everywhere
 from moderation.training.anchors import read_figures
 from moderation.training.gate import CHECKS, judge
-from moderation.training.labels import Trust
-from moderation.training.lessons import Lessons
+from moderation.training.known import count_new
+from moderation.training.labels import Trust, last_words
+from moderation.training.lessons import Lessons, prepare, score_labels
 from moderation.training.retrain import calibrate, hold_contest, is_learned, retrain
 from moderation.training.rows import Row, read_behaviour, read_seed
 from moderation.training.table import build_table, read_table
@@ -102,6 +104,50 @@ def test_learned_once_is_nothing_new_and_a_second_round_gives_the_same_bundle(sc
     assert again.gate.verdict == "HOLD"  # nothing is better, and nothing is new
     for name in FILES:
         assert (again.bundle / name).read_bytes() == (school.round.bundle / name).read_bytes()
+
+
+def test_what_labels_are_checked_by_has_learned_nothing_from_them(school, challenger):
+    """Neither residuals nor calibration, or whom the check believes would hang on what serves."""
+    before = score_labels(school.champion.model, school.labels, cache=school.cache)
+    assert np.array_equal(score_labels(challenger.model, school.labels, cache=school.cache), before)
+    assert before.shape == (len(school.labels), len(CODES))
+    assert np.ptp(before[:, SPAM]) > 5
+    silent = [replace(school.labels[0], labels={}, verdict="reject")]
+    assert not score_labels(challenger.model, silent, cache=school.cache).any()
+
+
+def test_labels_that_the_champion_knows_are_not_new_and_reports_have_no_hashes(school, challenger):
+    known = challenger.manifest["trained_on"]["labels"]["known"]
+    assert count_new(last_words(school.labels), known, b"") == {}
+    assert "known" not in school.round.figures["labels"]
+
+
+def test_near_copies_of_what_is_learned_measure_nothing(school, anchors):
+    """A campaign under many posts: of those posts that are held out, no label counts in the site's figures."""
+    openings = [label.comment.text for label in school.labels[:40]]
+    spam = [
+        replace(label, comment=comment, digest=comment.digest(), labels={"spam": 1}, moderator="Ana")
+        for number, (text, label) in enumerate(zip(openings, school.labels[:40], strict=True))
+        for post in [Post(id=f"post {number}", title="A post")]
+        for comment in [replace(label.comment, text=f"{text} campaign", id=f"s{number}", post=post)]
+    ]
+
+    def bands(text):
+        return [1] if text.endswith(" campaign") else []
+
+    def parts(**more):
+        lessons = prepare(
+            school.champion.model, [*school.labels, *spam], anchors, school.cases, trust=Trust(), cache=school.cache,
+            **more,
+        )  # fmt: skip
+        both = lessons.learned, lessons.held_out
+        return [sum(text.endswith("campaign") for text in part.texts) for part in both], lessons
+
+    (learned, held_out), _ = parts()
+    assert learned > 20 > held_out > 2
+    (still, none), lessons = parts(bands=bands)
+    assert (still, none) == (learned, 0)
+    assert lessons.left_out["held out, and nearly the same text as one learned from"] == held_out
 
 
 def test_where_the_norm_of_a_site_would_harm_all_its_labels_move_that_site_alone(school, tmp_path):

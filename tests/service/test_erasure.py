@@ -4,17 +4,49 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, select
+from typer.testing import CliRunner
 
 from moderation.comment import Author, Comment, Post
 from service.auth import make_key
+from service.cli import app
 from service.store import QueueFilter
 from service.store.tables import comment_versions, sent_along
 from service.webhooks import make_secret
 
 WORDS = ("Qzvtext", "Qzvedit", "Qzvnote", "Qzvappeal", "qzvlink", "Qzv-id", "Qzvname", "qzvurl", "Qzvhint")
+
+
+def labels(service, *arguments: str) -> str:
+    env = {"MODERATION_DATABASE_URL": service.settings.database}
+    result = CliRunner().invoke(app, ["labels", *arguments, "--home", str(service.settings.home)], env=env)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def put_into_home(service, text: str, author: dict[str, str]) -> Path:
+    """Labels exported and imported, and what a retraining keeps of them; the file that they are imported from.
+
+    One is of a comment that never was in the store, and one quotes that.
+    """
+    home = service.settings.home
+    labels(service, "export")
+    said = {"site": service.site.url, "labels": {"spam": 1}, "moderator": "Ada"}
+    lines = [
+        said | {"id": "c1", "text": text, "author": author},
+        said | {"id": "x1", "text": "Qzvtext of old", "author": author},
+        said | {"id": "x2", "text": "Old", "parent": {"id": "x1", "text": "Qzvtext of old"}},
+    ]
+    source = home.parent / "old.jsonl"
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    labels(service, "import", str(source))
+    (home / "cache").mkdir()
+    (home / "cache" / "vectors-0.safetensors").write_bytes(b"Qzvtext")
+    assert all("Qzv" in (home / "labels" / name).read_text() for name in ("store.jsonl", "imported.jsonl"))
+    return source
 
 
 @pytest.mark.usefixtures("plain_home")
@@ -49,6 +81,7 @@ def test_of_an_erased_author_no_word_name_or_id_is_left(start, database_url, dum
     verdict = {"entry": entry["entry"], "digest": entry["digest"], "action": "reject", "note": "Qzvnote about Qzvname"}
     assert client.post("/v1/verdicts", json=verdict | {"moderator": "Ada"}).status_code < 300
     assert client.get("/v1/queue", params={"text": "qzvtext", "author": "Qzv-id"}).status_code == 200
+    source, home = put_into_home(service, text, author), service.settings.home
     before = dump().casefold()
     kept = [word for word in WORDS if word.casefold() in before]
 
@@ -65,7 +98,11 @@ def test_of_an_erased_author_no_word_name_or_id_is_left(start, database_url, dum
     assert store.queue.count([site], QueueFilter(text="Qzvtext")) == 0
     assert store.queue.count([site], QueueFilter(author="Qzv-id")) == 0
     assert "an answer" in left
-    files = [path for path in service.settings.home.parent.rglob("moderation.db*") if path.is_file()]
+    files = [path for path in home.parent.rglob("moderation.db*") if path.is_file()]
+    said = json.loads(labels(service, "import", str(source), "--json"))
+    assert (said["added"], said["kept"], said["erased"]) == (0, 1, 2)
+    files += [path for path in home.rglob("*") if path.is_file() and "models" not in path.parts]
+    assert {"imported.jsonl", "store.jsonl"} <= {path.name for path in files}
     assert [path.name for path in files for word in WORDS if word.encode() in path.read_bytes()] == []
 
 

@@ -48,6 +48,19 @@ def test_copies_of_a_campaign_share_a_band(other):
     assert share(SPAM.format(name="Ann", other="Smith", n="9,000"), other)
 
 
+def test_the_same_words_are_near_whatever_link_they_lead_to():
+    text = "I lost my savings until I met Mrs. Smith, who trades for me. "
+    links = ["https://a.example/x?y=1", '<a href="http://other-place.example/long/path">read more</a>', "www.third.org"]
+
+    assert HASHES.bands(f"{text}{links[0]}") == HASHES.bands(f"{links[2]} {text}") == HASHES.bands(text)
+    assert share(f"{text}{links[0]}", f"{text}{links[1]}")
+    assert HASHES.of_text(f"{text}{links[0]}") == (HASHES.text(f"{text}{links[0]}"), HASHES.bands(text))
+    # So few words are many people's: what makes them the same is the link.
+    few = "Look at this, it is good: "
+    assert not share(f"{few} https://bread.example/rye-and-wheat", f"{few} http://www.river-path.org/floods/2026")
+    assert share(f"{few} https://bread.example/rye-and-wheat", f"{few} https://bread.example/rye-and-wheat")
+
+
 def test_comments_that_only_use_the_same_words_do_not():
     words = re.findall(
         r"\w+",

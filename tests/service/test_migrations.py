@@ -266,6 +266,148 @@ def test_a_filled_database_of_the_second_version_is_brought_up_to_date(database_
     store.close()
 
 
+AT = datetime(2026, 1, 4, 3, 4, 5, tzinfo=UTC)
+IN_A_YEAR = AT + timedelta(days=365)
+
+# What each version after the second has added: rows of its tables, and (as table, row's number, values) its columns.
+LATER: dict[str, list[tuple]] = {
+    "0003": [
+        ("sessions", {"moderator_id": 1, "token_hash": "t", "created_at": AT, "seen_at": AT, "expires_at": IN_A_YEAR}),
+    ],
+    "0004": [
+        ("webhooks", {"public_id": "wh_1", "site_id": 1, "url": "https://blog.example/hook",
+                      "events": ["held", "drift"], "signing_key": "whsec_AAAA", "old_key": "whsec_BBBB",
+                      "old_key_until": AT, "created_at": AT, "failures": 3, "paused_until": IN_A_YEAR}),
+        ("outbox", {"public_id": "msg_1", "webhook_id": 1, "change_id": 2, "comment_id": 2, "created_at": AT,
+                    "attempts": 2, "next_attempt_at": AT, "last_error": "timeout"}),
+        ("outbox", {"public_id": "msg_2", "webhook_id": 1, "change_id": 3, "comment_id": 3, "created_at": AT,
+                    "attempts": 1, "delivered_at": AT}),
+        ("leases", {"name": "upkeep", "holder": "h", "until": AT}),
+        ("comment_versions", 4, {"author_hash": "a" * 64}),
+        ("queue_entries", 2, {"claimed_for": "site:Ben", "claimed_until": IN_A_YEAR}),
+    ],
+    "0005": [
+        ("policies", {"digest": "e", "toml": "[spam]\nhold = 0.5\n", "created_at": AT}),
+        ("sites", 1, {"policy_digest": "e"}),
+        ("audit_log", {"site_id": 1, "who": "Ada", "event": "policy_set", "details": {"policy": "e", "before": None},
+                       "at": AT}),
+    ],
+    "0007": [
+        ("moderators", 1, {"sign_in_by": "operator"}),
+        ("sent_along", {"site_id": 1, "comment_version_id": 2, "external_id": "c1"}),
+    ],
+    "0009": [
+        ("shadow_decisions", {"decision_id": 1, "site_id": 1, "bundle": "comments-2", "decided": "hold",
+                              "action": "reject", "scores": {"spam": 0.9}, "fired": ["spam"], "tier": "full",
+                              "at": AT}),
+    ],
+    "0010": [
+        ("drift_days", {"site_id": 1, "day": "2026-01-03", "bundle": "comments-1", "tier": "full", "category": "spam",
+                        "comments": 7, "bins": [3, 4], "psi": 0.1, "unseen": 0.2, "lines": [],
+                        "alerts": [{"name": "scores", "text": "."}]}),
+        ("outbox", {"public_id": "msg_3", "webhook_id": 1, "drift_id": 1, "created_at": AT, "attempts": 0,
+                    "next_attempt_at": AT}),
+    ],
+    "0011": [
+        ("comment_versions", 2, {"handles": ["token:" + "b" * 64]}),
+        ("verdicts", 1, {"cleared": ["hostile"]}),
+    ],
+    "0012": [
+        ("webhooks", {"public_id": "wh_2", "site_id": 1, "url": "https://blog.example/akismet", "format": "akismet",
+                      "events": [], "signing_key": "0123456789ab", "created_at": AT, "failures": 0}),
+    ],
+    "0013": [
+        ("coral_connections", {"public_id": "co_1", "site_id": 1, "phase_keys": ["s2", "s1"], "webhook_keys": ["w"],
+                               "created_at": AT}),
+        ("coral_comments", {"connection_id": 1, "coral_id": "abc", "comment_id": 2, "at": AT}),
+    ],
+    "0014": [
+        ("queue_reasons", {"entry_id": 1, "name": "second_look", "detail": "chance", "text": "By chance.", "at": AT}),
+    ],
+    "0015": [
+        ("coral_requests", {"connection_id": 1, "story": "s1", "at": AT}),
+        ("coral_connections", 1, {"webhook_superseded_at": AT}),
+    ],
+    "0016": [
+        ("akismet_answers", {"site_id": 1, "comment_id": 2, "checked_spam": True, "held_spam": True, "told_spam": False,
+                             "at": AT}),
+        ("outbox", {"public_id": "msg_4", "webhook_id": 2, "comment_id": 2, "told_spam": True, "created_at": AT,
+                    "attempts": 0, "next_attempt_at": AT}),
+    ],
+    "0017": [
+        ("suggestions", {"site_id": 1, "comment_version_id": 2, "moderator": "site:forum", "is_certain": True,
+                         "labels": {"hostile": 0}, "at": AT}),
+    ],
+}  # fmt: skip
+
+
+def fill_later_tables(revision: str, connection: Connection) -> None:
+    tables = MetaData()
+    tables.reflect(connection)
+
+    def fit(values: dict) -> dict:
+        is_plain = connection.dialect.name == "sqlite"
+        return {
+            name: value.replace(tzinfo=None) if is_plain and isinstance(value, datetime) else value
+            for name, value in values.items()
+        }
+
+    for name, *more in LATER[revision]:
+        table = tables.tables[name]
+        if len(more) == 1:
+            connection.execute(insert(table).values(fit(more[0])))
+        else:
+            number, values = more
+            changed = connection.execute(update(table).where(table.c.id == number).values(fit(values)))
+            assert changed.rowcount == 1, (revision, name)
+
+
+def read_all(connection: Connection) -> dict[str, list[dict]]:
+    tables = MetaData()
+    tables.reflect(connection)
+    return {
+        table.name: [
+            dict(row._mapping) for row in connection.execute(select(table).order_by(*table.primary_key.columns))
+        ]
+        for table in tables.sorted_tables
+        if table.name != "alembic_version"
+    }
+
+
+def test_each_version_keeps_what_those_before_it_have_added(database_url, monkeypatch):
+    """Rows of every table and every column there ever was go through all later migrations as they are."""
+    store = Store(database_url)
+    engine = create_engine(database_url)
+    kept: dict[str, list[dict]] = {}
+
+    def compare(revision: str) -> None:
+        with engine.connect() as connection:
+            now = read_all(connection)
+        for name, rows in kept.items():
+            there = [{column: row[column] for column in rows[0]} for row in now[name]] if rows else now[name]
+            assert there == rows, (revision, name)
+
+    first = {"0001": fill_first_tables, "0002": fill_review_tables}
+    for revision in (*first, *LATER):
+        migrate_to(revision, store, monkeypatch)
+        compare(revision)
+        with engine.begin() as connection:
+            first.get(revision, partial(fill_later_tables, revision))(connection)
+            kept = read_all(connection)
+        assert [name for name, rows in kept.items() if not rows] == []
+    store.migrate()
+    compare("head")
+    engine.dispose()
+    (site,), hooks = store.sites(), store.webhooks.all()
+
+    assert [hook.format for hook in hooks] == ["standard", "akismet"]
+    assert [store.webhooks.deliveries(hook).waiting for hook in hooks] == [2, 1]
+    assert store.policies.history(site, limit=5)[0].digest == "e"
+    assert store.webhooks.next_messages(hooks[1].row)[0].about.is_spam is True
+    assert {line["moderator"] for line in store.labels.read(site)} == {"Ada", "site:forum"}
+    store.close()
+
+
 def test_messages_that_wait_are_still_there_once_figures_of_days_can_be_told(database_url, monkeypatch):
     store = Store(database_url)
     engine = create_engine(database_url)

@@ -147,6 +147,54 @@ def test_again_without_anything_new_is_for_a_person_to_decide(taught, tmp_path):
     assert len(list((home / "retraining").glob("*.json"))) == 2
 
 
+def test_the_same_labels_give_the_same_bundle_whichever_serves(taught, tmp_path):
+    """Also where one serves that has learned from the account that the others contradict, and bears it out."""
+    home = shutil.copytree(taught[0], tmp_path / "home")
+    trust = home / "labels" / "trust.toml"
+    trust.write_text("[moderators]\nMallory = 3\n")
+    swayed = said(CliRunner().invoke(app, ["retrain", "--json", "--jobs", "1", "--home", str(home)]))["challenger"]
+    if (home / "models" / "current").read_text().split() != [swayed]:
+        run(home, "publish", swayed, "--by", "Ada")
+    trust.unlink()
+    again = said(CliRunner().invoke(app, ["retrain", "--json", "--jobs", "1", "--no-publish", "--home", str(home)]))
+    first = said(taught[1])
+    assert again["accounts_left_out"] == first["accounts_left_out"]
+    assert again["challenger"] == first["challenger"] != swayed
+
+
+def test_a_flood_by_import_without_times_is_held(taught, school, tmp_path):
+    home = shutil.copytree(taught[0], tmp_path / "home")
+    imported = [
+        replace(label, comment=replace(label.comment, id=f"old-{label.comment.id}"), moderator="old system", at=None)
+        for label in school.labels[:160]
+    ]
+    write_labels(tmp_path / "old.jsonl", imported)
+    run(home, "labels", "import", tmp_path / "old.jsonl")
+    found = said(CliRunner().invoke(app, ["retrain", "--json", "--jobs", "1", "--home", str(home)]))
+    [flood] = [check for check in found["gate"]["checks"] if check["name"] == "flood"]
+    assert flood["state"] == "hold", found["gate"]
+    assert flood["figures"]["new"] == flood["figures"]["most"] == 160
+    assert "old system, and nobody else gave any" in flood["sentence"]
+    assert found["verdict"] != "PROMOTE"
+
+
+def test_an_account_that_is_all_a_site_has_is_a_question_to_a_person(make_home, labels):
+    *others, last = labels
+    comment = replace(last.comment, site="https://c.example")
+    alone = replace(last, comment=comment, digest=comment.digest())
+    home = make_home([*others, alone])
+    found = said(CliRunner().invoke(app, ["retrain", "--json", "--jobs", "1", "--home", str(home)]))
+    [accounts] = [check for check in found["gate"]["checks"] if check["name"] == "accounts"]
+    assert (accounts["state"], found["accounts_left_out"]) == ("hold", {})
+    assert "Of https://c.example: Mallory" in accounts["sentence"]
+    assert found["verdict"] in ("HOLD", "REJECT")
+    assert not (home / "models" / "current").exists()
+    # Once somebody has said what it counts, there is no question any more.
+    (home / "labels" / "trust.toml").write_text("[moderators]\nMallory = 0\n")
+    found = said(CliRunner().invoke(app, ["retrain", "--json", "--jobs", "1", "--no-publish", "--home", str(home)]))
+    assert [check["state"] for check in found["gate"]["checks"] if check["name"] == "accounts"] == ["pass"]
+
+
 def test_who_is_named_in_trust_toml_is_believed_as_far_as_it_says(taught, tmp_path, labels):
     home = shutil.copytree(taught[0], tmp_path / "home")
     (home / "labels" / "trust.toml").write_text("[moderators]\nMallory = 0.5\n")

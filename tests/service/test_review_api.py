@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from service.auth import make_key
-from service.errors import EntryTaken, InvalidSettings
+from service.errors import EntryTaken, InvalidSettings, StoreUnavailable
 
 LINKS = "See https://shop.example and https://shop.example/2"
 COPY = "See https://shop.example and https://shop.example/2 for the best replica watches of all, {} times as good"
@@ -202,8 +202,54 @@ def test_of_other_sites_nothing_is_found(service, stranger):
     assert stranger.delete("/v1/authors/ann").json() == {"erased": 0}
 
 
+def test_a_site_takes_along_what_is_its_own_and_no_more(service, stranger, monkeypatch):
+    monkeypatch.setattr("service.exports._CHUNK_CHARS", 300)  # many pieces of few words
+    digest = held(service)["digest"]
+    stranger.post("/v1/comments", json={"id": "theirs", "text": "Words of a stranger"})
+    post(service, "/v1/verdicts", comment_id="c1", digest=digest, action="reject", note="A note")
+    post(service, "/v1/appeals", comment_id="c1", text="Look again")
+    post(service, "/v1/reports", comment_id="c1", reporter="r")
+    kinds = ["comment", "decision", "verdict", "appeal", "report", "suggestion"]
+    answer = service.client.get("/v1/export", params={"kind": kinds})
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    log = service.client.get("/v1/export?kind=log").text
+
+    assert answer.headers["content-type"].startswith("application/x-ndjson")
+    assert [line["kind"] for line in lines] == ["comment", "decision", "verdict", "appeal", "report"]
+    assert (lines[0]["comment_id"], lines[2]["note"], lines[3]["text"]) == ("c1", "A note", "Look again")
+    assert {line["site"] for line in lines} == {json.loads(line)["site"] for line in log.splitlines()}
+    assert {json.loads(line)["event"] for line in log.splitlines()} >= {"status", "verdict", "appeal", "report"}
+    assert "stranger" not in answer.text + log
+    assert "Words of a stranger" in stranger.get("/v1/export?kind=comment").text
+    assert stranger.get("/v1/export?kind=verdict").text == ""
+
+
+@pytest.mark.parametrize("query", ["", "?kind=all", "?kind=log&kind=secrets", "?kind=" + "&kind=".join(["log"] * 8)])
+def test_what_cannot_be_exported_is_refused(service, query):
+    assert error_of(service.client.get(f"/v1/export{query}")) == (422, "invalid_request")
+
+
+def test_an_export_that_fails_says_so_or_breaks_off(service, monkeypatch):
+    held(service)
+    monkeypatch.setattr("service.exports._CHUNK_CHARS", 1)
+
+    def fail(rows):
+        def read(_site):
+            yield from ({"n": n} for n in range(rows))
+            raise StoreUnavailable("the database is away")
+
+        return read
+
+    monkeypatch.setattr(service.parts.store.copies, "kinds", lambda: {"comment": fail(0)})
+    assert error_of(service.client.get("/v1/export?kind=comment")) == (503, "unavailable")
+    monkeypatch.setattr(service.parts.store.copies, "kinds", lambda: {"comment": fail(3)})
+    with pytest.raises(httpx.RemoteProtocolError):
+        service.client.get("/v1/export?kind=comment")
+
+
 def test_every_route_needs_a_key(service):
     routes = ["GET /v1/queue", "POST /v1/verdicts", "POST /v1/reports", "POST /v1/appeals", "GET /v1/changes"]
+    routes += ["GET /v1/export?kind=log"]
     routes += ["POST /v1/queue/claims", "DELETE /v1/queue/claims/1", "GET /v1/events"]
     routes += ["DELETE /v1/authors/a", "GET /v1/appeals/a", "POST /v1/verdicts/v/undo", "GET /v1/queue/1/campaign"]
     for route in routes:

@@ -119,13 +119,18 @@ def test_everything_that_is_kept_can_be_exported(home, store, put_plain):
 def test_what_was_decided_long_ago_is_forgotten(home, store, put_plain, monkeypatch):
     site = store.sites()[0]
     store._now = lambda: datetime.now(UTC) - timedelta(days=10)
-    put_plain(store, site, "c1", "Old words")
+    digest = put_plain(store, site, "c1", "Old words")
+    store.verdicts._now = store._now
+    store.verdicts.decide(site, Judge("Ada", "review"), Judgement("approve"), [Target(digest, "c1")])
+    run(home, "labels", "export")
+    assert "Old words" in (home / "labels" / "store.jsonl").read_text()
     assert "--days or MODERATION_RETENTION_DAYS" in run(home, "forget", status=2).output.replace("\n", " ")
     monkeypatch.setenv("MODERATION_RETENTION_DAYS", "11")
     assert run(home, "forget").stdout == "Forgotten: 0\n"
 
     assert run(home, "forget", "--days", "9").stdout == "Forgotten: 1\n"
-    assert b"Old words" not in (home / "moderation.db").read_bytes()
+    files = (home / "moderation.db", home / "labels" / "store.jsonl")
+    assert not [path.name for path in files if b"Old words" in path.read_bytes()]
     assert store.find_comments(site, ["c1"])["c1"].status == "published"
 
 

@@ -324,6 +324,22 @@ class TestVerdicts:
         assert (gone.status_code, gone.json()["holder"], gone.json()["error"]["code"]) == (409, None, "taken")
         assert ada.get(f"/review/queue/{entry}").status_code == 409
 
+    def test_what_a_copy_repeats_is_shown_beside_it_and_on_its_page(self, desk):
+        words = "The river path floods every winter, so the council should raise it before the bridge opens in spring."
+        desk.submit("c1", words, who="ann")
+        desk.submit("c2", f"{words} https://cheap-pills.example/buy", who="ben")
+        ada = desk.sign_in()
+        original = f'<a href="/review/comments/{desk.place("c1").row}">'
+        pages = "/review/", f"/review/comments/{desk.place('c2').row}"
+
+        for page in pages:
+            text = ada.get(page).text
+            assert "Repeats an earlier comment of another author, with a link added." in text
+            assert original in text.partition("It repeats</")[2]
+        assert "It repeats" not in ada.get(f"/review/comments/{desk.place('c1').row}").text
+        desk.parts.workflow.erase(desk.site, "c1")
+        assert not [page for page in pages if "It repeats" in ada.get(page).text]
+
     def test_a_campaign_is_one_row_decided_together_with_one_undo(self, desk):
         for n in range(4):
             text = f"Best prices for replica watches, order today and save, my friend number {n} http://a.example/"

@@ -266,6 +266,9 @@ class TestWebhooks:
         answer = ada.post("/review/settings/webhooks", data=wrong)
         assert answer.status_code == 422
         assert re.findall(r'name="event" value="(\w+)" checked', answer.text) == ["held"]
+        inside = ada.post("/review/settings/webhooks", data=wrong | {"url": "http://169.254.169.254/latest"})
+        assert (inside.status_code, "MODERATION_WEBHOOK_ALLOW" in inside.text) == (422, True)
+        assert service.parts.store.webhooks.all() == []
 
 
 class TestLog:

@@ -241,7 +241,24 @@ class TestAddresses:
     )  # fmt: skip
     def test_what_is_no_address_of_a_webhook_is_refused(self, url):
         with pytest.raises(InvalidSettings):
-            check_url(url)
+            check_url(url, ())
+
+    @pytest.mark.parametrize(
+        "host", ["127.0.0.1:9", "169.254.169.254", "10.0.0.1", "[::1]", "[fe80::1]", "[::ffff:10.0.0.1]",
+                 "localhost:8000", "LOCALHOST.", "hook.localhost", "127.1", "0x7f000001", "2130706433", "0.0.0.0"],
+    )  # fmt: skip
+    def test_an_address_inside_is_refused_when_it_is_added_unless_it_is_listed(self, host):
+        url = f"http://{host}/x"
+        with pytest.raises(InvalidSettings, match="MODERATION_WEBHOOK_ALLOW"):
+            check_url(url, ("hooks.internal", "192.168.0.0/16"))
+        assert check_url(url, ("0.0.0.0/0", "::/0")) == url
+
+    @pytest.mark.parametrize(
+        "url", ["http://93.184.216.34/", "https://[2606:2800:220:1::1]/x", "http://hooks.internal/"]
+    )
+    def test_a_name_and_an_address_of_the_internet_are_taken_and_a_listed_name(self, url):
+        assert check_url(url, ()) == url
+        assert check_url("http://localhost/", ("localhost",))
 
 
 def send(webhook, allow=LOCAL, find=resolve):
@@ -882,9 +899,13 @@ class TestCommands:
         assert run(home, "webhooks", "list").stdout == ""
         assert "webhooks list" in run(home, "webhooks", "remove", added["id"], status=2).output
 
-    def test_a_test_that_fails_says_what_to_do(self, home, target):
+    def test_a_test_that_fails_says_what_to_do(self, home, target, monkeypatch):
         run(home, "add-site", "https://blog.example")
-        made = run(home, "webhooks", "add", target.url, "--site", "https://blog.example", "--json").stdout
+        add = ("webhooks", "add", target.url, "--site", "https://blog.example", "--json")
+        assert "MODERATION_WEBHOOK_ALLOW" in run(home, *add, status=2).output
+        with monkeypatch.context() as listed:
+            listed.setenv("MODERATION_WEBHOOK_ALLOW", "127.0.0.1")
+            made = run(home, *add).stdout
         result = run(home, "webhooks", "test", json.loads(made)["id"], status=1)
 
         assert "refused_address" in result.output

@@ -1,0 +1,139 @@
+"""Whether a comment is what somebody else wrote before, with a link added.
+
+Spam takes the words of a genuine reader, so that nothing in them gives it away; only who has the original can tell.
+Pure: where the original is looked for is the service's part.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from moderation.comment import Author, Comment
+from moderation.normalise import normalise
+from moderation.policy_schema import fold
+from moderation.signals import find_links, hosts_of, strip_links, urlsplit_safe
+
+MIN_LETTERS = 40
+"""Of texts with fewer letters, links left out, nothing is said: people write the same few words by themselves."""
+
+MIN_WORDS = 8
+
+MOST_LEFT_OUT = 0.15
+"""A copy may lack so much of what it copies, as a share of the runs of five letters there."""
+
+MOST_ADDED = 0.2
+"""It may say so much beside that, as the same share: words around a link, and no answer to what was quoted."""
+
+_MAY_BE_ADDED = 30  # runs, however short the text is: what a link says takes as much
+_RUN = 5
+_MAX_CHARS = 10_000
+
+# What a reader quotes to answer it: marked lines, paragraphs in quotation marks, marked parts. Each stops where the
+# next one begins, so that many of them that nothing closes are read once.
+_QUOTED = re.compile(
+    r"^[ \t]*(?:>|&gt;)[^\n]*"
+    r"|^[ \t]*[\"\u201c\u201e\u00ab][^\"\u201c-\u201f\u00ab\u00bb]{20,}[\"\u201c\u201d\u00bb][ \t]*$"
+    r"|<blockquote\b[^<>]*>(?:(?!<blockquote\b)[\s\S])*?</blockquote>"
+    r"|\[quote\b(?:(?!\[quote\b)[\s\S])*?\[/quote\]",
+    re.IGNORECASE | re.MULTILINE,
+)
+# More than ``find_links`` takes for a link: it only counts where the same words came before without it.
+_NAMED = re.compile(r"(?<![\w@.-])(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w@-])(?:/[^\s<>\"')]*)?")
+# A letter of a script that is written without spaces counts as a word.
+_WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]|[^\W\d_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A comment that came before, as far as it matters for whether another one copies it."""
+
+    text: str
+    author: Author
+
+
+def strip_added(text: str) -> str:
+    """A text without its links and the markup around them, and without what it quotes where it says more than that.
+
+    Of a text of more than 10,000 characters only the beginning.
+    """
+    text = text[:_MAX_CHARS]
+    unquoted = _QUOTED.sub(" ", text)
+    if unquoted != text:
+        rest = _NAMED.sub(" ", strip_links(unquoted))
+        if any(map(str.isalpha, rest)):
+            return rest
+    return _NAMED.sub(" ", strip_links(text))
+
+
+def has_enough(plain: str) -> bool:
+    """Whether as much is left of a text as one needs to be called a copy of another."""
+    return sum(map(str.isalpha, plain)) >= MIN_LETTERS and len(_WORD.findall(plain)) >= MIN_WORDS
+
+
+def brings_link(comment: Comment) -> bool:
+    """Whether a link is in the text or behind the author's name that leads away from the site; no copy is without."""
+    return bool(_hosts(comment.text, comment.author) - _home(comment))
+
+
+def find_copied(comment: Comment, earlier: Sequence[Earlier]) -> int | None:
+    """Which of several comments, in the order in which they came, this one copies: its place; ``None`` where none.
+
+    It says what another author said, and leads to a host that nothing there led to. An author is known by the id, or
+    else by name and URL together; who has neither is taken for somebody else. Whoever said it first may say it again
+    with a link, also when others have repeated it meanwhile.
+    """
+    if not earlier or not brings_link(comment):
+        return None
+    author = comment.author or Author()
+    hosts, ours = _hosts(comment.text, author) - _home(comment), _runs(_plain(comment.text))
+    is_first = True
+    for place, each in enumerate(earlier):
+        if not _is_alike(ours, each.text):
+            continue
+        is_theirs = _is_same(author, each.author)
+        if is_first and is_theirs:
+            return None
+        if not is_theirs and not hosts <= _hosts(each.text, each.author):
+            return place
+        is_first = False
+    return None
+
+
+def _is_alike(ours: set[str], text: str) -> bool:
+    plain = _plain(text)
+    if not has_enough(plain):
+        return False
+    theirs = _runs(plain)
+    added = max(_MAY_BE_ADDED, MOST_ADDED * len(theirs))
+    return len(theirs - ours) <= MOST_LEFT_OUT * len(theirs) and len(ours - theirs) <= added
+
+
+def _is_same(one: Author, other: Author) -> bool:
+    if one.id is not None and other.id is not None:
+        return one.id == other.id
+    named = one.name or one.url
+    return bool(named) and fold(one.name or "") == fold(other.name or "") and (one.url or "") == (other.url or "")
+
+
+def _hosts(text: str, author: Author | None) -> set[str]:
+    """Hosts of everything that may be a link. What has no dot, such as ``http://website``, leads nowhere."""
+    links = [*find_links(text), *(match.group() for match in _NAMED.finditer(text))]
+    return {host for host in hosts_of(links, author) if "." in host}
+
+
+def _home(comment: Comment) -> set[str]:
+    """Hosts of the site itself: who repeats a comment may well say where it stands."""
+    urls = (comment.site, comment.url, comment.post.url if comment.post else None)
+    return {urlsplit_safe(url)[0] for url in urls if url}
+
+
+def _plain(text: str) -> str:
+    """What is compared, disguises undone and capitals gone."""
+    return fold(normalise(strip_added(text)).text)
+
+
+def _runs(plain: str) -> set[str]:
+    letters = "".join(filter(str.isalpha, plain))
+    return {letters[at : at + _RUN] for at in range(len(letters) - _RUN + 1)}
