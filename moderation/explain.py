@@ -55,6 +55,7 @@ MAX_OCCLUDED = 60
 MAX_SPANS = 50
 MAX_FACTS = 5
 _FACT_FLOOR = 0.05
+_SEEN = 0.02  # a difference of scores that is worth a sentence
 LEXICAL = slice(CONTEXT.index(f"lexical_{CODES[0]}"), CONTEXT.index("foreign"))
 FOREIGN_LEXICAL = slice(CONTEXT.index("foreign") + 1, None)
 _FOREIGN = 0.5
@@ -99,7 +100,7 @@ def explain(model: Model, comment: Comment, category: str | None = None) -> Expl
         spans = join_words(comment.text, words, evidence.point(words), MAX_SPANS) if words else ()
     except EncoderUnavailable:
         return explain(model.lexical_tier(), comment, category)
-    facts = evidence.facts(is_topic=code == "off_topic")
+    facts = evidence.facts(score, is_topic=code == "off_topic")
     return Explanation(code, None if score is None else round(score, 6), evidence.tier, spans, facts)
 
 
@@ -169,8 +170,8 @@ class _Evidence:
         values = np.array([marks[word.start : word.end].max() for word in words]) + MARK_LIFT * np.clip(values, 0, 2)
         return _over(values, MARK_FLOOR, MARK_SHARE_OF_TOP, np.minimum(values, 1))
 
-    def facts(self, *, is_topic: bool) -> tuple[Cause, ...]:
-        """The causes beside the words, those that mattered most first."""
+    def facts(self, score: float | None, *, is_topic: bool) -> tuple[Cause, ...]:
+        """The causes beside the words, those that mattered most first; ``score`` is what they made together."""
         causes = [
             *self._quiet_causes(),
             *self._learned_causes(),
@@ -182,7 +183,7 @@ class _Evidence:
             text = f"nothing to hold it against: no post is known, or the comment has under {topic.MIN_WORDS} words"
             return (Cause("abstained", 0.0, 0.0, text),)
         least = 0.0 if is_topic else _FACT_FLOOR
-        kept = [cause for cause in causes if abs(cause.contribution) > least]
+        kept = [cause for cause in causes if abs(cause.contribution) > least and not _says_the_same(cause, score)]
         return tuple(sorted(kept, key=lambda cause: -abs(cause.contribution))[:MAX_FACTS])
 
     def _quiet_lead(self, heads: FullHeads) -> float:
@@ -344,7 +345,7 @@ class _Evidence:
             average = heads.mean[LEXICAL].astype(np.float64)
             added = float((parts["text"] + self._heads.intercept - average) @ gains)
             alone = float(self._heads.calibrate(self._lexical)[0, self._head])
-            text = f"judged by its words without their context the score would be {alone:.2f}"
+            text = f"judged by its words without their context the score would be {alone:.0%}"
             causes.append(Cause("words_alone", round(alone, 4), round(added, 4), text))
         return causes
 
@@ -369,6 +370,11 @@ class _Evidence:
             added |= zip(CONTEXT[names], self._context(self._full.heads)[names] * weights, strict=True)
             values |= zip(CONTEXT[names], self._vectors.related[0].tolist(), strict=True)
         return topic_causes(values, added)
+
+
+def _says_the_same(cause: Cause, score: float | None) -> bool:
+    """Whether it is the score of the words alone, and the context has changed nothing that anybody would see."""
+    return cause.name == "words_alone" and score is not None and abs(cause.value - score) < _SEEN
 
 
 def _blend(weights: NDArray[np.float16], gains: Array) -> Array:

@@ -199,9 +199,17 @@ async def _answer_framework_error(request: Request, error: Exception) -> Respons
 
 async def _answer_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    if is_review(request.url.path):
+        return await _answer_page(request, _explain_address(error))
     details = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in error.errors()]
-    refusal = InvalidRequest("the request is malformed", details)
-    return await _answer_page(request, refusal) if is_review(request.url.path) else _answer(request.url.path, refusal)
+    return _answer(request.url.path, InvalidRequest("the request is malformed", details))
+
+
+def _explain_address(error: RequestValidationError) -> InvalidRequest:
+    """What is wrong with the address of a page, as people say it and not as the library that has checked it."""
+    named = [(str(item["loc"][-1]), item["msg"].replace("Input should be", "must be")) for item in error.errors()]
+    details = [{"field": name, "message": message[:1].lower() + message[1:]} for name, message in named]
+    return InvalidRequest(f"{named[0][0]} is nothing that this page can be asked for", details)
 
 
 @dataclass

@@ -115,6 +115,12 @@ class Measured:
         more = f"at least {promise.missing} more audit labels, none of them wrong, are missing"
         return f"It stands on what was measured of the bundle: the site's own {labels} are not enough, {more}."
 
+    @property
+    def missing(self) -> int | None:
+        """How many audit labels the site lacks at least to say that it holds, where nothing else is lacking."""
+        promise = self.line.own
+        return promise.missing if promise is not None and self.line.supported and not promise.holds else None
+
 
 @dataclass(frozen=True, slots=True)
 class CategoryLines:
@@ -339,4 +345,4 @@ def _say(action: Action, moves: Iterable[Move]) -> str:
         said = f"published {count:,} more"
         return f"{said}, {rejected:,} of which a moderator has rejected" if rejected else said
     said = f"{'held' if action == 'hold' else 'rejected'} {count:,} more"
-    return f"{said}, {approved:,} of which were later approved" if approved else said
+    return f"{said}, {approved:,} of which {'was' if approved == 1 else 'were'} later approved" if approved else said

@@ -77,7 +77,7 @@ def _read_said(site: str, posts: Mapping[str, Post], row: Mapping[str, Any]) -> 
         author=Author(**row["author"]),
         post=post,
         parent=Neighbour(row["parent"]) if "parent" in row else None,
-        lang=row.get("lang"),
+        lang=row.get("lang", "en"),
         url=f"{post.url}#{row['id']}",
         hints={"honeypot": True} if row.get("honeypot") else {},
     )

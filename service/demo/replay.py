@@ -32,6 +32,10 @@ from service.workflow import Workflow
 MODERATORS = ("Ada", "Grace")
 AUDITED = 0.05
 """The share of published comments that chance picks. The built-in policy's would be two or three of them all."""
+REJECTED_AUDITED = 0.25
+"""The same of rejected ones, which are a few."""
+SPAM_REJECTED_FROM = 0.9999
+"""From where the demo rejects spam: the plainest alone. The built-in goal rejects nothing that it cannot back."""
 
 _SECONDS_PER_DAY = 86_400
 # When the moderators sat down, by turns. Since the last time comments have come in, and these are what waits.
@@ -48,10 +52,22 @@ _SLIP_EVERY = 20
 
 
 def demo_policy() -> str:
-    """The built-in policy, with more audits, so that there are some to be seen."""
-    text, count = re.subn(r"(?m)^publish = [\d.]+$", f"publish = {AUDITED}", default_policy_toml())
-    if count != 1:
-        raise RuntimeError("the built-in policy no longer has one share of audits of what was published")
+    """The built-in policy with more audits and a line that rejects, so that there is some of each to be seen."""
+    text = default_policy_toml()
+    for wanted, ours in (
+        (
+            r"(?m)^# One published .*\npublish = [\d.]+$",
+            f"# So many that there are some to be seen.\npublish = {AUDITED}",
+        ),
+        (r"(?m)^# One rejected .*\nreject = [\d.]+$", f"# The same.\nreject = {REJECTED_AUDITED}"),
+        (
+            r"(?s)(?<=\n\[spam\]\n)([^\[]*)# Reject only [^\n]*\nreject = [^\n]*",
+            rf"\1# Reject what there is no doubt about.\nreject = {SPAM_REJECTED_FROM}",
+        ),
+    ):
+        text, count = re.subn(wanted, ours, text)
+        if count != 1:
+            raise RuntimeError(f"the built-in policy no longer has one place that fits {wanted}")
     return text
 
 

@@ -20,9 +20,10 @@ from service.store import BINS, MOST_TOGETHER, Judge, Judgement, QueueEntry, Sit
 SECTION = Section("batch", "Batch", "/review/batch")
 
 _PAGE = 50
-_ROWS = 20  # dots in the highest column
-_SIZE = 8  # pixels from dot to dot
-_FEW = 10  # so many on each other at most can be twice as large
+_HEIGHT = 160  # pixels of the highest column
+_ROWS = 20  # dots in the highest column where they stand for several
+# How many dots the highest column has at most, and how they look then: a class of batch.css, ever smaller.
+_DOTS = ((10, "few"), (_ROWS, "some"), (40, "many"), (60, "most"))
 _DIGITS = 32  # of the digest's digits that a form names; with fewer an author could make two texts that share them
 _TARGETS = re.compile(rf"[0-9]{{1,18}}\.[0-9a-f]{{{_DIGITS}}}")
 
@@ -196,7 +197,7 @@ def _show(
         targets = {each.row: each.digest[:_DIGITS] for each in found}
         included = set(targets)
     listed = list(targets)[:shown]
-    columns, worth = _draw(bins)
+    columns, worth, dots = _draw(bins)
     return shell.render(
         request,
         "batch.html",
@@ -208,8 +209,8 @@ def _show(
         sizes=sizes,
         columns=columns,
         worth=worth,
-        height=_ROWS * _SIZE,
-        is_few=max(bins) <= _FEW,
+        dots=dots,
+        height=_HEIGHT,
         waiting=sum(bins),
         lines=_lines(parts, sites, chosen.category),
         total=total,
@@ -229,18 +230,19 @@ def _sites(viewer: Viewer) -> tuple[Site, ...]:
     return tuple(site for site in viewer.shown if viewer.may("decide", site)) or viewer.shown
 
 
-def _draw(bins: Sequence[int]) -> tuple[list[Column], int]:
-    """The columns of dots, and for how many comments a dot stands so that the highest column is not too high."""
-    worth = max(1, -(-max(bins) // _ROWS))
-    size = _SIZE * 2 if max(bins) <= _FEW else _SIZE
+def _draw(bins: Sequence[int]) -> tuple[list[Column], int, str]:
+    """The columns of dots, for how many comments a dot stands so that none is too high, and how dots look."""
+    rows, look = next((each for each in _DOTS if max(bins) <= each[0]), (_ROWS, "some"))
+    worth = max(1, -(-max(bins) // rows))
+    size = _HEIGHT / rows
     columns = []
     for percent, count in enumerate(bins):
         if count:
             dots = -(-count // worth)
             middle = percent * 10 + 5
-            path = "".join(f"M{middle} {_ROWS * _SIZE - size // 2 - size * dot}h0" for dot in range(dots))
+            path = "".join(f"M{middle} {_HEIGHT - size * (dot + 0.5):g}h0" for dot in range(dots))
             columns.append(Column(percent, count, dots, path))
-    return columns, worth
+    return columns, worth, look
 
 
 def _lines(parts: Parts, sites: Sequence[Site], category: str) -> list[tuple[str, float]]:

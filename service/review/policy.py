@@ -201,6 +201,7 @@ def _show_editor(
         ],
         audit=policy_form.AUDIT,
         lines={each.category.code: each for each in lines},
+        has_missing=any(line.missing is not None for each in lines for line in (each.hold, each.reject)),
         error=str(error) if error is not None else None,
         wrong={named: str(error).partition(": ")[2] or str(error)} if named is not None else {},
         place=place,
@@ -255,6 +256,7 @@ def _show_check(
         page=page,
         pages=pages,
         changed=policies.changed(site, trial, (page - 1) * _COMMENTS, page * _COMMENTS),
+        has_missing=any(line.missing is not None for each in (*before, *after) for line in (each.hold, each.reject)),
         # Under a policy that cannot be read every comment is held, so there are no lines before.
         lines=[(old, new) for old, new in zip(before or [None] * len(after), after, strict=True)],
     )

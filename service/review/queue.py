@@ -68,6 +68,8 @@ class Asked:
     def to_filter(self) -> QueueFilter:
         """The filter of the store. Raises ``InvalidRequest`` for what is no date."""
         given: dict[str, Any] = dict(self.given)
+        if "author" in given:
+            given["who"] = given.pop("author")
         if "since" in given:
             given["since"] = _read_day("since", given["since"])
         if "until" in given:
@@ -136,6 +138,7 @@ def show_queue(
         query=query,
         back=urlencode(chosen | query | ({"after": after} if after else {})),
         whys=WHYS,
+        offers=parts.store.queue.offers(viewer.shown),
         gone=gone,
         did=last_verdict(request),
         is_fresh=False,
@@ -239,7 +242,10 @@ def _find_focus(
 ) -> tuple[QueueEntry | None, bool]:
     """The entry to show in full, and whether the one asked for is gone."""
     if entry is None:
-        return (entries[0] if entries else None), False
+        # Two who come at once are each led to a comment that they can decide.
+        now = parts.store.now()
+        free = (each for each in entries if not _is_held_by_other(each, viewer, now))
+        return next(free, entries[0] if entries else None), False
     on_page = next((each for each in entries if each.row == entry), None)
     if on_page is not None:
         return on_page, False

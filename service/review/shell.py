@@ -162,7 +162,10 @@ class Shell:
             "host": _host,
             "capital": _capital,
         }
-        self._environment.globals |= {"category_names": {each.code: each.label for each in CATEGORIES}}
+        self._environment.globals |= {
+            "category_names": {each.code: each.label for each in CATEGORIES},
+            "hostile_codes": {each.code for each in CATEGORIES if "hostile" in (each.code, each.parent)},
+        }
 
     def render(
         self,

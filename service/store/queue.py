@@ -40,6 +40,7 @@ from service.store.entries import (
     is_second_look,
     read_whys,
 )
+from service.store.offers import Offers, read_offers
 from service.store.records import Priority, QueueEntry, QueueFilter, QueuePage, Site, Why
 from service.store.review_tables import moderators, queue_entries, queue_reasons
 from service.store.rows import is_current, read_stored, select_stored
@@ -109,6 +110,10 @@ class Queue:
         with connections.reading(self._engine) as connection:
             found = {row.site_id: row.size for row in connection.execute(query)}
         return {site.row: found.get(site.row, 0) for site in sites}
+
+    def offers(self, sites: Sequence[Site]) -> Offers:
+        """What a filter can offer: the policy's reasons, authors and posts of the most urgent of what waits."""
+        return read_offers(self._engine, sites)
 
     def campaign(self, site: Site, campaign_of: int) -> list[QueueEntry]:
         """The entry with that row and all near-duplicates of it that wait, the oldest first, at most 200."""
@@ -221,8 +226,14 @@ def _conditions(
 ) -> list[ColumnElement[bool]]:
     entry = table.c
     conditions: list[ColumnElement[bool]] = [entry.closed_at.is_(None)]
-    equal: dict[str, str | None] = {"category": wanted.category, "author_id": wanted.author, "lang": wanted.lang}
+    equal: dict[str, str | None] = {"category": wanted.category, "author_id": wanted.author}
     conditions += [entry[name] == value for name, value in equal.items() if value is not None]
+    if wanted.who is not None:
+        conditions.append(or_(entry.author_id == wanted.who, _is_called(entry.comment_id, wanted.who)))
+    if wanted.lang is not None:
+        # Codes are compared as they are meant (RFC 5646): whatever the capitals, and a language with all its regions.
+        lang, asked = func.replace(func.lower(entry.lang), "_", "-"), wanted.lang.strip().lower().replace("_", "-")
+        conditions.append(or_(lang == asked, lang.startswith(f"{asked}-", autoescape=True)))
     if wanted.post is not None:
         known = select(posts.c.id).where(posts.c.site_id.in_(_rows(sites)), posts.c.external_id == wanted.post)
         conditions.append(entry.post_id.in_(known))
@@ -244,6 +255,14 @@ def _conditions(
         find = func.instr if dialect == "sqlite" else func.strpos
         conditions.append(find(entry.folded_text, fold(wanted.text)) > 0)
     return conditions
+
+
+def _is_called(comment: ColumnElement[int], name: str) -> ColumnElement[bool]:
+    """Comments whose author has that name now. Only what waits is looked at, as when words are looked for."""
+    version, of = comment_versions.alias().c, comments.alias().c
+    is_current_one = (of.id == comment) & (version.comment_id == of.id) & (version.number == of.version)
+    # Both sides by the same function: of letters beyond ASCII SQLite knows no capitals, but equal ones stay equal.
+    return exists().where(is_current_one, func.lower(version.author_name) == func.lower(name))
 
 
 def _read_entries(connection: Connection, rows: Sequence[int]) -> list[QueueEntry]:

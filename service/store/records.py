@@ -364,6 +364,7 @@ class QueuePage:
 class QueueFilter:
     """Which entries are wanted; what is ``None`` is not asked. ``since`` and ``until`` bound when they were opened.
 
+    ``who`` is an author's id or name, the name whatever the capitals. ``lang`` is a language with all its regions.
     ``reason`` is why an entry is here: a ``Why.name``, or the policy's reason in ``Why.detail``. ``text`` is looked for
     anywhere in the comment, whatever the capitals or compatibility forms. ``second_looks`` says whether those are among
     them; under a category, or under a reason of the machine, they never are.
@@ -378,6 +379,7 @@ class QueueFilter:
     until: datetime | None = None
     text: str | None = None
     second_looks: bool = True
+    who: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,16 @@ def live(tmp_path_factory):
 @pytest.mark.parametrize("look", LOOKS)
 def test_every_page_of_the_demo_fits_and_is_shot(open_page, sign_in, check_access, tmp_path, look):
     colours, width, height = LOOKS[look]
+    folder = Path(PICTURES) if PICTURES else tmp_path
     page = open_page(colours=colours, width=width, height=height)
+
+    def take(name: str) -> None:
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} sticks out"
+        check_access(page)
+        keep(page.screenshot(animations="disabled"), folder / f"{name}-{look}.png")
+
+    assert page.goto("/review/sign-in").status == 200
+    take("sign-in")
     sign_in(page, MODERATORS[0], role="maintainer")
     queue = find_marked(page)
     page.goto("/review/")
@@ -63,15 +72,17 @@ def test_every_page_of_the_demo_fits_and_is_shot(open_page, sign_in, check_acces
     post = page.locator("#focus a[href*='/review/posts/']").first.get_attribute("href")
     page.goto("/review/?reason=appealed")
     comment = page.locator("#focus a.permalink").get_attribute("href")
-    folder = Path(PICTURES) if PICTURES else tmp_path
 
     assert found == [path.partition("?")[0] for path in PAGES.values()]
     for name, path in {**PAGES, "queue": queue, "post": post, "comment": comment}.items():
         answer = page.goto(path, wait_until="networkidle")
         assert answer.status == 200
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} sticks out"
-        check_access(page)
-        keep(page.screenshot(animations="disabled"), folder / f"{name}-{look}.png")
+        take(name)
+    page.goto(PAGES["policy"])
+    page.get_by_role("group", name="Hostile").get_by_label("Held from").fill("at most 5 % of good comments")
+    page.get_by_role("button", name="Check before saving").click()
+    page.get_by_role("heading", name="Check before saving").wait_for()
+    take("policy-check")
 
 
 def find_marked(page):
@@ -80,7 +91,8 @@ def find_marked(page):
         page.goto(f"/review/?site=1{order}")
         addresses = [link.get_attribute("href") for link in page.locator("#entries .entry-link").all()[:SEEN]]
         for address in addresses:
-            page.goto(address, wait_until="networkidle")
+            page.goto(address)
+            page.locator("#focus [data-explained]").wait_for()
             if page.locator("#focus .said mark").count() >= MARKS:
                 return address
     pytest.fail("no comment among the first in which words are marked")

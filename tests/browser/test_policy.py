@@ -49,6 +49,11 @@ def test_a_line_is_changed_tried_saved_and_taken_back(live, open_page, as_mainta
     assert "It would have held" in page.locator(".policy-sentence").inner_text()
     assert page.locator("li.entry").count() > 0
     assert page.locator("ins").all_inner_texts() == ["+ hold = 0.0"]
+    page.get_by_text("View", exact=True).click()
+    page.get_by_label("Blur comments until asked").check()
+    assert "blur" in page.locator("li.entry .said").first.evaluate("said => getComputedStyle(said).filter")
+    page.get_by_label("Blur comments until asked").uncheck()
+    page.keyboard.press("Escape")
     check_access(page)
     page.get_by_role("button", name="Put in force").click()
     page.get_by_text("The policy is in force").wait_for()

@@ -184,6 +184,60 @@ def test_of_two_who_look_at_one_comment_the_second_is_told_and_loses_nothing(liv
     assert counts(live, ten) == {"held": 9, "published": 1}
 
 
+def test_verdicts_in_a_row_leave_one_message_and_all_of_them_can_be_taken_back(live, open_page, sign_in, ten):
+    page = open_page()
+    sign_in(page, sites=(ten,))
+    for left in range(9, 4, -1):
+        page.locator("article.focused[data-entry]").wait_for()
+        page.keyboard.press("f")
+        wait_until(page, lambda: counts(live, ten)["held"], left)
+    page.evaluate("window.toast('Something is wrong.', {kind: 'error'})")
+    page.keyboard.press("f")
+    wait_until(page, lambda: counts(live, ten)["held"], 4)
+    page.locator(".toast.good").wait_for()
+    page.wait_for_timeout(300)
+    assert page.locator(".toast").count() == 2
+    assert page.locator(".toast.error").inner_text() == "Something is wrong."
+    for left in range(5, 11):
+        page.keyboard.press("u")
+        wait_until(page, lambda: counts(live, ten)["held"], left)
+    assert page.locator(".toast:not(.error)").all_inner_texts() == ["Taken back"]
+
+
+def test_verdicts_can_be_taken_back_after_the_page_was_loaded_again(live, open_page, sign_in, ten):
+    page = open_page()
+    sign_in(page, sites=(ten,))
+    for left in (9, 8):
+        page.locator("article.focused[data-entry]").wait_for()
+        page.keyboard.press("s")
+        wait_until(page, lambda: counts(live, ten)["held"], left)
+    page.locator(".toast.good").wait_for()
+    kept = page.evaluate("JSON.stringify(sessionStorage)")
+    assert [each for each in ("Number", "Author", "example") if each in kept] == []
+    page.goto("/review/?sort=age")
+    page.locator("article.focused [data-explained]").wait_for()
+    for left in (9, 10):
+        page.keyboard.press("u")
+        wait_until(page, lambda: counts(live, ten)["held"], left)
+    page.wait_for_timeout(300)
+    page.keyboard.press("u")
+    page.get_by_text("There is nothing to undo in this tab.").wait_for()
+    page.reload()
+    page.locator("article.focused [data-explained]").wait_for()
+    page.keyboard.press("u")
+    page.get_by_text("There is nothing to undo in this tab.").wait_for()
+
+
+def test_a_filter_asks_for_nothing_that_was_left_empty(open_page, sign_in, ten):
+    page = open_page()
+    sign_in(page, sites=(ten,))
+    page.keyboard.press("/")
+    page.get_by_label("Author", exact=True).fill("author 3")
+    page.keyboard.press("Enter")
+    page.get_by_text("1 of 10 fit the filter").wait_for()
+    assert page.url == f"{page.url.split('?')[0]}?author=author+3"
+
+
 def test_a_text_that_changes_under_ones_eyes_comes_back_with_what_changed(live, open_page, sign_in, ten):
     page = open_page()
     sign_in(page, sites=(ten,))
@@ -303,7 +357,7 @@ def test_what_one_need_not_see_is_blurred_or_starred_and_that_is_remembered(live
     page.goto(f"/review/?entry={row}")
     page.locator("[data-explained] mark").first.wait_for()
     page.get_by_text("View", exact=True).click()
-    page.get_by_label("Hide slurs: stars inside marked words").check()
+    page.get_by_label("Hide slurs: stars in words marked as hostile").check()
     assert "i****" in page.locator(".words .said").inner_text()
     page.get_by_label("Blur comments until asked").check()
     page.reload()
@@ -313,6 +367,32 @@ def test_what_one_need_not_see_is_blurred_or_starred_and_that_is_remembered(live
     assert "idiot" not in page.locator(".words .said").inner_text()
     page.keyboard.press("v")
     assert page.evaluate(blur) == "none"
+
+
+def test_only_hostile_words_are_starred_and_what_has_no_marks_is_blurred_on_every_page(live, open_page, sign_in):
+    page = open_page()
+    sign_in(page)
+    row = live.parts.store.reading.place_of_id([live.site], "shop").entry
+    page.evaluate("localStorage.setItem('view-mask', 'yes')")
+    blur = "selector => getComputedStyle(document.querySelector(selector)).filter"
+    page.goto(f"/review/?entry={row}")
+    page.locator("[data-marks=other] mark").first.wait_for()
+    assert "http://shop.example/a" in page.locator(".words mark").all_inner_texts()
+    assert page.evaluate(blur, ".words .said") == "none"
+    assert "blur" in page.evaluate(blur, ".queue-list .said")
+    place = live.parts.store.reading.place_of_id([live.site], "rude").row
+    pages = {
+        f"/review/posts/{live.parts.store.reading.posts([live.site])[0].row}": ".thread .said",
+        f"/review/comments/{place}": ".history .said",
+        "/review/batch?category=spam&low=0&high=100": ".batch-table .said",
+    }
+    for name in ("mask", "blur"):
+        for path, selector in pages.items():
+            page.goto(path)
+            assert "blur" in page.evaluate(blur, selector), (name, path)
+            page.locator(selector).first.click()
+            assert page.evaluate(blur, selector) == "none", (name, path)
+        page.evaluate("localStorage.setItem('view-blur', 'yes'); localStorage.setItem('view-mask', 'no')")
 
 
 def test_who_may_only_look_has_no_verdicts_and_no_keys_for_them(live, open_page, sign_in, ten):

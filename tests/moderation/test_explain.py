@@ -362,6 +362,15 @@ def test_facts_are_those_that_mattered(tier):
     assert ("words_alone" in shouted) == (tier == "full")
 
 
+def test_the_score_of_the_words_alone_is_said_where_it_differs(monkeypatch):
+    shouting = Comment("IDIOT THAT YOU ARE")
+    explained = explain(FULL, shouting, "hostile")
+    (alone,) = (cause for cause in explained.facts if cause.name == "words_alone")
+    assert alone.text.endswith(f"the score would be {alone.value:.0%}")
+    monkeypatch.setattr("moderation.explain._SEEN", abs(alone.value - explained.score) + 1e-6)
+    assert "words_alone" not in {cause.name for cause in explain(FULL, shouting, "hostile").facts}
+
+
 def test_an_encoder_that_fails_leaves_the_lexical_explanation():
     NETWORK.fails = True
     try:

@@ -216,16 +216,27 @@ def test_forms_that_no_page_of_ours_sends_change_nothing(visit, service, fill, f
 
 def test_twenty_thousand_comments_are_at_most_two_thousand_dots():
     bins = [n * 4 for n in range(100)]
-    columns, worth = _draw(bins)
+    columns, worth, look = _draw(bins)
 
     assert sum(bins) == 19_800
     assert sum(column.dots for column in columns) <= 2_000
-    assert max(column.dots for column in columns) == 20
+    assert (max(column.dots for column in columns), look) == (20, "some")
     assert {column.percent: column.count for column in columns} == {n: n * 4 for n in range(1, 100)}
     assert all((column.dots - 1) * worth < column.count <= column.dots * worth for column in columns)
     assert all(column.path.count("M") == column.dots for column in columns)
-    assert _draw([0] * 99 + [3])[1] == 1
-    assert _draw([0] * 100) == ([], 1)
+    assert _draw([0] * 99 + [3])[1:] == (1, "few")
+    assert _draw([0] * 100) == ([], 1, "few")
+
+
+def test_up_to_sixty_comments_of_one_percent_are_a_dot_each():
+    for most, look in ((10, "few"), (11, "some"), (42, "most"), (60, "most")):
+        (column,), worth, said = _draw([most, *[0] * 99])
+        heights = [float(place) for place in re.findall(r"M5 ([\d.]+)h0", column.path)]
+
+        assert (column.dots, worth, said) == (most, 1, look)
+        assert len(set(heights)) == most
+        assert 0 < min(heights) < max(heights) < 160, "none lies above the frame or below it"
+    assert _draw([61])[1] == 4
 
 
 class TestInsight:
@@ -264,14 +275,15 @@ class TestInsight:
     def test_drift_shows_what_alarms(self, visit, service):
         day = (service.parts.store.now() - timedelta(days=1)).date().isoformat()
         share = {"value": 0.9, "low": 0.8, "high": 0.95}
-        line = {"action": "hold", "stated": 0.5, "line": 0.5, "labels": 7, "precision": share, "recall": None}
+        narrow = {"value": 0.985, "low": 0.952, "high": 0.999}
+        line = {"action": "hold", "stated": 0.5, "line": 0.5, "labels": 7, "precision": share, "recall": narrow}
         alerts = (Alert("scores", "Scores lie otherwise."),)
         figures = DriftDay(service.site.url, day, "b", "full", "spam", 21, (21,), 0.31, None, (line,), alerts)
         service.parts.store.drift.add(service.site, [figures])
         page = plain(visit().get("/review/insight").text)
 
         assert "Spam on blog.example: Scores lie otherwise." in page
-        assert f"Spam blog.example {day} 21 0.31 – hold 90 % 80 to 95 % –" in page
+        assert f"Spam blog.example {day} 21 0.31 – hold 90 % 80 to 95 % 98 % 95.2 to 99.9 %" in page
 
     def test_only_maintainers_see_the_verdicts_of_others(self, visit, service, fill):
         store = service.parts.store

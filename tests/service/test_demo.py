@@ -25,7 +25,7 @@ from moderation.training.nearness import Nearness
 from moderation.training.rows import Row, fingerprint, read_behaviour, read_seed
 from service.cli import app
 from service.demo.content import read_content
-from service.demo.replay import AUDITED, MODERATORS, demo_policy, open_replay
+from service.demo.replay import AUDITED, MODERATORS, REJECTED_AUDITED, SPAM_REJECTED_FROM, demo_policy, open_replay
 from service.settings import Settings
 from service.store import QueueFilter, Store
 
@@ -121,11 +121,14 @@ class TestContent:
         assert all(host.endswith(RESERVED) for host in mails)
         assert bare == []
 
-    def test_the_policy_is_the_built_in_one_but_for_audits(self):
+    def test_the_policy_is_the_built_in_one_but_for_audits_and_a_line_that_rejects(self):
         ours, built_in = (Policy.parse(toml).settings for toml in (demo_policy(), default_policy_toml()))
+        spam = ours.categories["spam"]
 
-        assert ours.audit["publish"] == AUDITED
-        assert replace(ours, audit=built_in.audit) == built_in
+        assert (ours.audit["publish"], ours.audit["reject"]) == (AUDITED, REJECTED_AUDITED)
+        assert spam.reject == SPAM_REJECTED_FROM
+        as_built_in = {**ours.categories, "spam": replace(spam, reject=built_in.categories["spam"].reject)}
+        assert replace(ours, audit=built_in.audit, categories=as_built_in) == built_in
 
 
 def test_a_filled_database_shows_everything_there_is_to_review(home, database_url):
@@ -151,6 +154,17 @@ def test_a_filled_database_shows_everything_there_is_to_review(home, database_ur
         # Both of a verdict that agreed with the machine's doubt, and of one that did not.
         of_held = {entry.details["new"] for entry in statuses if entry.details["old"] == "held"}
         assert of_held >= {"published", "rejected"}
+        # The machine rejects a few, all of them spam, and chance has picked some of these.
+        rejected = [
+            entry.details["comment"] for entry in statuses if (entry.who, entry.details["new"]) == ("model", "rejected")
+        ]
+        truth = {said.comment.id: said.truth for said in CONTENT.comments}
+        assert len(rejected) >= 5
+        assert {truth[name] for name in rejected} == {("spam",)}
+        assert (
+            sum(each.count for each in store.insight.audits(sites, NOW - timedelta(days=31)) if each.action == "reject")
+            > 0
+        )
         assert NOW - timedelta(days=31) < statuses[0].at < statuses[-1].at < NOW
         assert all(site.policy_digest is None for site in sites)
     finally:

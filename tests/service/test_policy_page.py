@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import html
 import re
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from moderation.comment import Comment
+from moderation.policy import Policy
 from service.auth import make_sign_in_token
 from service.own_labels import gather, weigh
+from service.policies import Measured, Move, Trial
 from service.store import Look
 
 PASSWORD = "four words not together"
@@ -289,6 +293,24 @@ class TestUnreadable:
         assert answer.status_code == 303
         assert service.submit(id="c2", text="Well said.").json()["action"] == "publish"
         assert broken not in ada.get("/review/policy?view=text").text
+
+
+@pytest.mark.parametrize(
+    ("supported", "holds", "missing", "said"), [(True, False, 14, 14), (True, True, 0, None), (False, False, 14, None)]
+)
+def test_labels_are_missing_where_a_line_stands_on_the_bundle_until_then(supported, holds, missing, said):
+    promise = SimpleNamespace(holds=holds, missing=missing)
+
+    assert Measured(SimpleNamespace(own=promise, supported=supported), None).missing == said
+    assert Measured(SimpleNamespace(own=None, supported=True), None).missing is None
+
+
+@pytest.mark.parametrize(("approved", "verb"), [(1, "was"), (2, "were")])
+def test_one_comment_was_and_two_were(approved, verb):
+    moves = (Move("publish", "hold", 21, approved, 0),)
+    trial = Trial(Policy.parse(STRICT), datetime(2026, 5, 1, tzinfo=UTC), 1, 30, False, moves, tuple(range(21)))
+
+    assert trial.sentence() == f"It would have held 21 more, {approved} of which {verb} later approved."
 
 
 def test_lines_say_what_stands_on_the_sites_own_labels(service, ada):

@@ -201,6 +201,15 @@ class TestFilter:
             (QueueFilter(post="p9"), []),
             (QueueFilter(author="ann"), ["c1"]),
             (QueueFilter(lang="de"), ["c2"]),
+            (QueueFilter(lang="EN"), ["c1"]),
+            (QueueFilter(lang="en_gb"), ["c1"]),
+            (QueueFilter(lang="en-US"), []),
+            (QueueFilter(lang="e"), []),
+            (QueueFilter(lang="e%"), []),
+            (QueueFilter(who="ann"), ["c1"]),
+            (QueueFilter(who="ANN"), []),
+            (QueueFilter(who="name OF Bob"), ["c2"]),
+            (QueueFilter(who="Name of"), []),
             (QueueFilter(category="spam"), ["c1", "c2", "c3"]),
             (QueueFilter(category="threat"), []),
             (QueueFilter(reason="held"), ["c1", "c2"]),
@@ -222,12 +231,28 @@ class TestFilter:
     )
     def test_each_filter_finds_the_same_on_both(self, store, site, put, wanted, expected):
         other = store.add_site("https://other.example")
-        put(site, "c1", "In der Straße gesehen", "hold", author="ann", post="p1", lang="en")
+        put(site, "c1", "In der Straße gesehen", "hold", author="ann", post="p1", lang="en-GB")
         put(site, "c2", "Öffentlich gesagt", "hold", author="bob", post="p1", lang="de", reason="first_time")
         put(site, "c3", "100%_ blue", "publish", score=0.48, limit=0.5)
         put(other, "c1", "In der Straße gesehen", "hold", author="ann", post="p1", lang="en")
 
         assert expected == ids(store.queue.page([site], wanted, sort="age"))
+
+    def test_it_can_offer_the_reasons_authors_and_posts_of_what_waits_and_of_nothing_else(self, store, site, put, ada):
+        other = store.add_site("https://other.example")
+        put(site, "c1", "What Zoe says", "hold", author="zoe", post="p1", reason="campaign")
+        put(site, "c2", "What Ann says", "hold", author="ann", post="p1")
+        put(site, "c3", "What nobody says", "publish", score=0.48, limit=0.5)
+        done = put(site, "c4", "What is done", "hold", author="bob", post="p2", reason="first_time")
+        put(other, "c5", "What others say", "hold", author="eve", post="p9", reason="language")
+        target = Target(done.decision.digest, "c4")
+        store.verdicts.decide(site, Judge("Ada", "review", ada.row), Judgement("approve"), [target])
+        offers = store.queue.offers([site])
+
+        assert offers.reasons == ("campaign", "spam")
+        assert offers.authors == (("ann", "Name of ann"), ("zoe", "Name of zoe"))
+        assert offers.posts == (("p1", "Title of p1"),)
+        assert store.queue.offers([site, other]).reasons == ("campaign", "language", "spam")
 
     def test_several_sites_at_once_and_none(self, store, site, put):
         other = store.add_site("https://other.example")

@@ -363,6 +363,8 @@ class TestAnswers:
                 True,
                 True,
             )
+        assert "Sort is nothing that this page can be asked for." in texts["/review/?sort=x"]
+        assert "<code>sort</code> must be &#39;urgency&#39;" in texts["/review/?sort=x"]
         assert cleo.put("/review/").status_code == 405
 
         def away(*_):

@@ -151,8 +151,43 @@ class TestQueue:
         assert "1 of 2 fit the filter" in re.sub(r"<[^>]+>", "", page)
         assert 'href="/review/?text=trains&amp;sort=score"' in page
         assert "Nothing like that waits" in ada.get("/review/?text=nowhere").text
+        assert found(author="BEN") == found(lang="EN") == ["c1"]
         for wrong in ("since=yesterday", "until=1000-01-01", "text=%00", "sort=x", "entry=0"):
             assert ada.get(f"/review/?{wrong}").status_code == 422, wrong
+
+    def test_the_filter_offers_what_waits_and_names_and_badges_lead_to_it(self, desk):
+        desk.submit("c1", f"{LINKS} {chatter(1)}", who="ben", post=Post("p1", "Trains & more"))
+        desk.submit("c2", f"{LINKS} {chatter(2)}", who=None)
+        page = desk.sign_in().get("/review/", params={"entry": desk.place("c1").entry}).text
+
+        assert re.search(r'<optgroup label="What held it, or nearly">.*<option value="spam">Spam</option>', page)
+        assert '<option value="ben">Ben</option>' in page
+        assert '<option value="p1">Trains &amp; more</option>' in page
+        assert re.search(r'<a href="/review/\?reason=spam" class="badge why-held"', page)
+        assert re.search(r'<a class="by" href="/review/\?author=ben"[^>]*><b [^>]*>Ben</b></a>', page)
+        assert re.search(r'<a class="by" href="/review/\?post=p1"[^>]*>Trains &amp; more</a>', page)
+        assert 'href="/review/?author=ben"' in desk.sign_in("Eve").get(f"/review/comments/{desk.place('c1').row}").text
+
+    def test_whoever_comes_second_is_led_to_a_comment_that_is_free(self, desk):
+        for name in ("c1", "c2"):
+            desk.submit(name, f"{LINKS} {chatter(int(name[1]))}")
+        ada, ben = desk.sign_in("Ada"), desk.sign_in("Ben")
+
+        def focus(client, **query) -> int:
+            return int(
+                re.search(
+                    r'<article class="card focused" data-entry="(\d+)"', client.get("/review/", params=query).text
+                )[1]
+            )
+
+        first = focus(ada)
+        ada.post(f"/review/queue/{first}/claim", headers=JSON)
+        assert focus(ada) == first
+        second = focus(ben)
+        assert {first, second} == {desk.place("c1").entry, desk.place("c2").entry}
+        assert focus(ben, entry=first) == first, "what is asked for is shown, whoever holds it"
+        ada.post(f"/review/queue/{second}/claim", headers=JSON)
+        assert focus(ben) == first, "there is nothing else"
 
     def test_more_rows_and_one_entry_come_as_pieces_for_the_script(self, desk):
         for n in range(27):

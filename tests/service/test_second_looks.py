@@ -80,6 +80,7 @@ class TestOpening:
         look_again(store, site, "doubted")
 
         assert len(entries(store, site)) == len(entries(store, site, reason="second_look")) == 1
+        assert store.queue.offers([site]).reasons == ()
         for wanted in (
             {"reason": "held"}, {"reason": "spam"}, {"reason": "doubted"}, {"category": "spam"},
             {"second_looks": False},

@@ -12,6 +12,7 @@
   const RENEW_MS = 240_000; // a claim lasts ten minutes
   const SETTLED_MS = 2_500; // so long after a verdict the service may still tell what it saw before
   const MORE_AT = 8;
+  const REMEMBERED = 10; // verdicts that can be taken back after the page was loaded again
   const FRESH_AT_ONCE = 25; // more than that is no addition to a list but another list
 
   let current = pane.querySelector(".focused[data-entry]")?.dataset.entry ?? null;
@@ -19,7 +20,7 @@
   let turn = 0; // which of several loads counts
   let isLoadingMore = false;
   const panes = new Map(); // entry -> promise of its HTML
-  const undoable = []; // what was decided here, the last last
+  const undoable = recall(); // what was decided in this tab, the last last
   const fresh = new Set(); // entries that have come in and are not shown yet
   let holders = {}; // entry -> who else holds it
   let told = null; // how many wait, as the service has said it last
@@ -75,6 +76,27 @@
     const promise = panes.get(entry);
     promise.catch(() => panes.delete(entry));
     return promise;
+  }
+
+  // What can be taken back, for this tab and whoever is signed in: ids, and nothing of the comments -------------------
+
+  function recall() {
+    try {
+      const kept = JSON.parse(sessionStorage.getItem(`verdicts of ${desk.dataset.me}`)) ?? [];
+      return kept.map(([verdict, of, entry, count]) => ({ verdict, of, entry, count, row: null, sent: null }));
+    } catch {
+      return []; // storage may be forbidden
+    }
+  }
+
+  function remember() {
+    const given = undoable.filter((done) => done.verdict).slice(-REMEMBERED);
+    const kept = given.map(({ verdict, of, entry, count }) => [verdict, of, entry, count]);
+    try {
+      sessionStorage.setItem(`verdicts of ${desk.dataset.me}`, JSON.stringify(kept));
+    } catch {
+      // It can be taken back until the page is loaded again.
+    }
   }
 
   // The list ----------------------------------------------------------------------------------------------------------
@@ -324,7 +346,8 @@
       return;
     }
     if ("held" in article.dataset) {
-      window.toast("Somebody else is looking at this comment. Go on with the next one.", { kind: "error" });
+      const who = article.querySelector(".holder b")?.textContent ?? "Somebody else";
+      window.toast(`${who} is looking at this comment, so nothing was decided. Go on with the next one.`, { kind: "error" });
       return;
     }
     const fields = Object.fromEntries(new FormData(form));
@@ -344,6 +367,7 @@
     if (ok) {
       done.verdict = said.verdict;
       done.count = said.count;
+      remember();
       countDown(said.count - 1);
       const many = said.count > 1 ? ` (${said.count} comments)` : "";
       done.toast = window.toast(`${said.said}${many}`, { kind: "good", seconds: 8, action: { label: "Undo", run: () => undo(done) } });
@@ -375,12 +399,13 @@
 
   async function undo(done) {
     if (!done) {
-      window.toast("There is nothing to undo on this page.");
+      window.toast("There is nothing to undo in this tab.");
       return;
     }
     const at = undoable.indexOf(done);
     if (at < 0) return;
     undoable.splice(at, 1);
+    remember();
     await done.sent; // it may still be on its way
     if (!done.verdict) return;
     done.toast?.remove();
@@ -393,7 +418,8 @@
       return;
     }
     countDown(-done.count);
-    if (done.row) done.row.hidden = false;
+    const row = done.row ?? rowOf(done.entry);
+    if (row) row.hidden = false;
     window.toast("Taken back");
     show(done.entry);
   }
@@ -592,7 +618,8 @@
 
   function step(by) {
     const row = beside(current, by);
-    if (row) show(row.dataset.entry);
+    if (row && row.dataset.entry !== current) show(row.dataset.entry);
+    else if ("held" in (focused()?.dataset ?? {})) window.toast("Nothing else waits here.");
   }
 
   const keys = {

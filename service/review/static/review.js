@@ -62,6 +62,7 @@
   });
 
   // Messages: window.toast("Approved", {kind: "good", seconds: 8, action: {label: "Undo", run() {}}}).
+  // Of those that say what was done only the last is there, or whoever is quick would have nothing else before them.
   const region = document.getElementById("toasts");
 
   function leaveAfter(toast, seconds) {
@@ -94,10 +95,21 @@
       });
       toast.append(button);
     }
+    if (kind !== "error") for (const before of region.querySelectorAll(".toast:not(.error)")) before.remove();
     region.append(toast);
     leaveAfter(toast, seconds);
     return toast;
   };
+
+  // A filter's address has what was asked and nothing else, so that it can be read and sent to somebody.
+  const isEmpty = (field) => field.name && !field.disabled && field.value === "";
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("form[method=get]")) return;
+    const empty = [...event.target.elements].filter(isEmpty);
+    for (const field of empty) field.disabled = true;
+    // Whoever comes back to the page finds them as they were.
+    setTimeout(() => empty.forEach((field) => (field.disabled = false)));
+  });
 
   // What the server puts there (errors answered to htmx) leaves as well.
   new MutationObserver((changes) => {

@@ -1,4 +1,4 @@
-// How comments are shown to somebody who reads many of them: blurred until asked, slurs with stars. Loaded in the head,
+// How comments are shown to somebody who reads many of them: blurred until asked, slurs with stars. Loaded in every head,
 // not deferred, so that nothing is seen sharp first. window.view.prepare(element) does the same for what comes later.
 "use strict";
 
@@ -24,7 +24,8 @@
   }
 
   function prepare(element) {
-    for (const mark of element.querySelectorAll("[data-explained] mark")) {
+    // Words that are marked for another reason, such as those of spam, are no slurs.
+    for (const mark of element.querySelectorAll("[data-marks=hostile] mark")) {
       if (!written.has(mark)) written.set(mark, mark.textContent);
       mark.textContent = choices.mask ? withStars(written.get(mark)) : written.get(mark);
     }
