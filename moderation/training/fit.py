@@ -74,6 +74,8 @@ class Recipe:
 # What calm cruelty and its harmless look-alikes say cannot be told by their words: n-grams would learn them by heart,
 # and lose on everything else.
 _NEEDS_MEANING = ("polite-cruelty",)
+# Nor can a link that helps be told from one that sells by words that both are said in.
+_NEEDS_ADDRESSES = ("help-links",)
 _PART_OF_HOSTILE = Recipe(("text",), MANNERS, 0.1, 1.0, without=_NEEDS_MEANING)
 RECIPES: Mapping[str, Recipe] = {
     # Collections of hate mean something else by hostile than the readers of a blog do; they help with words, in small
@@ -89,6 +91,7 @@ RECIPES: Mapping[str, Recipe] = {
         30.0,
         by_source=False,
         stacked=0.001,
+        without=_NEEDS_ADDRESSES,
     ),
     "off_topic": Recipe((), TOPIC, 1.0, 0.1, by_source=False),
     "insult": _PART_OF_HOSTILE,

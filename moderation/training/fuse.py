@@ -51,7 +51,7 @@ CLOSENESS: Mapping[str, float] = {
     "hatemoji": 3.0,
 }
 # Rows of our own that are many for what they are about: at full weight, links that help would hide links that sell.
-_SLICES: Mapping[str, float] = {"help-links": 0.25}
+_SLICES: Mapping[str, float] = {"help-links": 0.1}
 _FACTS = tuple(name for name in signals.NAMES if not name.startswith(UNEVEN))
 
 

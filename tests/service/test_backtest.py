@@ -139,7 +139,7 @@ class TestTrial:
             ("publish", "hold", 3, 1, 0),
         ]
         assert trial.sentence() == (
-            "It would have held 3 more, 1 of which were later approved; "
+            "It would have held 3 more, 1 of which was later approved; "
             "published 6 more, 1 of which a moderator has rejected."
         )
         assert {each.decided.comment.id for each in policies.changed(site, trial)} == {f"held{n}" for n in range(6)} | {
