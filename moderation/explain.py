@@ -345,7 +345,7 @@ class _Evidence:
             average = heads.mean[LEXICAL].astype(np.float64)
             added = float((parts["text"] + self._heads.intercept - average) @ gains)
             alone = float(self._heads.calibrate(self._lexical)[0, self._head])
-            text = f"judged by its words without their context the score would be {alone:.0%}"
+            text = f"judged by its words without their context the score would be {100 * alone:.0f} %"
             causes.append(Cause("words_alone", round(alone, 4), round(added, 4), text))
         return causes
 

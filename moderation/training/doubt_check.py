@@ -28,7 +28,7 @@ def check_doubts(contest: Contest) -> Check:
     if not counts:
         return Check("doubts", "skipped", "Too few labels are new of any category to say how many are doubted.")
     told = [
-        f"{doubted:,} of {new:,} new labels of {code} ({doubted / new:.0%})"
+        f"{doubted:,} of {new:,} new labels of {code} ({100 * doubted / new:.0f} %)"
         for code, (doubted, new) in counts.items()
         if doubted > MOST_DOUBTED * new
     ]
@@ -67,7 +67,8 @@ def count_doubted(
         if not is_new[rows].any():
             continue
         _, groups = np.unique(learned.figures.prints[rows], return_inverse=True)
-        suspects = find_suspects(odds[rows], given[rows].astype(np.int64), groups=groups)
+        sites = [learned.sites[row] for row in rows.tolist()]
+        suspects = find_suspects(odds[rows], given[rows].astype(np.int64), groups=groups, sites=sites)
         if suspects:
             doubted = sum(each.is_confident and bool(is_new[rows[each.index]]) for each in suspects)
             found[code] = (doubted, int(is_new[rows].sum()))

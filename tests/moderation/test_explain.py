@@ -366,7 +366,7 @@ def test_the_score_of_the_words_alone_is_said_where_it_differs(monkeypatch):
     shouting = Comment("IDIOT THAT YOU ARE")
     explained = explain(FULL, shouting, "hostile")
     (alone,) = (cause for cause in explained.facts if cause.name == "words_alone")
-    assert alone.text.endswith(f"the score would be {alone.value:.0%}")
+    assert alone.text.endswith(f"the score would be {100 * alone.value:.0f} %")
     monkeypatch.setattr("moderation.explain._SEEN", abs(alone.value - explained.score) + 1e-6)
     assert "words_alone" not in {cause.name for cause in explain(FULL, shouting, "hostile").facts}
 
