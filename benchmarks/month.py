@@ -17,7 +17,8 @@ readers' own affair, and so is wandering off. The strict site rejects spam, what
 what has nothing to do with the post.
 
 *Moderators* get the queue in equal shares, and a tenth of it twice. Four make mistakes of differing number, one
-approves everything unread, and one rejects good comments as spam. The service knows no clock but the machine's, so
+approves everything unread, and one rejects good comments as spam. All of them judge both sites; with ``--own`` each site
+has three of them, one of the bad ones among these. The service knows no clock but the machine's, so
 verdicts are dated back in the scratch database after each simulated day; everything else goes through the API.
 
 *Measured* is on a tenth of the comments, drawn by hash, that are never sent: each bundle that the gate judged decides
@@ -51,9 +52,11 @@ from month_world import (
     DAYS,
     MODERATORS,
     SITES,
+    TEAMS,
     TWICE_SHARE,
     WEEKS,
     Arrival,
+    Moderator,
     arrivals,
     start_bundle,
 )
@@ -128,17 +131,22 @@ def _bearer(key: str) -> dict[str, str]:
 
 
 def moderate(
-    client: httpx.Client, key: str, known: Mapping[str, Arrival], rng: np.random.Generator, tally: Counter[str]
+    client: httpx.Client,
+    key: str,
+    known: Mapping[str, Arrival],
+    rng: np.random.Generator,
+    tally: Counter[str],
+    team: Sequence[Moderator],
 ) -> None:
-    """Everything that waits is judged, a part of it by a second moderator."""
+    """Everything that waits is judged by one of a team, a part of it by a second moderator."""
     while True:
         page = client.get("/v1/queue", params={"limit": 200, "sort": "age"}, headers=_bearer(key))
         page.raise_for_status()
         entries = page.json()["entries"]
         for entry in entries:
-            first, second = rng.choice(len(MODERATORS), 2, replace=False).tolist()
+            first, second = rng.choice(len(team), 2, replace=False).tolist()
             twice = rng.random() < TWICE_SHARE
-            for who in (MODERATORS[first], MODERATORS[second])[: 1 + twice]:
+            for who in (team[first], team[second])[: 1 + twice]:
                 true = known[entry["comment_id"]].true
                 said = who.judge(true, rng)
                 tally[f"{who.name} given"] += 1
@@ -248,7 +256,14 @@ def wait_for(client: httpx.Client, bundle: str) -> None:
 
 
 def run(
-    work: Path, bundle: Path, sent: Sequence[Arrival], aside: Sequence[Arrival], seed: int, *, approve_norms: bool
+    work: Path,
+    bundle: Path,
+    sent: Sequence[Arrival],
+    aside: Sequence[Arrival],
+    seed: int,
+    *,
+    own: bool,
+    approve_norms: bool,
 ) -> list[dict[str, Any]]:
     """The month, or what is left of it; what was found each week."""
     home, state = work / "home", work / "state.json"
@@ -269,7 +284,8 @@ def run(
             for number, site in enumerate(SITES):
                 rng = np.random.default_rng([seed, day, number])
                 send(client, kept["keys"][site], [item for item in sent if item.day == day and item.site == site])
-                moderate(client, kept["keys"][site], known, rng, tally)
+                team = [who for who in MODERATORS if not own or who.name in TEAMS[site]]
+                moderate(client, kept["keys"][site], known, rng, tally, team)
             date_back(home, day)
             if (day + 1) % DAYS == 0:
                 week = end_week(home, (day + 1) // DAYS, kept["measured"], aside)
@@ -360,6 +376,7 @@ def main() -> None:
     )
     options.add_argument("--cache", type=Path, help="folder where vectors and features are kept; default: in WORK")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--own", action="store_true", help="each site has three moderators of its own")
     options.add_argument("--approve-norms", action="store_true", help="publish what waits for the check of norms alone")
     options.add_argument("--svg", type=Path, help="where to draw precision and recall")
     chosen = options.parse_args()
@@ -377,7 +394,7 @@ def main() -> None:
             data, work / "start", chosen.cache or work / "cache", chosen.share, lambda step: print(step, flush=True)
         )
     )
-    weeks = run(work, bundle, sent, aside, chosen.seed, approve_norms=chosen.approve_norms)
+    weeks = run(work, bundle, sent, aside, chosen.seed, own=chosen.own, approve_norms=chosen.approve_norms)
     tell(weeks)
     if chosen.svg:
         draw(weeks, chosen.svg)

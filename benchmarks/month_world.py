@@ -83,6 +83,8 @@ MODERATORS = (
     Moderator("Lazy", is_lazy=True),
     Moderator("Mallory", is_hostile=True),
 )
+TEAMS = {CALM: ("Ada", "Chi", "Lazy"), STRICT: ("Ben", "Dan", "Mallory")}
+"""Who judges where, if sites have moderators of their own: of three, one is bad."""
 
 
 @dataclass(frozen=True)

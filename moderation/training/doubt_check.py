@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from moderation.model import FullTier
 from moderation.training.agreement import find_suspects
 from moderation.training.contest import Contest
 from moderation.training.data_checks import Check
-from moderation.training.labels import Label, last_words
+from moderation.training.labels import Label
 from moderation.training.lessons import Lessons, answer
 from moderation.training.rows import fingerprint
 
@@ -43,10 +42,10 @@ def check_doubts(contest: Contest) -> Check:
     return Check("doubts", "pass", text, figures)
 
 
-def count_doubted(
-    tier: FullTier, lessons: Lessons, labels: Sequence[Label], until: str | None
-) -> dict[str, tuple[int, int]]:
-    """By category, how many labels learned from are in doubt and how many there are, of those new since ``until``.
+def count_doubted(tier: FullTier, lessons: Lessons, new: Sequence[Label] | None) -> dict[str, tuple[int, int]]:
+    """By category, how many labels learned from are in doubt and how many there are, of those that are ``new``.
+
+    ``None`` says that all are.
 
     A label is in doubt where a model that has learned from the others, by what the champion's ``tier`` says of the
     comment, is as sure of the contrary as it is of other rows (:func:`moderation.training.agreement.find_suspects`).
@@ -56,10 +55,8 @@ def count_doubted(
     kept = np.clip(chances, 1e-6, 1 - 1e-6)
     odds = np.log(kept / (1 - kept))
     is_new = np.ones(len(learned.figures), dtype=bool)
-    if until is not None:
-        last = datetime.fromisoformat(until)
-        new = {fingerprint(one.comment.text) for one in last_words(labels) if one.at is None or one.at > last}
-        is_new = np.isin(learned.figures.prints, list(new))
+    if new is not None:
+        is_new = np.isin(learned.figures.prints, [fingerprint(label.comment.text) for label in new])
     found = {}
     for head, code in enumerate(CODES):
         given = learned.figures.labels[:, head]

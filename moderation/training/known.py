@@ -11,6 +11,7 @@ import hmac
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -32,16 +33,25 @@ def keep_known(labels: Sequence[Label], key: bytes) -> dict[str, Any]:
     return {"below": below, "hashes": base64.b64encode(kept.tobytes()).decode()}
 
 
-def count_new(labels: Sequence[Label], known: Mapping[str, Any], key: bytes) -> dict[str, int]:
-    """How many of these last words each account has given that are not among ``known``; of a sample, made up to all."""
-    before: NDArray[np.uint64] = np.frombuffer(base64.b64decode(known["hashes"]), ">u8")
-    kept, below = set(before.tolist()), int(known["below"])
-    found = Counter(
-        label.moderator
-        for label, value in zip(labels, _hash(labels, key), strict=True)
-        if value < below and value not in kept
-    )
-    return {who: round(count * _ALL / below) for who, count in found.items()}
+def find_new(labels: Sequence[Label], facts: Mapping[str, Any], key: bytes) -> tuple[list[Label], float]:
+    """Those of the last words that a bundle does not know whose manifest says ``facts`` of its labels.
+
+    The number is how many each of them stands for: more than one where the bundle keeps a sample. Of a bundle without
+    hashes it is known until when its labels were, and what has no time is new to it.
+    """
+    if "known" not in facts:
+        last = None if facts.get("until") is None else datetime.fromisoformat(facts["until"])
+        return [label for label in labels if last is None or label.at is None or label.at > last], 1.0
+    before: NDArray[np.uint64] = np.frombuffer(base64.b64decode(facts["known"]["hashes"]), ">u8")
+    kept, below = set(before.tolist()), int(facts["known"]["below"])
+    hashed = zip(labels, _hash(labels, key), strict=True)
+    return [label for label, value in hashed if value < below and value not in kept], _ALL / below
+
+
+def count_new(labels: Sequence[Label], facts: Mapping[str, Any], key: bytes) -> dict[str, int]:
+    """How many last words each account has given that a bundle does not know (:func:`find_new`)."""
+    new, each = find_new(labels, facts, key)
+    return {who: round(count * each) for who, count in Counter(label.moderator for label in new).items()}
 
 
 def _hash(labels: Sequence[Label], key: bytes) -> list[int]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from moderation.record import InForce, Release
 from moderation.training.data_checks import Check
+from moderation.training.known import count_new, find_new
 from moderation.training.labels import Label
 
 LITTLE_NEW = 0.1
@@ -39,10 +39,10 @@ class Left:
         return f"{self.name} was rolled back on {self.release.at[:10]}{by}"
 
 
-def check_rolled_back(challenger: str, words: Sequence[Label], left: Sequence[Left]) -> Check:
+def check_rolled_back(challenger: str, words: Sequence[Label], left: Sequence[Left], key: bytes = b"") -> Check:
     """Whether a challenger is one that somebody went back from, or is made of much the same labels.
 
-    ``words`` are the last words that it has learned from or that were held out.
+    ``words`` are the last words that it has learned from or that were held out, ``key`` that of the hashes of labels.
     """
     figures: dict[str, Any] = {"rolled_back": [each.name for each in left]}
     for each in left:
@@ -56,7 +56,7 @@ def check_rolled_back(challenger: str, words: Sequence[Label], left: Sequence[Le
         said = each.labels.get("said", 0)
         if not said or each.is_overruled:
             continue
-        new = count_new(words, each.labels)
+        new = _count_new(words, each.labels, key)
         if new < max(1, LITTLE_NEW * said):
             text = (
                 f"{each.told}; it had {said:,} labels, and {new:,} came since: under a tenth more. So much the same "
@@ -68,16 +68,17 @@ def check_rolled_back(challenger: str, words: Sequence[Label], left: Sequence[Le
     return Check("rolled_back", "pass", "It is not what somebody has gone back from, nor made of the same.", figures)
 
 
-def count_new(words: Sequence[Label], facts: Mapping[str, Any]) -> int:
-    """How many labels are new to a bundle whose ``facts`` are those of its manifest.
+def _count_new(words: Sequence[Label], facts: Mapping[str, Any], key: bytes) -> int:
+    """How many labels are new to a bundle whose ``facts`` are those of its manifest or of its report.
 
-    Those that were given after the last one that it knows, or as many as there are more of where that says less: an
-    import brings labels of any time, and of none.
+    Only the manifest has hashes. By the report it is those that are later than the last that it had, or as many as
+    there are more of where that says less: an import brings labels of any time, and of none.
     """
+    if "known" in facts:
+        return sum(count_new(words, facts, key).values())
     until = facts.get("until")
-    last = datetime.fromisoformat(until) if until else None
-    later = sum(label.at is not None and label.at > last for label in words) if last is not None else 0
-    return max(later, len(words) - int(facts.get("said", 0)), 0)
+    later = find_new([label for label in words if label.at is not None], facts, key)[0] if until is not None else []
+    return max(len(later), len(words) - int(facts.get("said", 0)), 0)
 
 
 def check_in_force(began: InForce, now: InForce) -> Check:

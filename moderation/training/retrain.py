@@ -9,10 +9,8 @@ that no model has ever learned from.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +45,7 @@ from moderation.training.contest import (
 from moderation.training.data_checks import Check
 from moderation.training.doubt_check import count_doubted
 from moderation.training.gate import CHECKS, GateReport, judge
-from moderation.training.known import count_new
+from moderation.training.known import count_new, find_new
 from moderation.training.labels import Label, Trust, believed, last_words
 from moderation.training.lessons import (
     LEAST_LABELS,
@@ -256,7 +254,7 @@ def hold_contest(
     comments = [case.comment for case in cases]
     named = accounts or Accounts()
     words = last_words(labels)
-    new = _new_by_account(words, learned_before, key)
+    new, (new_words, _) = count_new(words, learned_before, key), find_new(words, learned_before, key)
     # Both have the same encoder and word weights, so what they see of the cases is the same too.
     seen = extract(comments, champion.model.topic), read_vectors(comments, need_encoder(champion).encoder)
     return Contest(
@@ -273,7 +271,7 @@ def hold_contest(
             accounts=named,
             sides=count_sides(lessons.learned.figures),
             sides_before={code: Sides(*sides) for code, sides in learned_before.get("sides", {}).items()},
-            doubted=count_doubted(need_encoder(champion), lessons, labels, learned_before.get("until")),
+            doubted=count_doubted(need_encoder(champion), lessons, new_words if learned_before else None),
             agreement=measure_agreement(labels),
             prints=lessons.prints,
         ),
@@ -297,18 +295,6 @@ def _contestant(
         lines=lines_of(Policy.parse(default_policy_toml(), bundle.operating_points)),
         passed=passed_cases(cases, assessed, lined_policy(bundle.operating_points)),
     )
-
-
-def _new_by_account(labels: Sequence[Label], learned: Mapping[str, Any], key: bytes) -> dict[str, int]:
-    """How many last words each account has given that the champion does not know.
-
-    A champion that was made before hashes were kept knows until when its labels were: what has no time is new to it.
-    """
-    if "known" in learned:
-        return count_new(labels, learned["known"], key)
-    before = None if learned.get("until") is None else datetime.fromisoformat(learned["until"])
-    is_new = [before is None or label.at is None or label.at > before for label in labels]
-    return dict(Counter(label.moderator for label, new in zip(labels, is_new, strict=True) if new))
 
 
 def _compare_sites(contest: Contest) -> dict[str, Any]:

@@ -61,13 +61,13 @@ def find_learned(
 
 
 def ask_releases(
-    releases: Releases, retraining: Retraining, challenger: str, words: Sequence[Label], began: InForce
+    releases: Releases, retraining: Retraining, challenger: str, words: Sequence[Label], began: InForce, key: bytes
 ) -> list[Check]:
     """The checks of what serves and what served, as it is now; ``began`` is what the challenger was held against."""
     from moderation.training.release_checks import check_in_force, check_rolled_back
 
     left = find_left(releases, retraining)
-    return [check_rolled_back(challenger, words, left), check_in_force(began, releases.in_force())]
+    return [check_rolled_back(challenger, words, left, key), check_in_force(began, releases.in_force())]
 
 
 def clear_away(releases: Releases, retraining: Retraining) -> list[str]:

@@ -130,7 +130,8 @@ def _retrain(settings: Settings, *, publish: bool, anyway: bool, by: str, jobs: 
             jobs=jobs,
             progress=progress,
         )
-    asked = ask_releases(releases, retraining, result.bundle.name, last_words(believed(found, heard)), began)
+    said = last_words(believed(found, heard))
+    asked = ask_releases(releases, retraining, result.bundle.name, said, began, secret)
     counts = Counter(label.moderator for label in found if label.moderator in left_out)
     figures = {**result.figures, "labels_left_out": dict(sorted(counts.items()))}
     result = replace(result, gate=result.gate.and_asked(*asked), figures=figures)

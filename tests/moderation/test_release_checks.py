@@ -1,13 +1,15 @@
 """What a person has decided about bundles is not undone by the gate: rollbacks and trials on a share of sites."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from moderation.comment import Comment
 from moderation.record import InForce, Release
+from moderation.training.known import keep_known
 from moderation.training.labels import Label
-from moderation.training.release_checks import Left, check_in_force, check_rolled_back, count_new
+from moderation.training.release_checks import Left, check_in_force, check_rolled_back
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 BACK = Release("comments-000000000000", "2026-02-01T12:00:00+00:00", "worse", by="Ada", is_rollback=True)
@@ -43,11 +45,29 @@ def test_nothing_is_held_for_what_was_overruled_or_had_no_labels():
         assert check_rolled_back("comments-222222222222", words(100), each).state == "pass"
 
 
-def test_labels_without_a_time_are_new_where_there_are_more_of_them():
-    assert count_new(words(130, dated=False), FACTS) == 30
-    assert count_new(words(80, dated=False), FACTS) == 0
-    assert count_new(words(120), {"said": 300, "until": FACTS["until"]}) == 20
-    assert count_new(words(120), {"said": 100, "until": None}) == 20
+@pytest.mark.parametrize(
+    ("said", "facts", "new"),
+    [
+        (words(130, dated=False), FACTS, 30),
+        (words(108, dated=False), FACTS, 8),
+        (words(120), {"said": 300, "until": FACTS["until"]}, 20),
+        (words(108), {"said": 100, "until": None}, 8),
+    ],
+)
+def test_labels_without_a_time_are_new_where_there_are_more_of_them(said, facts, new):
+    check = check_rolled_back("comments-222222222222", said, [left(labels=facts)])
+    assert check.figures.get("new", 30) == new
+    assert check.state == ("pass" if new == 30 else "hold")
+
+
+def test_by_hashes_an_import_of_older_labels_is_new_and_what_was_known_is_not():
+    known = {**FACTS, "known": keep_known(words(100), b"secret")}
+    older = [replace(each, at=START - timedelta(days=900), moderator="Eve") for each in words(100)]
+    states = [
+        check_rolled_back("comments-222222222222", said, [left(labels=known)], b"secret").state
+        for said in (words(100), words(109), words(110), older)
+    ]
+    assert states == ["hold", "hold", "pass", "pass"]
 
 
 def test_what_serves_has_to_be_what_it_was_held_against():
