@@ -17,7 +17,7 @@ readers' own affair, and so is wandering off. The strict site rejects spam, what
 what has nothing to do with the post.
 
 *Moderators* get the queue in equal shares, and a tenth of it twice. Four make mistakes of differing number, one
-approves everything unread, and one rejects good comments as spam. All of them judge both sites; with ``--own`` each site
+approves everything unread, and one rejects good comments as spam. All judge both sites; with ``--own`` each site
 has three of them, one of the bad ones among these. The service knows no clock but the machine's, so
 verdicts are dated back in the scratch database after each simulated day; everything else goes through the API.
 

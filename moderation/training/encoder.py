@@ -48,7 +48,15 @@ from moderation.training.examples import (
     topic_examples,
     vary_text,
 )
-from moderation.training.network import CLASS_CODES, SentenceEncoder, Tasks, load_base
+from moderation.training.network import (
+    CLASS_CODES,
+    EXPORTED,
+    PUBLISHED,
+    SentenceEncoder,
+    Tasks,
+    is_exported,
+    load_base,
+)
 
 # Sources that label by one and the same definition.
 DEFINITIONS = {"jigsaw-predibase": "jigsaw", "jigsaw-fastbert": "jigsaw", "jigsaw-furkancaglayan": "jigsaw"}
@@ -119,6 +127,8 @@ def fine_tune(
     progress: Progress = lambda _: None,
 ) -> SentenceEncoder:
     """Fine-tune the encoder in ``base`` on the training rows; log, checkpoints and weights go into ``folder``.
+
+    ``base`` may be an encoder that was fine-tuned before (:func:`moderation.training.network.load_base`).
 
     A run that was cut off goes on from its last checkpoint when called again with the same settings and rows.
     ``log.jsonl`` has a line every twenty steps; ``encoder.safetensors`` is the result.
@@ -307,7 +317,7 @@ def _identity(
     """A hash of everything that a checkpoint must agree with."""
     facts = {name: value for name, value in asdict(settings).items() if name != "checkpoint_minutes"}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name in ("model.safetensors", "tokenizer.json"):
+    for name in (EXPORTED if is_exported(base) else PUBLISHED, "tokenizer.json"):
         digest.update((base / name).read_bytes())
     for batch in batches:
         digest.update(f"{batch.kind}{batch.indices}".encode())

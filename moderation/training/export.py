@@ -20,10 +20,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from moderation.encoder import WIDTH, Encoder, keep_runtime_quiet, make_readable
-from moderation.training.network import SentenceEncoder
+from moderation.training.network import EPSILON, HEADS, SentenceEncoder
 
-HEADS = 12
-EPSILON = 1e-12
 _OPSETS = (("", 20), ("com.microsoft", 1))
 
 

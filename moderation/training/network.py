@@ -16,6 +16,9 @@ from transformers import BertConfig, BertModel
 from moderation.categories import CODES
 from moderation.encoder import WIDTH
 
+HEADS = 12
+EPSILON = 1e-12
+PUBLISHED, EXPORTED = "model.safetensors", "encoder.onnx"
 CLASS_CODES = tuple(code for code in CODES if code != "off_topic")
 
 
@@ -59,22 +62,85 @@ class Tasks(nn.Module):
 
 
 def load_base(folder: Path) -> tuple[SentenceEncoder, Tokenizer]:
-    """The encoder before fine-tuning, from a folder with ``config.json``, ``model.safetensors``, ``tokenizer.json``."""
-    config = BertConfig.from_json_file(str(folder / "config.json"))
+    """The encoder before fine-tuning, from a folder with ``config.json``, ``model.safetensors``, ``tokenizer.json``.
+
+    A folder of a bundle's encoder serves too (``encoder.onnx``, ``tokenizer.json``): what was learned goes on from
+    there. Its weights are what eight bits have left of them. Raises ``ValueError`` for weights of another encoder.
+    """
+    weights, config = _read_exported(folder) if is_exported(folder) else _read_published(folder)
     # Rows are seen once or twice, which hardly overfits, and drawing the dropout takes a quarter of a step on a CPU.
     config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
     # The fused kernel for CPUs takes a third of a step to go back through texts as short as comments.
     config._attn_implementation = "eager"  # noqa: SLF001 - its public name is an argument of another constructor
-    bert = BertModel(config, add_pooling_layer=False)
-    weights = {name: tensor for name, tensor in load_file(folder / "model.safetensors").items() if "pooler" not in name}
-    missing, unexpected = bert.load_state_dict(weights, strict=False)
-    if [name for name in missing if "position_ids" not in name] or [n for n in unexpected if "position_ids" not in n]:
+    encoder = SentenceEncoder(BertModel(config, add_pooling_layer=False))
+    missing, unexpected = encoder.load_state_dict(weights, strict=False)
+    missing = [name for name in missing if "position_ids" not in name and not name.startswith("mark.")]
+    unexpected = [name for name in unexpected if "position_ids" not in name]
+    if missing or unexpected:
         raise ValueError(f"{folder} does not hold the expected encoder: {missing[:3]} {unexpected[:3]}")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
-    return SentenceEncoder(bert), tokenizer
+    return encoder, tokenizer
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether a folder has an encoder as bundles have it, and none to be fine-tuned first."""
+    return (folder / EXPORTED).is_file() and not (folder / PUBLISHED).is_file()
+
+
+def _read_published(folder: Path) -> tuple[dict[str, Tensor], BertConfig]:
+    tensors = load_file(folder / PUBLISHED)
+    weights = {f"bert.{name}": tensor for name, tensor in tensors.items() if "pooler" not in name}
+    return weights, BertConfig.from_json_file(str(folder / "config.json"))
+
+
+def _read_exported(folder: Path) -> tuple[dict[str, Tensor], BertConfig]:
+    """What :func:`moderation.training.export.export` wrote, as weights again."""
+    import onnx  # noqa: PLC0415 - only this needs it
+    from onnx import numpy_helper  # noqa: PLC0415 - as above
+
+    graph = onnx.load(folder / EXPORTED).graph
+    known = {item.name: torch.from_numpy(numpy_helper.to_array(item).copy()) for item in graph.initializer}
+    layers = sum(name.endswith(".first.norm.weight") for name in known)
+    table, places = known["words.table"], known["places"]
+    config = BertConfig(
+        vocab_size=len(table),
+        hidden_size=WIDTH,
+        num_hidden_layers=layers,
+        num_attention_heads=HEADS,
+        intermediate_size=len(known["0.wide.bias"]),
+        max_position_embeddings=len(places),
+        layer_norm_eps=EPSILON,
+    )
+    weights = {
+        "bert.embeddings.word_embeddings.weight": table.float() * known["words.scale"],
+        "bert.embeddings.position_embeddings.weight": places,
+        "bert.embeddings.token_type_embeddings.weight": torch.zeros(config.type_vocab_size, WIDTH),
+        "mark.weight": known["mark.weight"].T,
+        "mark.bias": known["mark.bias"],
+    }
+    of_norms = {"embedded": "bert.embeddings.LayerNorm"}
+    for number in range(layers):
+        layer = f"bert.encoder.layer.{number}"
+        of_norms |= {
+            f"{number}.first.norm": f"{layer}.attention.output.LayerNorm",
+            f"{number}.second.norm": f"{layer}.output.LayerNorm",
+        }
+        of_products = {
+            **{part: f"attention.self.{part}" for part in ("query", "key", "value")},
+            "attention": "attention.output.dense",
+            "wide": "intermediate.dense",
+            "narrow": "output.dense",
+        }
+        for part, name in of_products.items():
+            bits, scale = known[f"{number}.{part}.weight_quantized"], known[f"{number}.{part}.weight_scale"]
+            weights[f"{layer}.{name}.weight"] = (bits.float() * scale).T
+            weights[f"{layer}.{name}.bias"] = known[f"{number}.{part}.bias"]
+    for norm, name in of_norms.items():
+        weights |= {f"{name}.{part}": known[f"{norm}.{part}"] for part in ("weight", "bias")}
+    return {name: tensor.contiguous() for name, tensor in weights.items()}, config
 
 
 def has_half_precision() -> bool:

@@ -208,7 +208,8 @@ def train_encoder(
 
     Args:
         dataset: The rows. Validation texts are for the check alone; training texts serve where there are none.
-        base: Folder with ``config.json``, ``model.safetensors`` and ``tokenizer.json``.
+        base: Folder with ``config.json``, ``model.safetensors`` and ``tokenizer.json``, or with ``encoder.onnx`` and
+            ``tokenizer.json`` as a bundle has them, to go on from there.
         folder: Gets ``encoder.onnx``, ``tokenizer.json``, ``encoder.json``, ``log.jsonl`` and ``loss.svg``, beside
             weights and checkpoint. A run that was cut off goes on from its checkpoint.
         settings: Everything else that the run depends on.
@@ -224,10 +225,12 @@ def train_encoder(
     keep_runtime_quiet()
     from moderation.training.encoder import fine_tune, read_log  # noqa: PLC0415 - needs torch, which serving has not
     from moderation.training.export import check_parity, export  # noqa: PLC0415 - as above
+    from moderation.training.network import is_exported  # noqa: PLC0415 - as above
     from moderation.training.plots import draw_losses  # noqa: PLC0415 - as above
 
-    weights = base / "model.safetensors"
-    if missing := [name for name in ("config.json", weights.name, "tokenizer.json") if not (base / name).is_file()]:
+    wanted = ENCODER_FILES if is_exported(base) else ("model.safetensors", "config.json", "tokenizer.json")
+    weights = base / wanted[0]
+    if missing := [name for name in sorted(wanted) if not (base / name).is_file()]:
         raise DataError(f"{base} is no folder of a sentence encoder: {', '.join(missing)} is not in it")
     try:
         encoder = fine_tune(dataset, base, folder, settings, progress)
@@ -243,8 +246,14 @@ def train_encoder(
     parity = check_parity(encoder, Encoder.load(*(folder / name for name in ENCODER_FILES)), texts)
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
     name, licence = BASES.get(sha256, (base.name, None))
+    before = read_encoder_facts(base) if is_exported(base) else {}
     facts = {
-        "base": {"name": name, "licence": licence, "sha256": sha256},
+        "base": {
+            "name": name,
+            "licence": before.get("base", {}).get("licence", licence),
+            "sha256": sha256,
+            **({"trained": before} if before else {}),
+        },
         "settings": asdict(settings),
         "rows_sha256": rows_digest(dataset.train),
         "steps": log[-1]["of"],

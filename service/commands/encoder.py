@@ -29,7 +29,8 @@ def train_encoder(
     base: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the encoder to start from, with config.json, model.safetensors and tokenizer.json. "
+            help="Folder of the encoder to start from, with config.json, model.safetensors and tokenizer.json, or an "
+            "encoder of a bundle (models/encoder-...) to go on from; then a --rate of 6e-5 and one epoch are enough. "
             "Default: all-MiniLM-L6-v2 as the extra `encoder` brings it.",
             show_default=False,
         ),
@@ -39,6 +40,9 @@ def train_encoder(
     ] = None,
     topic_epochs: Annotated[
         float | None, typer.Option(min=0, help="How often comments with their posts are seen.", show_default=False)
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0, help="Learning rate of the uppermost layer.", show_default=False)
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed, another order of rows.", show_default=False)] = None,
     half_precision: Annotated[
@@ -81,6 +85,7 @@ def train_encoder(
     chosen: dict[str, Any] = {
         "epochs": epochs,
         "topic_epochs": topic_epochs,
+        "rate": rate,
         "seed": seed,
         "half_precision": half_precision,
     }

@@ -251,6 +251,34 @@ def test_the_exported_encoder_says_the_same(whole, exported):
     assert parity.marks_difference < 0.01
 
 
+def test_an_exported_encoder_can_be_gone_on_from(whole, exported, base, dataset, tmp_path):
+    folder = exported[0].parent
+    (folder / "tokenizer.json").write_bytes((base / "tokenizer.json").read_bytes())
+    before, again = whole[1].state_dict(), load_base(folder)[0].eval()
+    places = "bert.embeddings.position_embeddings.weight"
+    kinds = "bert.embeddings.token_type_embeddings.weight"
+    for name, tensor in again.state_dict().items():
+        if name != kinds:
+            there = before[name] + (before[kinds][0] if name == places else 0)
+            assert torch.allclose(tensor, there, atol=float(there.abs().max()) / 64), name
+    parity = check_parity(again, exported[1], TEXTS)
+    assert (parity.class_cosine_worst > 0.99, parity.topic_cosine_worst > 0.99) == (True, True)
+
+    fine_tune(dataset, folder, tmp_path / "more", SETTINGS)
+    export(again, tmp_path / "again.onnx")
+    once_more, _ = _restored(tmp_path / "again.onnx", folder / "tokenizer.json", tmp_path)
+    for name, tensor in once_more.state_dict().items():
+        assert torch.allclose(tensor, again.state_dict()[name], atol=1e-3), name
+
+
+def _restored(path, tokenizer, tmp_path):
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    (folder / "encoder.onnx").write_bytes(path.read_bytes())
+    (folder / "tokenizer.json").write_bytes(tokenizer.read_bytes())
+    return load_base(folder)
+
+
 def test_the_exported_encoder_reads_texts_of_any_length(exported):
     for text in ("", "dog", "the dog is here " * 60):
         for window in exported[1].read(make_readable(text)):
