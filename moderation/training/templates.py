@@ -121,6 +121,27 @@ def template_rows(seed: int = 0) -> Iterator[Row]:
         yield from _fill(_HOSTILE_NAMED, len(_HOSTILE_NAMED), "", _INSULT, chance, seen, numbers)
 
 
+def kind_sentences() -> list[list[str]]:
+    """By kind of person the same harmless sentences, in the same order: nothing but the kind differs."""
+    words = {
+        "name": "Anna",
+        "person": "neighbour",
+        "job": "teacher",
+        "good": "kind",
+        "plain": "tired",
+        "says": "I prefer tea",
+        "a_good": "a kind",
+        "a_good_": "A kind",
+    }
+    return [
+        [
+            form.format_map({**words, "kind": kind, "kind_": kind[:1].upper() + kind[1:], "a_kind": _article(kind)})
+            for form in _HARMLESS
+        ]
+        for kind in _KINDS
+    ]
+
+
 def _fill(
     forms: Sequence[str],
     count: int,
