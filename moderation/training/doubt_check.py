@@ -42,10 +42,12 @@ def check_doubts(contest: Contest) -> Check:
     return Check("doubts", "pass", text, figures)
 
 
-def count_doubted(tier: FullTier, lessons: Lessons, new: Sequence[Label] | None) -> dict[str, tuple[int, int]]:
+def count_doubted(
+    tier: FullTier, lessons: Lessons, new: Sequence[Label] | None, each: float = 1.0
+) -> dict[str, tuple[int, int]]:
     """By category, how many labels learned from are in doubt and how many there are, of those that are ``new``.
 
-    ``None`` says that all are.
+    ``None`` says that all are. Of a sample, ``each`` says how many labels each of them stands for.
 
     A label is in doubt where a model that has learned from the others, by what the champion's ``tier`` says of the
     comment, is as sure of the contrary as it is of other rows (:func:`moderation.training.agreement.find_suspects`).
@@ -68,5 +70,5 @@ def count_doubted(tier: FullTier, lessons: Lessons, new: Sequence[Label] | None)
         suspects = find_suspects(odds[rows], given[rows].astype(np.int64), groups=groups, sites=sites)
         if suspects:
             doubted = sum(each.is_confident and bool(is_new[rows[each.index]]) for each in suspects)
-            found[code] = (doubted, int(is_new[rows].sum()))
+            found[code] = (round(doubted * each), round(is_new[rows].sum() * each))
     return found

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from moderation.encoder import WIDTH, Encoder, keep_runtime_quiet, make_readable
-from moderation.training.network import EPSILON, HEADS, SentenceEncoder
+from moderation.training.network import ATTENTION_HEADS, EPSILON, SentenceEncoder
 
 _OPSETS = (("", 20), ("com.microsoft", 1))
 
@@ -81,8 +81,10 @@ def export(encoder: SentenceEncoder, path: Path) -> None:
     """
     config = encoder.bert.config
     shape = (config.hidden_size, config.num_attention_heads, config.hidden_act, config.layer_norm_eps)
-    if shape != (WIDTH, HEADS, "gelu", EPSILON):
-        raise ValueError(f"the graph is written for {WIDTH} wide, {HEADS} heads, gelu, {EPSILON}; this one is {shape}")
+    if shape != (WIDTH, ATTENTION_HEADS, "gelu", EPSILON):
+        raise ValueError(
+            f"the graph is written for {WIDTH} wide, {ATTENTION_HEADS} heads, gelu, {EPSILON}; this one is {shape}"
+        )
     whole = path.with_suffix(".float.onnx")
     onnx.save(_build(encoder), whole)
     keep_runtime_quiet()
@@ -149,7 +151,9 @@ def _build(encoder: SentenceEncoder) -> onnx.ModelProto:
             graph.linear(f"{number}.{part}", hidden, *pair(f"{layer}.attention.self.{part}"))
             for part in ("query", "key", "value")
         ]
-        attended = graph.add("MultiHeadAttention", parts, f"{number}.attended", domain="com.microsoft", num_heads=HEADS)
+        attended = graph.add(
+            "MultiHeadAttention", parts, f"{number}.attended", domain="com.microsoft", num_heads=ATTENTION_HEADS
+        )
         dense = graph.linear(f"{number}.attention", attended, *pair(f"{layer}.attention.output.dense"))
         summed = graph.add("Add", [dense, hidden], f"{number}.first")
         hidden = graph.norm(f"{number}.first.norm", summed, *pair(f"{layer}.attention.output.LayerNorm"))

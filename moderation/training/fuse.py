@@ -148,7 +148,8 @@ def fit_full(
     progress(f"reading {len(validation.rows):,} validation rows with the encoder")
     validation_vectors = read_table(validation, encoder, memory)
     progress("fitting the heads of the full tier")
-    heads = fit_full_heads(kept, vectors, cross.logits(kept.features), kinds=read_kinds(encoder))
+    kinds = read_kinds(encoder) if any(recipe.level for recipe in FULL_RECIPES.values()) else None
+    heads = fit_full_heads(kept, vectors, cross.logits(kept.features), kinds=kinds)
     loud = heads.loud(validation_vectors, validation.features.dense, validation_logits)
     heads = lay_beside(heads, validation_vectors, loud[:, CODES.index("hostile")], validation)
     logits = heads.logits(validation_vectors, validation.features.dense, validation_logits)
@@ -180,7 +181,8 @@ def fit_full_heads(
 ) -> FullHeads:
     """The heads of the full tier, not yet calibrated, from rows with their vectors and lexical logits.
 
-    ``kinds`` are class vectors of the same sentences about each kind of person (:func:`read_kinds`).
+    ``kinds`` are class vectors of the same sentences about each kind of person (:func:`read_kinds`); without them no
+    direction is held back.
     """
     mean, scale = _moments(put_together(vectors, table.features.dense, lexical))
     blank = FullHeads(CODES, *np.zeros((2, 0, 0), np.float32), mean, scale, *np.zeros((5, 0)))  # type: ignore[call-arg]  # for its moments alone
@@ -204,12 +206,12 @@ def fit_full_heads(
     directions = np.zeros((0, WIDTH)) if kinds is None else find_directions(kinds / spread[:WIDTH])
     fitted = []
     for code in CODES:
-        level = level_directions(directions, recipes[code].level, windows.shape[1])
-        head = _fit_head(code, recipes[code], table, windows @ level, signatures, context)
-        fitted.append(replace(head, windows=level @ head.windows))
-    level = level_directions(directions, recipes["hostile"].level, windows.shape[1])
-    quiet_weights, quiet_intercept = fit_quiet(table, windows @ level)
-    quiet_weights = level @ quiet_weights
+        shrinkage = shrink_directions(directions, recipes[code].level, windows.shape[1])
+        head = _fit_head(code, recipes[code], table, windows @ shrinkage, signatures, context)
+        fitted.append(replace(head, windows=shrinkage @ head.windows))
+    shrinkage = shrink_directions(directions, recipes["hostile"].level, windows.shape[1])
+    quiet_weights, quiet_intercept = fit_quiet(table, windows @ shrinkage)
+    quiet_weights = shrinkage @ quiet_weights
     window_weights = np.stack([*(head.windows for head in fitted), quiet_weights], axis=1) / spread[:, None]
     window_weights = np.vstack([window_weights, -centre @ window_weights]).astype(np.float32)
     signature_weights = np.stack([head.signature for head in fitted], axis=1) / sign_spread[:, None]
@@ -243,7 +245,7 @@ def find_directions(kinds: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((kinds - kinds.mean(axis=0)).mean(axis=1))
 
 
-def level_directions(directions: NDArray[np.float64], level: float, width: int) -> NDArray[np.float64]:
+def shrink_directions(directions: NDArray[np.float64], level: float, width: int) -> NDArray[np.float64]:
     """A matrix that shrinks what differs between kinds of persons alone: (1 + level * covariance) ** -1/2.
 
     Within-class covariance normalisation (Hatch, Kajarekar and Stolcke 2006); columns beyond the class vector stay.

@@ -30,16 +30,17 @@ def keep_known(labels: Sequence[Label], key: bytes) -> dict[str, Any]:
     hashes = sorted(_hash(labels, key))
     below = _ALL if len(hashes) <= MOST_KEPT else hashes[MOST_KEPT]
     kept = np.array([value for value in hashes if value < below], ">u8")
-    return {"below": below, "hashes": base64.b64encode(kept.tobytes()).decode()}
+    return {"key": _tell_key(key), "below": below, "hashes": base64.b64encode(kept.tobytes()).decode()}
 
 
 def find_new(labels: Sequence[Label], facts: Mapping[str, Any], key: bytes) -> tuple[list[Label], float]:
     """Those of the last words that a bundle does not know whose manifest says ``facts`` of its labels.
 
     The number is how many each of them stands for: more than one where the bundle keeps a sample. Of a bundle without
-    hashes it is known until when its labels were, and what has no time is new to it.
+    hashes, or with hashes under another key, it is known until when its labels were, and what has no time is new to it.
+    Of labels that say the same of comments without an id it is known how many are new, and which of them is a guess.
     """
-    if "known" not in facts:
+    if not has_hashes(facts, key):
         last = None if facts.get("until") is None else datetime.fromisoformat(facts["until"])
         return [label for label in labels if last is None or label.at is None or label.at > last], 1.0
     before: NDArray[np.uint64] = np.frombuffer(base64.b64decode(facts["known"]["hashes"]), ">u8")
@@ -48,10 +49,19 @@ def find_new(labels: Sequence[Label], facts: Mapping[str, Any], key: bytes) -> t
     return [label for label, value in hashed if value < below and value not in kept], _ALL / below
 
 
+def has_hashes(facts: Mapping[str, Any], key: bytes) -> bool:
+    """Whether a manifest's ``facts`` have hashes of the labels, under this key."""
+    return "known" in facts and hmac.compare_digest(facts["known"].get("key", ""), _tell_key(key))
+
+
 def count_new(labels: Sequence[Label], facts: Mapping[str, Any], key: bytes) -> dict[str, int]:
     """How many last words each account has given that a bundle does not know (:func:`find_new`)."""
     new, each = find_new(labels, facts, key)
     return {who: round(count * each) for who, count in Counter(label.moderator for label in new).items()}
+
+
+def _tell_key(key: bytes) -> str:
+    return hmac.digest(key, b"labels are known under this key", "sha256")[:8].hex()
 
 
 def _hash(labels: Sequence[Label], key: bytes) -> list[int]:

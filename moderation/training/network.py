@@ -6,7 +6,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import onnx
 import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # onnx brings it without types
+from onnx import numpy_helper
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -16,7 +19,7 @@ from transformers import BertConfig, BertModel
 from moderation.categories import CODES
 from moderation.encoder import WIDTH
 
-HEADS = 12
+ATTENTION_HEADS = 12
 EPSILON = 1e-12
 PUBLISHED, EXPORTED = "model.safetensors", "encoder.onnx"
 CLASS_CODES = tuple(code for code in CODES if code != "off_topic")
@@ -65,7 +68,9 @@ def load_base(folder: Path) -> tuple[SentenceEncoder, Tokenizer]:
     """The encoder before fine-tuning, from a folder with ``config.json``, ``model.safetensors``, ``tokenizer.json``.
 
     A folder of a bundle's encoder serves too (``encoder.onnx``, ``tokenizer.json``): what was learned goes on from
-    there. Its weights are what eight bits have left of them. Raises ``ValueError`` for weights of another encoder.
+    there. Its weights are what eight bits have left of them.
+
+    Raises ``ValueError`` for what is no such encoder.
     """
     weights, config = _read_exported(folder) if is_exported(folder) else _read_published(folder)
     # Rows are seen once or twice, which hardly overfits, and drawing the dropout takes a quarter of a step on a CPU.
@@ -98,10 +103,13 @@ def _read_published(folder: Path) -> tuple[dict[str, Tensor], BertConfig]:
 
 def _read_exported(folder: Path) -> tuple[dict[str, Tensor], BertConfig]:
     """What :func:`moderation.training.export.export` wrote, as weights again."""
-    import onnx  # noqa: PLC0415 - only this needs it
-    from onnx import numpy_helper  # noqa: PLC0415 - as above
+    try:
+        return _restore(onnx.load(folder / EXPORTED).graph)
+    except (KeyError, DecodeError) as error:
+        raise ValueError(f"{folder / EXPORTED} is no encoder of ours: {error}") from error
 
-    graph = onnx.load(folder / EXPORTED).graph
+
+def _restore(graph: onnx.GraphProto) -> tuple[dict[str, Tensor], BertConfig]:
     known = {item.name: torch.from_numpy(numpy_helper.to_array(item).copy()) for item in graph.initializer}
     layers = sum(name.endswith(".first.norm.weight") for name in known)
     table, places = known["words.table"], known["places"]
@@ -109,7 +117,7 @@ def _read_exported(folder: Path) -> tuple[dict[str, Tensor], BertConfig]:
         vocab_size=len(table),
         hidden_size=WIDTH,
         num_hidden_layers=layers,
-        num_attention_heads=HEADS,
+        num_attention_heads=ATTENTION_HEADS,
         intermediate_size=len(known["0.wide.bias"]),
         max_position_embeddings=len(places),
         layer_norm_eps=EPSILON,

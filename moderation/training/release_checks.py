@@ -12,7 +12,7 @@ from typing import Any
 
 from moderation.record import InForce, Release
 from moderation.training.data_checks import Check
-from moderation.training.known import count_new, find_new
+from moderation.training.known import count_new, find_new, has_hashes
 from moderation.training.labels import Label
 
 LITTLE_NEW = 0.1
@@ -39,7 +39,7 @@ class Left:
         return f"{self.name} was rolled back on {self.release.at[:10]}{by}"
 
 
-def check_rolled_back(challenger: str, words: Sequence[Label], left: Sequence[Left], key: bytes = b"") -> Check:
+def check_rolled_back(challenger: str, words: Sequence[Label], left: Sequence[Left], key: bytes) -> Check:
     """Whether a challenger is one that somebody went back from, or is made of much the same labels.
 
     ``words`` are the last words that it has learned from or that were held out, ``key`` that of the hashes of labels.
@@ -71,10 +71,10 @@ def check_rolled_back(challenger: str, words: Sequence[Label], left: Sequence[Le
 def _count_new(words: Sequence[Label], facts: Mapping[str, Any], key: bytes) -> int:
     """How many labels are new to a bundle whose ``facts`` are those of its manifest or of its report.
 
-    Only the manifest has hashes. By the report it is those that are later than the last that it had, or as many as
+    Without hashes under this key, as in a report, it is those that are later than the last that it had, or as many as
     there are more of where that says less: an import brings labels of any time, and of none.
     """
-    if "known" in facts:
+    if has_hashes(facts, key):
         return sum(count_new(words, facts, key).values())
     until = facts.get("until")
     later = find_new([label for label in words if label.at is not None], facts, key)[0] if until is not None else []

@@ -63,8 +63,9 @@ from moderation.training.rows import BehaviourCase
 from moderation.training.trials import lined_policy
 from moderation.training.wording import compare_wording
 
-# How far up a verdict is; of two challengers the one higher up is taken, of equal ones the first.
 _RANKS = ("REJECT", "HOLD", "PROMOTE")
+# What all sites may lose by what some of them say. Where it holds, it may be for want of rows to be sure.
+_LOSSES = frozenset({"ranking", "lines", "behaviour", "sites"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,21 @@ class _Entrant:
     is_shared: bool
 
     @property
-    def rank(self) -> int:
-        """How far up its verdict is."""
-        return _RANKS.index(self.gate.verdict)
+    def rank(self) -> tuple[int, int]:
+        """How far up its verdict is, then in how few ways something stands in its way.
+
+        That one moves single sites says what it is and not that it is worse.
+        """
+        return _RANKS.index(self.gate.verdict), -len(self._in_the_way - {"norms"})
+
+    @property
+    def is_a_loss(self) -> bool:
+        """Whether all sites lose by it, or perhaps do."""
+        return self.gate.verdict == "REJECT" or not self._in_the_way.isdisjoint(_LOSSES)
+
+    @property
+    def _in_the_way(self) -> frozenset[str]:
+        return frozenset(check.name for check in self.gate.checks if check.state in ("hold", "reject"))
 
 
 def is_learned(learned: Mapping[str, Any], labels: Sequence[Label], trust: Trust) -> bool:
@@ -123,9 +136,9 @@ def retrain(
     """Fit a challenger on all labels, write it into ``models`` and have the gate judge it. Publishing is another step.
 
     Labels move what all sites share and, beside it, what is each site's own. Where sites have different norms, what one
-    of them calls good would make the model worse for everybody, and the gate says so. Then a second challenger is
-    tried, in which labels move nothing but the sites that they are of. Where the gate does not reject that one too it
-    is taken, and waits for a person: the norm may be meant, or the labels may be wrong.
+    of them calls good would make the model worse for everybody, and the gate says so, or that it may. Then a second
+    challenger is tried, in which labels move nothing but the sites that they are of. Where less stands in its way it is
+    taken, and waits for a person: the norm may be meant, or the labels may be wrong.
 
     Args:
         champion: The bundle in force; the challenger has its encoder, its heads and its anchors.
@@ -202,7 +215,7 @@ def retrain(
 
     entrants = [enter(is_shared=True)]
     adaptation = need_encoder(entrants[0].bundle).adaptation
-    if entrants[0].gate.verdict == "REJECT" and adaptation is not None and adaptation.sites:
+    if entrants[0].is_a_loss and adaptation is not None and adaptation.sites:
         progress("once more, with labels moving nothing but their own sites")
         entrants.append(enter(is_shared=False))
     taken = max(entrants, key=lambda entrant: entrant.rank)
@@ -254,7 +267,7 @@ def hold_contest(
     comments = [case.comment for case in cases]
     named = accounts or Accounts()
     words = last_words(labels)
-    new, (new_words, _) = count_new(words, learned_before, key), find_new(words, learned_before, key)
+    new, (new_words, each) = count_new(words, learned_before, key), find_new(words, learned_before, key)
     # Both have the same encoder and word weights, so what they see of the cases is the same too.
     seen = extract(comments, champion.model.topic), read_vectors(comments, need_encoder(champion).encoder)
     return Contest(
@@ -271,7 +284,7 @@ def hold_contest(
             accounts=named,
             sides=count_sides(lessons.learned.figures),
             sides_before={code: Sides(*sides) for code, sides in learned_before.get("sides", {}).items()},
-            doubted=count_doubted(need_encoder(champion), lessons, new_words if learned_before else None),
+            doubted=count_doubted(need_encoder(champion), lessons, new_words if learned_before else None, each),
             agreement=measure_agreement(labels),
             prints=lessons.prints,
         ),

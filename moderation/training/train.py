@@ -230,8 +230,14 @@ def train_encoder(
 
     wanted = ENCODER_FILES if is_exported(base) else ("model.safetensors", "config.json", "tokenizer.json")
     weights = base / wanted[0]
+    if base.resolve() == folder.resolve():
+        raise DataError(f"{folder} holds the encoder to start from; choose another folder for what comes out")
     if missing := [name for name in sorted(wanted) if not (base / name).is_file()]:
         raise DataError(f"{base} is no folder of a sentence encoder: {', '.join(missing)} is not in it")
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    before = read_encoder_facts(base) if is_exported(base) else {}
+    if is_exported(base) and not before:
+        progress(f"nothing says how {base} was made, so its licence is not known")
     try:
         encoder = fine_tune(dataset, base, folder, settings, progress)
         progress("exporting")
@@ -244,9 +250,7 @@ def train_encoder(
     texts = [row.comment.text for row in sample(dataset.validation or dataset.train, PARITY_TEXTS)]
     progress(f"comparing on {len(texts):,} texts what was trained and what was exported")
     parity = check_parity(encoder, Encoder.load(*(folder / name for name in ENCODER_FILES)), texts)
-    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
     name, licence = BASES.get(sha256, (base.name, None))
-    before = read_encoder_facts(base) if is_exported(base) else {}
     facts = {
         "base": {
             "name": name,

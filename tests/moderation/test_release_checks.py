@@ -29,20 +29,20 @@ def left(**more):
 
 @pytest.mark.parametrize(("count", "state"), [(90, "hold"), (100, "hold"), (109, "hold"), (110, "pass"), (300, "pass")])
 def test_much_the_same_labels_wait_for_a_person(count, state):
-    check = check_rolled_back("comments-222222222222", words(count), [left()])
+    check = check_rolled_back("comments-222222222222", words(count), [left()], b"")
     assert (check.name, check.state) == ("rolled_back", state)
     if state == "hold":
         assert "comments-111111111111 was rolled back on 2026-02-01 by Ada" in check.sentence
 
 
 def test_the_same_bundle_waits_whatever_its_labels():
-    check = check_rolled_back("comments-111111111111", words(300), [left(labels={}), left()])
+    check = check_rolled_back("comments-111111111111", words(300), [left(labels={}), left()], b"")
     assert (check.state, "byte for byte" in check.sentence) == ("hold", True)
 
 
 def test_nothing_is_held_for_what_was_overruled_or_had_no_labels():
     for each in ([], [left(is_overruled=True)], [left(labels={})]):
-        assert check_rolled_back("comments-222222222222", words(100), each).state == "pass"
+        assert check_rolled_back("comments-222222222222", words(100), each, b"").state == "pass"
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_nothing_is_held_for_what_was_overruled_or_had_no_labels():
     ],
 )
 def test_labels_without_a_time_are_new_where_there_are_more_of_them(said, facts, new):
-    check = check_rolled_back("comments-222222222222", said, [left(labels=facts)])
+    check = check_rolled_back("comments-222222222222", said, [left(labels=facts)], b"")
     assert check.figures.get("new", 30) == new
     assert check.state == ("pass" if new == 30 else "hold")
 
@@ -68,6 +68,7 @@ def test_by_hashes_an_import_of_older_labels_is_new_and_what_was_known_is_not():
         for said in (words(100), words(109), words(110), older)
     ]
     assert states == ["hold", "hold", "pass", "pass"]
+    assert check_rolled_back("comments-222222222222", words(100), [left(labels=known)], b"another").state == "hold"
 
 
 def test_what_serves_has_to_be_what_it_was_held_against():

@@ -9,19 +9,20 @@ import pytest
 from moderation.adaptation import Adaptation
 from moderation.bundle import FILES, load_bundle
 from moderation.categories import CODES
-from moderation.comment import Post
+from moderation.comment import Comment, Post
 from moderation.errors import BundleMissing, DataError
 from moderation.model import FullTier
 from moderation.releases import Releases
 from moderation.shipped import shipped_folder
 from moderation.training.adapt import EVERYWHERE, Labelled, fit_everywhere
 from moderation.training.anchors import read_figures
+from moderation.training.doubt_check import count_doubted
 from moderation.training.gate import CHECKS, judge
 from moderation.training.known import count_new
-from moderation.training.labels import Trust, last_words
+from moderation.training.labels import Label, Trust, last_words
 from moderation.training.lessons import Lessons, prepare, score_labels
 from moderation.training.retrain import calibrate, hold_contest, is_learned, retrain
-from moderation.training.rows import Row, read_behaviour, read_seed
+from moderation.training.rows import Row, fingerprint, read_behaviour, read_seed
 from moderation.training.table import build_table, read_table
 from moderation.training.trials import DISTRESS
 
@@ -118,7 +119,8 @@ def test_what_labels_are_checked_by_has_learned_nothing_from_them(school, challe
 
 def test_labels_that_the_champion_knows_are_not_new_and_reports_have_no_hashes(school, challenger):
     facts = challenger.manifest["trained_on"]["labels"]
-    assert count_new(last_words(school.labels), facts, b"") == {}
+    undated = [replace(label, at=None) for label in school.labels]
+    assert count_new(last_words(undated), facts, b"") == {}
     assert "known" not in school.round.figures["labels"]
 
 
@@ -150,22 +152,24 @@ def test_near_copies_of_what_is_learned_measure_nothing(school, anchors):
     assert lessons.left_out["held out, and nearly the same text as one learned from"] == held_out
 
 
-def test_where_the_norm_of_a_site_would_harm_all_its_labels_move_that_site_alone(school, tmp_path):
-    """A site to which everything is welcome; what all sites share must not learn that."""
+@pytest.mark.parametrize(("weight", "verdict"), [(10.0, "REJECT"), (4.0, "HOLD")])
+def test_where_the_norm_of_a_site_would_harm_all_its_labels_move_that_site_alone(school, tmp_path, weight, verdict):
+    """A site to which everything is welcome; what all sites share must not learn that, nor what may be so."""
     calm = "https://b.example"
     labels = [
         replace(label, comment=comment, digest=comment.digest(), labels=dict.fromkeys(label.labels, 0))
         for label in school.labels
         for comment in [replace(label.comment, site=calm)]
     ]
-    loud = Trust(moderators=dict.fromkeys(("Ana", "Ben", "Cho"), 10.0))
+    loud = Trust(moderators=dict.fromkeys(("Ana", "Ben", "Cho"), weight))
     made = retrain(school.champion, labels, school.cases, tmp_path / "models", trust=loud, cache=school.cache)
     adaptation = load_bundle(made.bundle, beside=[school.champion]).model.full.adaptation
     [tried] = made.figures["also_tried"]
 
     assert made.figures["moves"] == "single sites"
-    assert (tried["verdict"], tried["challenger"] == made.bundle.name) == ("REJECT", False)
+    assert (tried["verdict"], tried["challenger"] == made.bundle.name) == (verdict, False)
     assert made.gate.verdict == "HOLD"
+    assert [check.name for check in made.gate.checks if check.state in ("hold", "reject")] == ["norms"]
     assert not adaptation.everywhere.window_weights.any()
     assert not adaptation.everywhere.intercept.any()
     assert adaptation.sites[calm].window_weights.any()
@@ -266,6 +270,24 @@ class TestRefused:
         assert found == {"doubts"} | ({"lines"} if len(some) > 400 else set())
         assert verdict_without(held, "doubts") == ("PROMOTE" if len(some) == 400 else judge(held).verdict)
         assert verdict_without(held, *found) == "PROMOTE"
+
+    def test_of_doubted_labels_only_the_new_ones_count(self, shipped_bundle, spam):
+        """Flipped labels that the champion has known are its own affair; of a sample each stands for several."""
+        random = np.random.default_rng(1)
+        labels = spam.labels.copy()
+        flipped = np.flatnonzero(random.random(len(labels)) < 0.2)
+        labels[flipped, SPAM] = 1 - labels[flipped, SPAM]
+        texts = [Label(Comment(f"words {number}"), {"spam": 1}, "Ada", "") for number in range(len(spam))]
+        prints = np.array([fingerprint(each.comment.text) for each in texts])
+        learned = Labelled(replace(spam, labels=labels, prints=prints), [""] * len(spam), [None] * len(spam))
+        lessons = Lessons(learned, learned, {}, frozenset())
+        tier = shipped_bundle.model.full
+        doubted, count = count_doubted(tier, lessons, [texts[row] for row in flipped])["spam"]
+        assert (count, doubted > 0.5 * count) == (len(flipped), True)
+        others = [text for row, text in enumerate(texts) if row not in set(flipped.tolist())]
+        doubted, count = count_doubted(tier, lessons, others, 3.0)["spam"]
+        assert (count, doubted < 0.1 * count) == (3 * len(others), True)
+        assert count_doubted(tier, lessons, []) == {}
 
     def test_a_challenger_that_was_taught_to_hold_distress(self, contest, shipped_bundle):
         behaviour = (shipped_folder("training_data") / "behaviour").glob("*.jsonl")

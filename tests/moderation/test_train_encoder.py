@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="fine-tuning needs the extra encoder
 transformers = pytest.importorskip(
     "transformers", reason="fine-tuning needs the extra encoder: transformers is missing"
 )
-pytest.importorskip("onnx", reason="exporting needs the extra encoder: onnx is not installed")
+onnx = pytest.importorskip("onnx", reason="exporting needs the extra encoder: onnx is not installed")
 
 from safetensors.torch import load_file, save_file  # noqa: E402 - only where torch is
 from tokenizers import Tokenizer  # noqa: E402
@@ -22,6 +22,7 @@ from tokenizers.processors import TemplateProcessing  # noqa: E402
 
 from moderation.comment import Comment, Post  # noqa: E402
 from moderation.encoder import WIDTH, Encoder, make_readable  # noqa: E402
+from moderation.errors import DataError  # noqa: E402
 from moderation.training.dataset import Dataset, Report  # noqa: E402
 from moderation.training.encoder import (  # noqa: E402
     Settings,
@@ -35,6 +36,7 @@ from moderation.training.examples import topic_examples  # noqa: E402
 from moderation.training.export import check_parity, export  # noqa: E402
 from moderation.training.network import Tasks, load_base, load_fine_tuned  # noqa: E402
 from moderation.training.rows import Row  # noqa: E402
+from moderation.training.train import train_encoder  # noqa: E402
 
 SETTINGS = Settings(
     epochs=1,
@@ -264,11 +266,40 @@ def test_an_exported_encoder_can_be_gone_on_from(whole, exported, base, dataset,
     parity = check_parity(again, exported[1], TEXTS)
     assert (parity.class_cosine_worst > 0.99, parity.topic_cosine_worst > 0.99) == (True, True)
 
-    fine_tune(dataset, folder, tmp_path / "more", SETTINGS)
+    fine_tune(dataset, folder, tmp_path / "more", replace(SETTINGS, rate=1e-9, rate_of_heads=1e-9))
+    more = load_fine_tuned(folder, tmp_path / "more" / "encoder.safetensors")[0].state_dict()
+    assert all(torch.allclose(tensor, again.state_dict()[name], atol=1e-5) for name, tensor in more.items())
+    with pytest.raises(ValueError, match="other settings"):
+        fine_tune(dataset, base, tmp_path / "more", replace(SETTINGS, rate=1e-9, rate_of_heads=1e-9))
     export(again, tmp_path / "again.onnx")
     once_more, _ = _restored(tmp_path / "again.onnx", folder / "tokenizer.json", tmp_path)
     for name, tensor in once_more.state_dict().items():
         assert torch.allclose(tensor, again.state_dict()[name], atol=1e-3), name
+
+
+def test_what_is_no_encoder_of_ours_is_refused(base, tmp_path):
+    (tmp_path / "tokenizer.json").write_bytes((base / "tokenizer.json").read_bytes())
+    other = onnx.helper.make_model(onnx.helper.make_graph([], "nothing", [], []))
+    for content in (other.SerializeToString(), b"no graph at all"):
+        (tmp_path / "encoder.onnx").write_bytes(content)
+        with pytest.raises(ValueError, match="is no encoder of ours"):
+            load_base(tmp_path)
+
+
+def test_where_an_encoder_comes_from_is_kept(exported, base, dataset, tmp_path):
+    folder = exported[0].parent
+    (folder / "tokenizer.json").write_bytes((base / "tokenizer.json").read_bytes())
+    said = []
+    first = train_encoder(dataset, folder, tmp_path / "first", SETTINGS, progress=said.append)
+    assert any("its licence is not known" in line for line in said)
+    assert "trained" not in first["base"]
+    facts = {**first, "base": {**first["base"], "licence": "Apache-2.0"}}
+    (tmp_path / "first" / "encoder.json").write_text(json.dumps(facts))
+    second = train_encoder(dataset, tmp_path / "first", tmp_path / "second", SETTINGS)
+    assert second["base"]["licence"] == "Apache-2.0"
+    assert second["base"]["trained"] == facts
+    with pytest.raises(DataError, match="choose another folder"):
+        train_encoder(dataset, tmp_path / "first", tmp_path / "first", SETTINGS)
 
 
 def _restored(path, tokenizer, tmp_path):
