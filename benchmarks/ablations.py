@@ -27,7 +27,7 @@ from moderation.heads import Vectors
 from moderation.record import current_bundle
 from moderation.shipped import shipped_folder
 from moderation.training.fit import Lexical, fit_lexical
-from moderation.training.fuse import FULL_RECIPES, FullRecipe, fit_full_heads, read_kinds
+from moderation.training.fuse import FULL_RECIPES, FullRecipe, fit_full_heads
 from moderation.training.measures import auc, recall_at_false_positives
 from moderation.training.quiet import lay_beside
 from moderation.training.table import Table, read_table
@@ -46,7 +46,6 @@ class Given:
     said: NDArray[np.float64]
     kept: Vectors
     validation: Vectors
-    kinds: NDArray[np.float64]
 
 
 def without(recipes: Mapping[str, FullRecipe], *beginnings: str) -> dict[str, FullRecipe]:
@@ -74,7 +73,7 @@ def variants(given: Given) -> Iterator[tuple[str, NDArray[np.float64]]]:
         one, other = given.kept, given.validation
         if columns is not None:
             one, other = blank(one, columns), blank(other, columns)
-        heads = fit_full_heads(given.rows, one, given.said, recipes, given.kinds)
+        heads = fit_full_heads(given.rows, one, given.said, recipes)
         loud = heads.loud(other, validation.features.dense, lexical.validation_logits)
         if not twice:
             return loud
@@ -144,7 +143,6 @@ def main() -> None:
         lexical.cross.logits(lexical.kept.features),
         read_table(lexical.kept, encoder, memory),
         read_table(lexical.validation, encoder, memory),
-        read_kinds(encoder),
     )
     print(f"{'':36}" + "".join(f"{name[:12]:>14}" for name in HEADER))
     for name, logits in variants(given):

@@ -20,7 +20,7 @@ from moderation.training.anchors import gather_anchors, pack, read_figures
 from moderation.training.copies import with_copies
 from moderation.training.dataset import Dataset, is_for_heads
 from moderation.training.fit import fit_heads
-from moderation.training.fuse import fit_full_heads, read_kinds
+from moderation.training.fuse import fit_full_heads
 from moderation.training.points import calibration_rows, fit_platt, operating_points
 from moderation.training.quiet import lay_beside
 from moderation.training.retrain import calibrate
@@ -180,7 +180,7 @@ def start_bundle(data: Dataset, folder: Path, cache: Path, share: float, say: Ca
     say(f"vectors of {len(kept.rows):,} and {len(validation.rows):,} rows")
     vectors = read_kept(kept, encoder, cache / "kept", say)
     validation_vectors = read_kept(validation, encoder, cache / "validation", say)
-    heads = fit_full_heads(kept, vectors, cross.logits(kept.features), kinds=read_kinds(encoder))
+    heads = fit_full_heads(kept, vectors, cross.logits(kept.features))
     loud = heads.loud(validation_vectors, validation.features.dense, logits)
     heads = lay_beside(heads, validation_vectors, loud[:, CODES.index("hostile")], validation)
     figures = read_figures(validation, validation_vectors, logits)

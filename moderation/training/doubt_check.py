@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from moderation.categories import CODES
@@ -11,7 +9,7 @@ from moderation.model import FullTier
 from moderation.training.agreement import find_suspects
 from moderation.training.contest import Contest
 from moderation.training.data_checks import Check
-from moderation.training.labels import Label
+from moderation.training.known import New
 from moderation.training.lessons import Lessons, answer
 from moderation.training.rows import fingerprint
 
@@ -42,12 +40,10 @@ def check_doubts(contest: Contest) -> Check:
     return Check("doubts", "pass", text, figures)
 
 
-def count_doubted(
-    tier: FullTier, lessons: Lessons, new: Sequence[Label] | None, each: float = 1.0
-) -> dict[str, tuple[int, int]]:
+def count_doubted(tier: FullTier, lessons: Lessons, new: New | None) -> dict[str, tuple[int, int]]:
     """By category, how many labels learned from are in doubt and how many there are, of those that are ``new``.
 
-    ``None`` says that all are. Of a sample, ``each`` says how many labels each of them stands for.
+    ``None`` says that all are.
 
     A label is in doubt where a model that has learned from the others, by what the champion's ``tier`` says of the
     comment, is as sure of the contrary as it is of other rows (:func:`moderation.training.agreement.find_suspects`).
@@ -56,9 +52,10 @@ def count_doubted(
     chances = np.nan_to_num(answer(tier, learned.figures, learned.sites, learned.texts), nan=0.5)
     kept = np.clip(chances, 1e-6, 1 - 1e-6)
     odds = np.log(kept / (1 - kept))
-    is_new = np.ones(len(learned.figures), dtype=bool)
+    is_new, times = np.ones(len(learned.figures), dtype=bool), 1.0
     if new is not None:
-        is_new = np.isin(learned.figures.prints, [fingerprint(label.comment.text) for label in new])
+        times = new.times
+        is_new = np.isin(learned.figures.prints, [fingerprint(label.comment.text) for label in new.labels])
     found = {}
     for head, code in enumerate(CODES):
         given = learned.figures.labels[:, head]
@@ -70,5 +67,5 @@ def count_doubted(
         suspects = find_suspects(odds[rows], given[rows].astype(np.int64), groups=groups, sites=sites)
         if suspects:
             doubted = sum(each.is_confident and bool(is_new[rows[each.index]]) for each in suspects)
-            found[code] = (round(doubted * each), round(is_new[rows].sum() * each))
+            found[code] = (round(doubted * times), round(is_new[rows].sum() * times))
     return found

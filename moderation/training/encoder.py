@@ -50,12 +50,10 @@ from moderation.training.examples import (
 )
 from moderation.training.network import (
     CLASS_CODES,
-    EXPORTED,
-    PUBLISHED,
     SentenceEncoder,
     Tasks,
-    is_exported,
     load_base,
+    weights_of,
 )
 
 # Sources that label by one and the same definition.
@@ -317,8 +315,8 @@ def _identity(
     """A hash of everything that a checkpoint must agree with."""
     facts = {name: value for name, value in asdict(settings).items() if name != "checkpoint_minutes"}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name in (EXPORTED if is_exported(base) else PUBLISHED, "tokenizer.json"):
-        digest.update((base / name).read_bytes())
+    for path in (weights_of(base), base / "tokenizer.json"):
+        digest.update(path.read_bytes())
     for batch in batches:
         digest.update(f"{batch.kind}{batch.indices}".encode())
     for example in [*classes, *pairs]:

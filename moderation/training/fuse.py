@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 
 from moderation import signals, topic
 from moderation.categories import CODES
-from moderation.encoder import WIDTH, Encoder, make_readable
+from moderation.encoder import WIDTH, Encoder
 from moderation.heads import FullHeads, Heads, Vectors, put_together, telling_windows
 from moderation.model import CONTEXT
 from moderation.training.anchors import Figures, read_figures
@@ -28,7 +28,6 @@ from moderation.training.points import calibration_rows, fit_knots, operating_po
 from moderation.training.quiet import fit_quiet, lay_beside
 from moderation.training.rows import Row
 from moderation.training.table import MANNERS, UNEVEN, Labelled, Table, choose_lesson, read_table
-from moderation.training.templates import kind_sentences
 
 # How rows are named that lack what a platform may not send (moderation.training.table.vary).
 _VARIED = re.compile(r"~[12]$")
@@ -66,8 +65,7 @@ class FullRecipe:
     made of the author's name and of links, counts for beside one of the context: there are ten times as many, and
     what counts for less is held back more strongly. At nought they are not seen.
     ``words`` is the same for what the words say in general. ``hard`` is what a comment weighs that was moved to the
-    post most like its own; ``by_closeness`` has sources weigh what :data:`CLOSENESS` says. ``level`` is how strongly
-    directions of the class vector are held back in which only the kind of person differs.
+    post most like its own; ``by_closeness`` has sources weigh what :data:`CLOSENESS` says.
     """
 
     context: tuple[str, ...]
@@ -79,7 +77,6 @@ class FullRecipe:
     words: float = 1.0
     hard: float = 1.0
     by_closeness: bool = False
-    level: float = 0.0
 
 
 _PART_OF_HOSTILE = FullRecipe((*MANNERS, *_HOSTILE_WORDS), 0.01)
@@ -148,8 +145,7 @@ def fit_full(
     progress(f"reading {len(validation.rows):,} validation rows with the encoder")
     validation_vectors = read_table(validation, encoder, memory)
     progress("fitting the heads of the full tier")
-    kinds = read_kinds(encoder) if any(recipe.level for recipe in FULL_RECIPES.values()) else None
-    heads = fit_full_heads(kept, vectors, cross.logits(kept.features), kinds=kinds)
+    heads = fit_full_heads(kept, vectors, cross.logits(kept.features))
     loud = heads.loud(validation_vectors, validation.features.dense, validation_logits)
     heads = lay_beside(heads, validation_vectors, loud[:, CODES.index("hostile")], validation)
     logits = heads.logits(validation_vectors, validation.features.dense, validation_logits)
@@ -177,13 +173,8 @@ def fit_full_heads(
     vectors: Vectors,
     lexical: NDArray[np.float64],
     recipes: Mapping[str, FullRecipe] = FULL_RECIPES,
-    kinds: NDArray[np.float64] | None = None,
 ) -> FullHeads:
-    """The heads of the full tier, not yet calibrated, from rows with their vectors and lexical logits.
-
-    ``kinds`` are class vectors of the same sentences about each kind of person (:func:`read_kinds`); without them no
-    direction is held back.
-    """
+    """The heads of the full tier, not yet calibrated, from rows with their vectors and lexical logits."""
     mean, scale = _moments(put_together(vectors, table.features.dense, lexical))
     blank = FullHeads(CODES, *np.zeros((2, 0, 0), np.float32), mean, scale, *np.zeros((5, 0)))  # type: ignore[call-arg]  # for its moments alone
     context = blank.context(vectors, table.features.dense, lexical)
@@ -203,15 +194,8 @@ def fit_full_heads(
         sign_centre = signatures[signed, :WIDTH].mean(axis=0)
         sign_spread = np.maximum(signatures[signed, :WIDTH].std(axis=0), 1e-3)
     signatures = (signatures[:, :WIDTH] - sign_centre) / sign_spread * signed[:, None]
-    directions = np.zeros((0, WIDTH)) if kinds is None else find_directions(kinds / spread[:WIDTH])
-    fitted = []
-    for code in CODES:
-        shrinkage = shrink_directions(directions, recipes[code].level, windows.shape[1])
-        head = _fit_head(code, recipes[code], table, windows @ shrinkage, signatures, context)
-        fitted.append(replace(head, windows=shrinkage @ head.windows))
-    shrinkage = shrink_directions(directions, recipes["hostile"].level, windows.shape[1])
-    quiet_weights, quiet_intercept = fit_quiet(table, windows @ shrinkage)
-    quiet_weights = shrinkage @ quiet_weights
+    fitted = [_fit_head(code, recipes[code], table, windows, signatures, context) for code in CODES]
+    quiet_weights, quiet_intercept = fit_quiet(table, windows)
     window_weights = np.stack([*(head.windows for head in fitted), quiet_weights], axis=1) / spread[:, None]
     window_weights = np.vstack([window_weights, -centre @ window_weights]).astype(np.float32)
     signature_weights = np.stack([head.signature for head in fitted], axis=1) / sign_spread[:, None]
@@ -227,34 +211,6 @@ def fit_full_heads(
         quiet_weights=window_weights[:, -1],
         quiet_intercept=np.array([quiet_intercept]),
     )
-
-
-def read_kinds(encoder: Encoder) -> NDArray[np.float64]:
-    """Class vectors of the same harmless sentences about each kind of person, shape (kinds, sentences, WIDTH)."""
-    return np.array(
-        [
-            [encoder.read(make_readable(sentence))[0].class_vector for sentence in sentences]
-            for sentences in kind_sentences()
-        ],
-        dtype=np.float64,
-    )
-
-
-def find_directions(kinds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How each kind of person's mean differs from that of all, in sentences that are the same for all of them."""
-    return np.asarray((kinds - kinds.mean(axis=0)).mean(axis=1))
-
-
-def shrink_directions(directions: NDArray[np.float64], level: float, width: int) -> NDArray[np.float64]:
-    """A matrix that shrinks what differs between kinds of persons alone: (1 + level * covariance) ** -1/2.
-
-    Within-class covariance normalisation (Hatch, Kajarekar and Stolcke 2006); columns beyond the class vector stay.
-    """
-    whole = np.eye(width)
-    if level and len(directions):
-        values, axes = np.linalg.eigh(directions.T @ directions / len(directions))
-        whole[:WIDTH, :WIDTH] = axes / np.sqrt(1 + level * np.maximum(values, 0)) @ axes.T
-    return whole
 
 
 @dataclass(frozen=True, slots=True)

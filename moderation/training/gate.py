@@ -58,9 +58,14 @@ class GateReport:
     checks: Sequence[Check]
 
     @property
+    def in_the_way(self) -> list[Check]:
+        """The checks that stand in the way."""
+        return [check for check in self.checks if check.state in ("hold", "reject")]
+
+    @property
     def reasons(self) -> list[str]:
-        """The sentences of the checks that stand in the way."""
-        return [check.sentence for check in self.checks if check.state in ("hold", "reject")]
+        """What those say."""
+        return [check.sentence for check in self.in_the_way]
 
     def and_asked(self, *checks: Check) -> GateReport:
         """The report with the answers of more checks: of what serves here and did, which no contest shows."""

@@ -11,6 +11,7 @@ import hmac
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -33,31 +34,44 @@ def keep_known(labels: Sequence[Label], key: bytes) -> dict[str, Any]:
     return {"key": _tell_key(key), "below": below, "hashes": base64.b64encode(kept.tobytes()).decode()}
 
 
-def find_new(labels: Sequence[Label], facts: Mapping[str, Any], key: bytes) -> tuple[list[Label], float]:
+@dataclass(frozen=True, slots=True)
+class New:
+    """Last words that a bundle does not know. Each stands for ``times`` of them: of a sample, for more than one."""
+
+    labels: Sequence[Label]
+    times: float = 1.0
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return round(len(self.labels) * self.times)
+
+    def by_account(self) -> dict[str, int]:
+        """How many of them each account has given."""
+        return {
+            who: round(count * self.times) for who, count in Counter(each.moderator for each in self.labels).items()
+        }
+
+
+def find_new(labels: Sequence[Label], facts: Mapping[str, Any], key: bytes) -> New:
     """Those of the last words that a bundle does not know whose manifest says ``facts`` of its labels.
 
-    The number is how many each of them stands for: more than one where the bundle keeps a sample. Of a bundle without
-    hashes, or with hashes under another key, it is known until when its labels were, and what has no time is new to it.
-    Of labels that say the same of comments without an id it is known how many are new, and which of them is a guess.
+    Of a bundle without hashes, or with hashes under another key, it is known until when its labels were, and what has
+    no time is new to it. Of labels that say the same of comments without an id it is known how many are new, and which
+    of them is a guess.
     """
     if not has_hashes(facts, key):
         last = None if facts.get("until") is None else datetime.fromisoformat(facts["until"])
-        return [label for label in labels if last is None or label.at is None or label.at > last], 1.0
+        return New([label for label in labels if last is None or label.at is None or label.at > last])
     before: NDArray[np.uint64] = np.frombuffer(base64.b64decode(facts["known"]["hashes"]), ">u8")
     kept, below = set(before.tolist()), int(facts["known"]["below"])
     hashed = zip(labels, _hash(labels, key), strict=True)
-    return [label for label, value in hashed if value < below and value not in kept], _ALL / below
+    return New([label for label, value in hashed if value < below and value not in kept], _ALL / below)
 
 
 def has_hashes(facts: Mapping[str, Any], key: bytes) -> bool:
     """Whether a manifest's ``facts`` have hashes of the labels, under this key."""
     return "known" in facts and hmac.compare_digest(facts["known"].get("key", ""), _tell_key(key))
-
-
-def count_new(labels: Sequence[Label], facts: Mapping[str, Any], key: bytes) -> dict[str, int]:
-    """How many last words each account has given that a bundle does not know (:func:`find_new`)."""
-    new, each = find_new(labels, facts, key)
-    return {who: round(count * each) for who, count in Counter(label.moderator for label in new).items()}
 
 
 def _tell_key(key: bytes) -> str:

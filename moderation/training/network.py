@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertConfig, BertModel
 
+from moderation.bundle import ENCODER_FILES
 from moderation.categories import CODES
 from moderation.encoder import WIDTH
 
 ATTENTION_HEADS = 12
 EPSILON = 1e-12
-PUBLISHED, EXPORTED = "model.safetensors", "encoder.onnx"
+PUBLISHED, EXPORTED = "model.safetensors", ENCODER_FILES[0]
 CLASS_CODES = tuple(code for code in CODES if code != "off_topic")
 
 
@@ -93,6 +94,11 @@ def load_base(folder: Path) -> tuple[SentenceEncoder, Tokenizer]:
 def is_exported(folder: Path) -> bool:
     """Whether a folder has an encoder as bundles have it, and none to be fine-tuned first."""
     return (folder / EXPORTED).is_file() and not (folder / PUBLISHED).is_file()
+
+
+def weights_of(folder: Path) -> Path:
+    """The file that has the weights of the encoder in a folder."""
+    return folder / (EXPORTED if is_exported(folder) else PUBLISHED)
 
 
 def _read_published(folder: Path) -> tuple[dict[str, Tensor], BertConfig]:

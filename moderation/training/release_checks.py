@@ -12,7 +12,7 @@ from typing import Any
 
 from moderation.record import InForce, Release
 from moderation.training.data_checks import Check
-from moderation.training.known import count_new, find_new, has_hashes
+from moderation.training.known import find_new, has_hashes
 from moderation.training.labels import Label
 
 LITTLE_NEW = 0.1
@@ -75,10 +75,9 @@ def _count_new(words: Sequence[Label], facts: Mapping[str, Any], key: bytes) -> 
     there are more of where that says less: an import brings labels of any time, and of none.
     """
     if has_hashes(facts, key):
-        return sum(count_new(words, facts, key).values())
-    until = facts.get("until")
-    later = find_new([label for label in words if label.at is not None], facts, key)[0] if until is not None else []
-    return max(len(later), len(words) - int(facts.get("said", 0)), 0)
+        return find_new(words, facts, key).count
+    dated = [label for label in words if label.at is not None] if facts.get("until") is not None else []
+    return max(find_new(dated, facts, key).count, len(words) - int(facts.get("said", 0)), 0)
 
 
 def check_in_force(began: InForce, now: InForce) -> Check:

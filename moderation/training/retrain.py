@@ -45,7 +45,7 @@ from moderation.training.contest import (
 from moderation.training.data_checks import Check
 from moderation.training.doubt_check import count_doubted
 from moderation.training.gate import CHECKS, GateReport, judge
-from moderation.training.known import count_new, find_new
+from moderation.training.known import find_new
 from moderation.training.labels import Label, Trust, believed, last_words
 from moderation.training.lessons import (
     LEAST_LABELS,
@@ -92,16 +92,12 @@ class _Entrant:
 
         That one moves single sites says what it is and not that it is worse.
         """
-        return _RANKS.index(self.gate.verdict), -len(self._in_the_way - {"norms"})
+        return _RANKS.index(self.gate.verdict), -sum(check.name != "norms" for check in self.gate.in_the_way)
 
     @property
     def is_a_loss(self) -> bool:
         """Whether all sites lose by it, or perhaps do."""
-        return self.gate.verdict == "REJECT" or not self._in_the_way.isdisjoint(_LOSSES)
-
-    @property
-    def _in_the_way(self) -> frozenset[str]:
-        return frozenset(check.name for check in self.gate.checks if check.state in ("hold", "reject"))
+        return self.gate.verdict == "REJECT" or any(check.name in _LOSSES for check in self.gate.in_the_way)
 
 
 def is_learned(learned: Mapping[str, Any], labels: Sequence[Label], trust: Trust) -> bool:
@@ -267,7 +263,8 @@ def hold_contest(
     comments = [case.comment for case in cases]
     named = accounts or Accounts()
     words = last_words(labels)
-    new, (new_words, each) = count_new(words, learned_before, key), find_new(words, learned_before, key)
+    new = find_new(words, learned_before, key)
+    by_account = new.by_account()
     # Both have the same encoder and word weights, so what they see of the cases is the same too.
     seen = extract(comments, champion.model.topic), read_vectors(comments, need_encoder(champion).encoder)
     return Contest(
@@ -279,12 +276,12 @@ def hold_contest(
         training=Training(
             labels=len(lessons.learned.figures),
             labels_before=learned_before.get("learned", 0),
-            new_by_account=new,
-            others=len({*(label.moderator for label in words), *named.left_out} - new.keys()),
+            new_by_account=by_account,
+            others=len({*(label.moderator for label in words), *named.left_out} - by_account.keys()),
             accounts=named,
             sides=count_sides(lessons.learned.figures),
             sides_before={code: Sides(*sides) for code, sides in learned_before.get("sides", {}).items()},
-            doubted=count_doubted(need_encoder(champion), lessons, new_words if learned_before else None, each),
+            doubted=count_doubted(need_encoder(champion), lessons, new if learned_before else None),
             agreement=measure_agreement(labels),
             prints=lessons.prints,
         ),

@@ -97,16 +97,6 @@ _HOSTILE_NAMED: tuple[str, ...] = (
     "I hate {name}, he is {bad}.",
 )  # fmt: skip
 
-_SAID_OF_ALL: tuple[str, ...] = (
-    "My sister's new partner is {kind}, and they are coming to dinner on Sunday.",
-    "At the allotment we got talking to {a_kind} couple about slugs.", "The librarian who helped me was {kind}.",
-    "Speaking as {a_kind} reader, the second part was the better one.", "Her grandfather was {kind} and said little.",
-    "Is there a choir for {kind} parents anywhere near Bristol?", "I grew up in {a_kind} family with two dogs.",
-    "The {kind} candidate answered that question first.", "Half of my street is {kind} by now.",
-    "{kind_} customers asked for it, so the shop opens earlier.", "Nobody knew that the composer was {kind}.",
-    "It was {a_kind} driver who stopped and lent us the jack.",
-)  # fmt: skip
-
 _ATTACK: Mapping[str, int] = {"hostile": 1, "identity_attack": 1}
 _INSULT: Mapping[str, int] = {"hostile": 1, "insult": 1, "identity_attack": 0, "threat": 0}
 _NOTHING: Mapping[str, int] = {
@@ -129,20 +119,6 @@ def template_rows(seed: int = 0) -> Iterator[Row]:
     for _ in range(20):
         yield from _fill(_HARMLESS_NAMED, len(_HARMLESS_NAMED), "", _NOTHING, chance, seen, numbers)
         yield from _fill(_HOSTILE_NAMED, len(_HOSTILE_NAMED), "", _INSULT, chance, seen, numbers)
-
-
-def kind_sentences() -> list[list[str]]:
-    """By kind of person the same harmless sentences, in the same order: nothing but the kind differs.
-
-    They are no rows: an encoder that has learned from a sentence no longer shows what it makes of the kind in others.
-    """
-    return [
-        [
-            form.format_map({"kind": kind, "kind_": kind[:1].upper() + kind[1:], "a_kind": _article(kind)})
-            for form in _SAID_OF_ALL
-        ]
-        for kind in _KINDS
-    ]
 
 
 def _fill(

@@ -225,18 +225,18 @@ def train_encoder(
     keep_runtime_quiet()
     from moderation.training.encoder import fine_tune, read_log  # noqa: PLC0415 - needs torch, which serving has not
     from moderation.training.export import check_parity, export  # noqa: PLC0415 - as above
-    from moderation.training.network import is_exported  # noqa: PLC0415 - as above
+    from moderation.training.network import is_exported, weights_of  # noqa: PLC0415 - as above
     from moderation.training.plots import draw_losses  # noqa: PLC0415 - as above
 
-    wanted = ENCODER_FILES if is_exported(base) else ("model.safetensors", "config.json", "tokenizer.json")
-    weights = base / wanted[0]
+    goes_on, weights = is_exported(base), weights_of(base)
+    wanted = ENCODER_FILES if goes_on else ("config.json", weights.name, "tokenizer.json")
     if base.resolve() == folder.resolve():
         raise DataError(f"{folder} holds the encoder to start from; choose another folder for what comes out")
-    if missing := [name for name in sorted(wanted) if not (base / name).is_file()]:
+    if missing := [name for name in wanted if not (base / name).is_file()]:
         raise DataError(f"{base} is no folder of a sentence encoder: {', '.join(missing)} is not in it")
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-    before = read_encoder_facts(base) if is_exported(base) else {}
-    if is_exported(base) and not before:
+    before = read_encoder_facts(base) if goes_on else {}
+    if goes_on and not before:
         progress(f"nothing says how {base} was made, so its licence is not known")
     try:
         encoder = fine_tune(dataset, base, folder, settings, progress)

@@ -13,7 +13,7 @@ from moderation.encoder import WIDTH
 from moderation.errors import DataError
 from moderation.heads import CLIP, Features, Vectors, put_together, worst_windows
 from moderation.model import CONTEXT, DENSE, MARKS
-from moderation.training.fuse import CLOSENESS, FULL_RECIPES, find_directions, fit_full_heads, shrink_directions
+from moderation.training.fuse import CLOSENESS, FULL_RECIPES, fit_full_heads
 from moderation.training.points import fit_knots, stack_knots
 from moderation.training.rows import Row
 from moderation.training.table import Table
@@ -119,35 +119,6 @@ def test_a_head_is_fitted_on_the_window_with_the_highest_mark():
         return fit_full_heads(table.take(several), subset, lexical[several]).window_weights[HOSTILE, HOSTILE]
 
     assert weight(vectors.windows) > 5 * abs(weight(turned))
-
-
-def test_what_only_tells_kinds_of_persons_apart_is_held_back(learned):
-    """Hostile is told by one direction; if kinds of persons differ along it too, it counts for less."""
-    table, vectors, lexical = synthetic()
-    random = np.random.default_rng(5)
-    kinds = np.repeat(random.normal(0, 0.05, (30, 1, WIDTH)), 4, axis=1)
-    kinds[:, :, HOSTILE] += random.normal(0, 2, (30, 1))
-    recipes = {code: replace(recipe, level=10.0 * (code == "hostile")) for code, recipe in EQUAL.items()}
-    levelled = fit_full_heads(table, vectors, lexical, recipes, kinds)
-    gap = kinds[:, 0] @ np.stack([learned.window_weights[:WIDTH, HOSTILE], levelled.window_weights[:WIDTH, HOSTILE]], 1)
-    assert gap[:, 1].std() < 0.8 * gap[:, 0].std()
-    assert np.array_equal(levelled.window_weights[:, SPAM], learned.window_weights[:, SPAM])
-    none = {code: replace(recipe, level=0.0) for code, recipe in EQUAL.items()}
-    as_before = fit_full_heads(table, vectors, lexical, none, kinds)
-    assert np.array_equal(as_before.window_weights, learned.window_weights)
-
-
-def test_directions_between_kinds_are_what_sentences_have_in_common():
-    random = np.random.default_rng(6)
-    sentences, of_kinds = random.normal(size=(1, 9, WIDTH)), random.normal(size=(20, 1, WIDTH))
-    found = find_directions(sentences + of_kinds)
-    assert np.allclose(found, of_kinds[:, 0] - of_kinds[:, 0].mean(axis=0))
-    shrinkage = shrink_directions(found, 3.0, WIDTH + 2)
-    assert np.allclose(shrinkage, shrinkage.T)
-    assert np.array_equal(shrinkage[WIDTH:], np.eye(WIDTH + 2)[WIDTH:])
-    across = np.linalg.svd(found)[2][-1]
-    assert np.allclose(shrinkage[:WIDTH, :WIDTH] @ across, across)
-    assert np.linalg.norm(found @ shrinkage[:WIDTH, :WIDTH]) < 0.3 * np.linalg.norm(found)
 
 
 @pytest.fixture(scope="module")

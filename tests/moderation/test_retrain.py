@@ -18,7 +18,7 @@ from moderation.training.adapt import EVERYWHERE, Labelled, fit_everywhere
 from moderation.training.anchors import read_figures
 from moderation.training.doubt_check import count_doubted
 from moderation.training.gate import CHECKS, judge
-from moderation.training.known import count_new
+from moderation.training.known import New, find_new
 from moderation.training.labels import Label, Trust, last_words
 from moderation.training.lessons import Lessons, prepare, score_labels
 from moderation.training.retrain import calibrate, hold_contest, is_learned, retrain
@@ -120,7 +120,7 @@ def test_what_labels_are_checked_by_has_learned_nothing_from_them(school, challe
 def test_labels_that_the_champion_knows_are_not_new_and_reports_have_no_hashes(school, challenger):
     facts = challenger.manifest["trained_on"]["labels"]
     undated = [replace(label, at=None) for label in school.labels]
-    assert count_new(last_words(undated), facts, b"") == {}
+    assert find_new(last_words(undated), facts, b"").by_account() == {}
     assert "known" not in school.round.figures["labels"]
 
 
@@ -282,12 +282,12 @@ class TestRefused:
         learned = Labelled(replace(spam, labels=labels, prints=prints), [""] * len(spam), [None] * len(spam))
         lessons = Lessons(learned, learned, {}, frozenset())
         tier = shipped_bundle.model.full
-        doubted, count = count_doubted(tier, lessons, [texts[row] for row in flipped])["spam"]
+        doubted, count = count_doubted(tier, lessons, New([texts[row] for row in flipped]))["spam"]
         assert (count, doubted > 0.5 * count) == (len(flipped), True)
         others = [text for row, text in enumerate(texts) if row not in set(flipped.tolist())]
-        doubted, count = count_doubted(tier, lessons, others, 3.0)["spam"]
+        doubted, count = count_doubted(tier, lessons, New(others, 3.0))["spam"]
         assert (count, doubted < 0.1 * count) == (3 * len(others), True)
-        assert count_doubted(tier, lessons, []) == {}
+        assert count_doubted(tier, lessons, New([])) == {}
 
     def test_a_challenger_that_was_taught_to_hold_distress(self, contest, shipped_bundle):
         behaviour = (shipped_folder("training_data") / "behaviour").glob("*.jsonl")
