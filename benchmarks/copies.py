@@ -1,12 +1,16 @@
 """How many copies of earlier comments the rule `copies` finds, and how many genuine comments it holds wrongly.
 
-    MODERATION_DATA_DIR=... python benchmarks/copies.py [--show]
+    MODERATION_DATA_DIR=... python benchmarks/copies.py [--show | --frozen BUNDLE]
 
 Comments of the public blogs in the training and validation rows come in blog by blog, in the order of their dates where
 all have one. Each is compared with those before it as the service does: candidates share a hash of near-duplicates, the
 first few of them count. Then every genuine comment is copied by somebody else with a made-up link, in its text or
 behind the author's name. Prints its tables as Markdown; with --show also each genuine comment that would be held.
 The same seed gives the same figures. No frozen row is read.
+
+With --frozen the blogs and copies of `moderation evaluate`: what the bundle finds of the copies at the threshold where
+1 % of the genuine comments are over it, what the rule finds where the blog's comments are known, as a service knows
+them, and both together, with the threshold raised so that no more than 1 % of the genuine ones are held in all.
 """
 
 from __future__ import annotations
@@ -20,11 +24,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from moderation.bundle import load_bundle
 from moderation.comment import Author, Comment
 from moderation.copied import Earlier, find_copied, has_enough, strip_added
 from moderation.shipped import shipped_folder
 from moderation.training.copies import make_up_link, put_link
+from moderation.training.measures import threshold_at_false_positives
 from moderation.training.rows import Row
+from moderation.training.slices import copy_genuine
 from moderation.training.train import gather
 from service.hashes import Hashes
 from service.store.originals import MOST_COMPARED
@@ -81,12 +90,44 @@ def size(text: str) -> str:
     return next(name for least, name in reversed(SIZES) if letters >= least)
 
 
+def try_frozen(rows: Sequence[Row], bundle: Path, hashes: Hashes) -> None:
+    """Copies of the frozen blogs' comments: found by the bundle, by the rule, by either."""
+    model = load_bundle(bundle).model
+    blogs: dict[str, Blog] = defaultdict(lambda: Blog(hashes))
+    genuine: list[tuple[float, bool]] = []
+    for blog in in_order(rows):
+        scores = model.score([row.comment for row in blog])
+        for row, found in zip(blog, scores, strict=True):
+            if row.labels["spam"] == 0:
+                genuine.append((found.spam, blogs[row.group].find(row.comment) is not None))
+            blogs[row.group].add(row)
+    copies = copy_genuine(rows)
+    scores = model.score([row.comment for row in copies])
+    by_score = np.array([found.spam for found in scores])
+    by_rule = np.array([blogs[row.group].find(row.comment) is not None for row in copies])
+    good, held = np.array(genuine, float).T
+    alone = threshold_at_false_positives(good, 0.01)
+    both = threshold_at_false_positives(np.where(held > 0, np.inf, good), 0.01)
+    print(f"{len(good):,} genuine comments, {held.sum():.0f} of them held by the rule\n")
+    print("| copies | | the bundle | the rule | either |\n|---|---|---|---|---|")
+    for part in ("", "in-text", "author-url", "own-post", "other-post"):
+        chosen = np.array([not part or part in row.slices for row in copies])
+        figures = (by_score > alone, by_rule, (by_score > both) | by_rule)
+        cells = " | ".join(f"{found[chosen].mean():.1%}" for found in figures)
+        print(f"| {part or 'all'} | {chosen.sum():,} | {cells} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--show", action="store_true")
-    shows = parser.parse_args().show
+    parser.add_argument("--frozen", type=Path, metavar="BUNDLE")
+    arguments = parser.parse_args()
+    shows = arguments.show
     data = gather(shipped_folder("training_data"), Path(os.environ["MODERATION_DATA_DIR"])).dataset
     hashes = Hashes(b"k" * 32)
+    if arguments.frozen:
+        try_frozen(data.frozen["spam-blogs"], arguments.frozen, hashes)
+        return
     came: Counter[int] = Counter()
     held: Counter[tuple[int, int]] = Counter()
     made: Counter[tuple[str, str]] = Counter()

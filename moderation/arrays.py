@@ -19,7 +19,7 @@ from moderation.topic import TopicModel
 _HEADS = ("mean", "scale", "dense_weights", "intercept", "calibration")
 _FULL_HEADS = (
     *("window_weights", "signature_weights", "mean", "scale", "context_weights", "intercept", "knots"),
-    *("quiet_weights", "quiet_intercept"),
+    *("quiet_weights", "quiet_intercept", "alone"),
 )
 _RESIDUAL = ("window_weights", "signature_weights", "context_weights", "intercept")
 WORDS = LexicalSpec(bits=14, char_min=4, char_max=5, word_max=2, salt=3)
@@ -78,6 +78,7 @@ def from_arrays(
             "full.knots": (count, 2, arrays["full.knots"].shape[-1]),
             "full.quiet_weights": (WIDTH + len(MARKS),),
             "full.quiet_intercept": (1,),
+            "full.alone": (2,),
         }
     sites = manifest["adapted_sites"]
     is_adapted = "adapted.window_weights" in arrays

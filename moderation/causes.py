@@ -32,8 +32,8 @@ _YES_OR_NO = frozenset(
 )
 _SHARES = frozenset(
     {
-        *("link_share", "link_known", "link_random", "random_words"),
-        *("capitals", "repeated_words", "repeated_lines", "foreign_script"),
+        *("link_share", "link_alone", "link_known", "link_random", "random_words"),
+        *("capitals", "repeated_words", "repeated_lines", "broken_lines", "foreign_script"),
     }
 )
 

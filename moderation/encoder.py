@@ -12,9 +12,10 @@ import hashlib
 import os
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,12 +44,14 @@ MAX_PASSAGES = 12
 _PASSAGE_WORDS = 80
 _TITLE_CHARS = 200
 _URL_CHARS = 60
+_ALONE_TOKENS = 48
 _MAX_PICTURES = 200
 _SIGNED_CHARS = 80
 _SIGNED_LINKS = 3
 _PASSAGE_CHARS = 800
 _NEIGHBOUR_CHARS = 2_000
 _TAG = re.compile(r"<[^>]{1,300}>")
+_SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]+[\"'\u2019\u201d)\]]*\s+|\n+")
 _PLAIN_WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
 
 # Pictographs, symbols and flags: no token of the vocabulary stands for them, their Unicode names say what they show.
@@ -82,6 +85,21 @@ _FOREIGN = frozenset(
     bu icin i\u00e7in de\u011fil cok \u00e7ok yok nie jest si\u0119 \u017ce jak tak ale tylko o e da se em vai vou
     sou gente nem hoje bom bem agora ter tenho ta pro pois ainda porra caralho tbm voces f\u00fcr zum einer dass vor
     alles alle dann wieder heute ab als bin geht ihre gerade ohne gegen unter diesem
+    habe hast waren jetzt nein weil damit einfach viel viele sehr ganz gar nichts etwas jeder niemand bitte
+    je jouw mijn hij zij ze haar geen wel nog waarom waar dit deze heb hebt heeft hebben wordt moet
+    gewoon altijd nooit meer veel echt jullie iemand niets omdat och att det som inte jag hon dig mig vad hur bara
+    mycket aldrig ingen eller från ikke jeg hvad hva hvorfor hvor aldri noget noe efter etter takk
+    des une mes tes ses nos vos leur leurs avez avons ont sommes faire mais donc sans chez depuis jamais toujours
+    rien quand pourquoi parce quel quelle aussi alors trop ici cela celui fais eres estoy somos porque cuando
+    donde quien nadie nunca siempre también así estos ahora gracias tus
+    stai sei fai hai siamo siete della delle degli nella sul sulla dalla alla perché quando cosa dove tutto tutti
+    tutta tutte tuo tua suo sua noi voi loro mai sempre molto troppo senza ancora già così però quindi
+    fatto niente nessuno ogni proprio essere
+    czy dla przez przy masz mnie tego tej kto gdzie kiedy dlaczego bardzo jestem wszyscy nic nikt moja twoja może
+    jsem jsi jsou byl byla bylo kde kdo nebo nikdo tohle jen ama gibi daha kadar sonra neden sana bana seni beni
+    senin benim bunu evet sadece yang ini itu tidak saya kamu aku untuk dengan juga sudah bisa karena kalau apa siapa
+    kenapa banyak sangat hanya kalian jangan hai hain nahi nahin nhi kya kyun aur bhi tum tera tere teri meri yeh
+    woh kuch bahut sab koi raha rahe rahi karo liye apna apne
     """.split()  # noqa: SIM905 - as above
 ).difference(_ENGLISH)
 
@@ -100,7 +118,7 @@ class Window:
 
     Shapes: ``class_vector`` and ``topic_vector`` (384,), ``marks`` (tokens,) in 0 to 1, ``spans`` (tokens, 2): start
     and end of each token in the comment's own text. ``english`` (0 to 1) is how far the vectors can be believed: the
-    encoder has learned English alone.
+    encoder has learned English alone. ``alone`` is whether this is one sentence of a longer text, read by itself.
     """
 
     class_vector: NDArray[np.float32]
@@ -108,6 +126,7 @@ class Window:
     marks: NDArray[np.float32]
     spans: NDArray[np.int32]
     english: float
+    alone: bool = False
 
 
 def tell_english(text: str) -> float:
@@ -292,8 +311,16 @@ class Encoder:
         return loaded
 
     def read(self, readable: Readable) -> list[Window]:
-        """What the encoder sees in one text, window by window; at least one. Raises ``EncoderUnavailable``."""
-        return [self._run(window) for window in self.windows(readable)]
+        """What the encoder sees in one text, window by window; at least one. Raises ``EncoderUnavailable``.
+
+        Of a text of more than 48 tokens the sentence with the strongest mark comes last, read by itself: one hostile
+        sentence among ten harmless ones hardly moves the vector of the window that they share.
+        """
+        windows = [self._run(window) for window in self.windows(readable)]
+        sentence = _telling_sentence(readable, windows)
+        if sentence is None:
+            return windows
+        return [*windows, replace(self._run(self.windows(sentence)[0]), alone=True)]
 
     def read_many(self, texts: Sequence[Readable]) -> list[list[Window]]:
         """:meth:`read` for several texts, side by side, in their order. Raises ``EncoderUnavailable``."""
@@ -365,6 +392,20 @@ class Encoder:
         if not all(np.isfinite(output).all() for output in outputs):
             raise EncoderUnavailable("the encoder gave numbers that are none")
         return Window(class_vector, topic_vector, marks[1:-1], window.spans, window.english)
+
+
+def _telling_sentence(readable: Readable, windows: Sequence[Window]) -> Readable | None:
+    """The sentence in which the strongest mark stands; ``None`` of a short text or where there is but one sentence."""
+    if sum(len(window.marks) for window in windows) <= _ALONE_TOKENS:
+        return None
+    window = max(windows, key=lambda window: float(window.marks.max(initial=0)))
+    at = bisect_left(readable.origins, int(window.spans[window.marks.argmax(), 0]))
+    ends = [0, *(match.end() for match in _SENTENCE_END.finditer(readable.text)), len(readable.text)]
+    after = bisect_right(ends, at, hi=len(ends) - 1)
+    start, end = ends[after - 1], ends[after]
+    if not readable.text[:start].strip() and not readable.text[end:].strip():
+        return None
+    return Readable(readable.text[start:end], readable.origins[start:end])
 
 
 def _weakly(method: _Read) -> _Read:

@@ -55,6 +55,10 @@ MAX_OCCLUDED = 60
 MAX_SPANS = 50
 MAX_FACTS = 5
 _FACT_FLOOR = 0.05
+_READINGS = {
+    "calm_hostility": "read as a whole it sounds meant to hurt, whatever its single words are",
+    "one_sentence": "one sentence of it, read by itself, sounds hostile",
+}
 _SEEN = 0.02  # a difference of scores that is worth a sentence
 LEXICAL = slice(CONTEXT.index(f"lexical_{CODES[0]}"), CONTEXT.index("foreign"))
 FOREIGN_LEXICAL = slice(CONTEXT.index("foreign") + 1, None)
@@ -164,16 +168,16 @@ class _Evidence:
         values = _sum_words(words, self._by_character(own))
         if self._full is None or self._foreign > _FOREIGN:
             return _over(values, WORD_FLOOR, WORD_SHARE_OF_TOP, 1 - np.exp(-np.maximum(values, 0)))
-        if self._quiet_lead(self._full.heads) > 0:
+        if self._lead("calm_hostility", self._full.heads) > 0:
             return self._point_at_sentences(self._full, words)
-        marks = _marks(self._windows, len(self._comment.text))
+        marks = _marks([window for window in self._windows if not window.alone], len(self._comment.text))
         values = np.array([marks[word.start : word.end].max() for word in words]) + MARK_LIFT * np.clip(values, 0, 2)
         return _over(values, MARK_FLOOR, MARK_SHARE_OF_TOP, np.minimum(values, 1))
 
     def facts(self, score: float | None, *, is_topic: bool) -> tuple[Cause, ...]:
         """The causes beside the words, those that mattered most first; ``score`` is what they made together."""
         causes = [
-            *self._quiet_causes(),
+            *self._reading_causes(),
             *self._learned_causes(),
             *self._signal_causes(),
             *self._field_causes(),
@@ -186,19 +190,25 @@ class _Evidence:
         kept = [cause for cause in causes if abs(cause.contribution) > least and not _says_the_same(cause, score)]
         return tuple(sorted(kept, key=lambda cause: -abs(cause.contribution))[:MAX_FACTS])
 
-    def _quiet_lead(self, heads: FullHeads) -> float:
-        """By how much hostility in calm words is the louder reading, negative where it is not."""
+    def _lead(self, reading: str, heads: FullHeads) -> float:
+        """By how much another reading of hostile is louder than all others, negative where it is not."""
         if self._code != "hostile":
             return -np.inf
         assert self._vectors is not None
-        loud = heads.loud(self._vectors, self._features.dense, self._lexical)[0, self._head]
-        return float(heads.quiet(self._vectors)[0] - loud)
+        readings = {
+            "": heads.loud(self._vectors, self._features.dense, self._lexical)[0, self._head],
+            "calm_hostility": heads.quiet(self._vectors)[0],
+            "one_sentence": heads.sentence(self._vectors)[0],
+        }
+        own = float(readings.pop(reading))
+        return own - float(max(readings.values()))
 
-    def _quiet_causes(self) -> list[Cause]:
-        if self._full is None or (lead := self._quiet_lead(self._full.heads)) <= 0:
+    def _reading_causes(self) -> list[Cause]:
+        """Which reading of hostile decided, where it was not the first."""
+        if self._full is None:
             return []
-        text = "read as a whole it sounds meant to hurt, whatever its single words are"
-        return [Cause("calm_hostility", 1.0, round(lead, 4), text)]
+        leads = {name: self._lead(name, self._full.heads) for name in _READINGS}
+        return [Cause(name, 1.0, round(lead, 4), _READINGS[name]) for name, lead in leads.items() if lead > 0]
 
     def _learned_causes(self) -> list[Cause]:
         """What labels have added to this score, on all sites and on this one."""

@@ -90,10 +90,11 @@ class Vectors:
     """What the encoder made of some comments.
 
     Shapes: ``windows`` (windows, columns), a row for each window of each comment: the class vector, what its marks
-    amount to and a one, all times how surely the window is English; ``owners`` (windows,), the comment of each window,
-    ascending, none without a window; ``foreign`` (comments,), the share that is not English; ``related``
-    (comments, features), how near the comment's topic vector is to those around it; ``signatures`` (comments, columns),
-    the class vector of the line that says who a comment is from and where it leads, then a one; zeros without links.
+    amount to, whether it is one sentence read by itself and a one, all times how surely it is English; ``owners``
+    (windows,), the comment of each window, ascending, none without a window; ``foreign`` (comments,), the share that is
+    not English; ``related`` (comments, features), how near the comment's topic vector is to those around it;
+    ``signatures`` (comments, columns), the class vector of the line that says who a comment is from and where it leads,
+    then a one; zeros without links.
     """
 
     windows: NDArray[np.float32]
@@ -114,9 +115,10 @@ class FullHeads:
     which its calibration is linear, shape (heads, 2, points): isotonic regression (Zadrozny and Elkan 2002) where there
     was enough to learn it from, else the two points of Platt's line.
 
-    The head of ``hostile`` reads twice, and the higher reading is its logit: once as above, once for hostility in calm
-    words, which looks at nothing but windows. ``quiet_weights`` (columns,) and ``quiet_intercept`` (1,) are those of
-    the second reading; minus infinity where there is none.
+    The head of ``hostile`` reads three times, and the highest reading is its logit: once as above, once for hostility
+    in calm words, which looks at nothing but windows, once the sentence that tells most, by itself. ``quiet_weights``
+    (columns,) and ``quiet_intercept`` (1,) are those of the second reading; ``alone`` (2,) is by how much the third
+    stretches what the first makes of a window, and what it adds. An addend of minus infinity leaves a reading out.
     """
 
     codes: tuple[str, ...]
@@ -129,16 +131,18 @@ class FullHeads:
     knots: NDArray[np.float64]
     quiet_weights: NDArray[np.float32]
     quiet_intercept: NDArray[np.float64]
+    alone: NDArray[np.float64]
 
     def logits(self, vectors: Vectors, dense: NDArray[np.float32], lexical: NDArray[np.float64]) -> NDArray[np.float64]:
         """Raw scores, shape (comments, heads). ``lexical`` are the logits of the lexical heads of the same comments."""
         total = self.loud(vectors, dense, lexical)
         hostile = self.codes.index("hostile")
-        total[:, hostile] = np.maximum(total[:, hostile], self.quiet(vectors))
+        beside = np.maximum(self.quiet(vectors), self.sentence(vectors))
+        total[:, hostile] = np.maximum(total[:, hostile], beside)
         return total
 
     def loud(self, vectors: Vectors, dense: NDArray[np.float32], lexical: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What :meth:`logits` would be without the quiet reading."""
+        """What :meth:`logits` would be without the second and third reading."""
         context = self.context(vectors, dense, lexical)
         total = product(context, self.context_weights) + self.intercept
         total += worst_windows(vectors, self.window_weights)
@@ -147,6 +151,16 @@ class FullHeads:
     def quiet(self, vectors: Vectors) -> NDArray[np.float64]:
         """How much of hostility in calm words the worst window holds, shape (comments,)."""
         return worst_windows(vectors, self.quiet_weights[:, None])[:, 0] + self.quiet_intercept
+
+    def sentence(self, vectors: Vectors) -> NDArray[np.float64]:
+        """What the sentence that tells most says by itself, shape (comments,); minus infinity where none was read."""
+        hostile = self.codes.index("hostile")
+        found = np.full(len(vectors.foreign), -np.inf)
+        rows = np.flatnonzero(is_alone(vectors) & (vectors.windows[:, -1] >= _READABLE))
+        slope, offset = self.alone
+        said = product(vectors.windows[rows], self.window_weights[:, [hostile]])[:, 0]
+        found[vectors.owners[rows]] = slope * said + offset
+        return found
 
     def context(
         self, vectors: Vectors, dense: NDArray[np.float32], lexical: NDArray[np.float64]
@@ -189,12 +203,14 @@ def window_products(vectors: Vectors, weights: NDArray[np.float32]) -> NDArray[n
     """What each window says for each head, shape (windows, heads).
 
     A window in another language, whose product is near nought, is no excuse for the others and no charge against them:
-    minus infinity, unless none of its comment can be read.
+    minus infinity, unless none of its comment can be read. So is a sentence that was read by itself.
     """
     products = product(vectors.windows, weights)
+    alone = is_alone(vectors)
+    products[alone] = -np.inf
     unread = vectors.windows[:, -1] < _READABLE
     some_read = np.zeros(len(vectors.foreign), bool)
-    some_read[vectors.owners[~unread]] = True
+    some_read[vectors.owners[~unread & ~alone]] = True
     products[unread & some_read[vectors.owners]] = -np.inf
     return products
 
@@ -207,9 +223,15 @@ def worst_windows(vectors: Vectors, weights: NDArray[np.float32]) -> NDArray[np.
     return result
 
 
+def is_alone(vectors: Vectors) -> NDArray[np.bool_]:
+    """Which windows are one sentence of a longer text, read by itself, shape (windows,)."""
+    result: NDArray[np.bool_] = vectors.windows[:, -2] > 0
+    return result
+
+
 def telling_windows(vectors: Vectors) -> NDArray[np.int64]:
     """Of each comment the window whose marks are highest, shape (comments,): a label is most likely about that one."""
-    highest = vectors.windows[:, WIDTH]
+    highest = np.where(is_alone(vectors), -1, vectors.windows[:, WIDTH])
     order = np.lexsort((-highest, vectors.owners))
     result: NDArray[np.int64] = order[np.flatnonzero(np.diff(vectors.owners[order], prepend=-1))]
     return result

@@ -25,8 +25,9 @@ from moderation.topic import TopicModel
 DENSE: tuple[str, ...] = (*signals.NAMES, "has_topic", *topic.NAMES)
 """The dense features, in the order of the columns of ``Features.dense``."""
 
-MARKS: tuple[str, ...] = ("mark_highest", "mark_sum", "english")
-"""What a window's marks amount to, and whether it can be read, behind its class vector in ``Vectors.windows``."""
+MARKS: tuple[str, ...] = ("mark_highest", "mark_sum", "alone", "english")
+"""What a window's marks amount to, whether it is one sentence read by itself, and whether it can be read: what stands
+behind its class vector in ``Vectors.windows``."""
 
 CONTEXT: tuple[str, ...] = (
     *DENSE,
@@ -182,9 +183,10 @@ def gather_vectors(comments: Sequence[Comment], read: Sequence[Sequence[Window]]
     """:func:`read_vectors` for comments whose windows are read already."""
     windows = [_window_row(window) for windows in read for window in windows]
     owners = np.repeat(np.arange(len(comments)), [len(of_one) for of_one in read])
-    foreign = np.array([1 - np.mean([window.english for window in of_one]) for of_one in read], np.float32)
+    whole = [[window for window in of_one if not window.alone] for of_one in read]
+    foreign = np.array([1 - np.mean([window.english for window in of_one]) for of_one in whole], np.float32)
     related = np.zeros((len(comments), len(topic.VECTOR_NAMES)), np.float32)
-    for index, (comment, of_one) in enumerate(zip(comments, read, strict=True)):
+    for index, (comment, of_one) in enumerate(zip(comments, whole, strict=True)):
         passages = read_post(comment.post) if comment.post is not None else ()
         if passages:
             related[index] = topic.compare_vectors(
@@ -213,7 +215,8 @@ def read_signatures(comments: Sequence[Comment], encoder: Encoder) -> NDArray[np
 def _window_row(window: Window) -> NDArray[np.float32]:
     marks = window.marks
     highest, total = (float(marks.max()), float(np.log1p(marks.sum()))) if len(marks) else (0.0, 0.0)
-    return np.concatenate([window.class_vector, np.array([highest, total, 1], np.float32)]) * np.float32(window.english)
+    columns = np.array([highest, total, window.alone, 1], np.float32)
+    return np.concatenate([window.class_vector, columns]) * np.float32(window.english)
 
 
 def _topic_vector(windows: Sequence[Window]) -> NDArray[np.float32]:

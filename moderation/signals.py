@@ -6,6 +6,7 @@ a few of them directly. Repetition *across* comments is not known here: the serv
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import unicodedata
@@ -112,6 +113,7 @@ NAMES: tuple[str, ...] = (
     "markup_links",
     "bbcode_links",
     "link_last",
+    "link_alone",
     "link_repeats",
     "link_random",
     "link_hyphens",
@@ -138,6 +140,7 @@ NAMES: tuple[str, ...] = (
     "questions",
     "repeated_words",
     "repeated_lines",
+    "broken_lines",
     "foreign_script",
     "mixed_scripts",
     "emoji",
@@ -192,6 +195,10 @@ def measure(comment: Comment, normalised: Normalised) -> tuple[Signal, ...]:
         "markup_links": (len(_MARKUP_LINK.findall(text)), "links written as HTML or BBCode"),
         "bbcode_links": (len(_BBCODE.findall(text)), "links written as BBCode"),
         "link_last": (_ends_with_link(text, links), "the text ends with a link"),
+        "link_alone": (
+            _alone(_words_beside_links(comment, title)) if links else 0.0,
+            "how little is said beside links, the post's title and the author's name",
+        ),
         "link_repeats": (len(links) - len(set(links)), "links said again"),
         "link_random": (
             sum(_is_random_host(host) for host in hosts) / len(hosts) if hosts else 0.0,
@@ -233,6 +240,7 @@ def measure(comment: Comment, normalised: Normalised) -> tuple[Signal, ...]:
             "share of words said before",
         ),
         "repeated_lines": (1 - len(set(lines)) / len(lines) if lines else 0.0, "share of lines said before"),
+        "broken_lines": (_broken_lines(text), "share of line breaks in the middle of a sentence"),
         "foreign_script": (
             1 - scripts[main_script] / len(letters) if letters and main_script else 0.0,
             "share of letters in another script than the post's",
@@ -304,6 +312,27 @@ def _ends_with_link(text: str, links: Sequence[str]) -> bool:
     """Whether little more than markup follows the last link of a text that says something before it."""
     last = max((text.rfind(link) + len(link) for link in links), default=0)
     return bool(links) and len(text) > 40 and len(text) - last < 30
+
+
+def _words_beside_links(comment: Comment, title: str) -> int:
+    """How many words are left of a text without its links, the words of the post's ``title`` and the author's name."""
+    name = ((comment.author.name if comment.author else None) or "").strip().lower()
+    known = {*_WORD.findall(title), name}
+    words = [word.lower() for word in _WORD.findall(strip_links(comment.text))]
+    return sum(word not in known and not (len(name) > 3 and name in word) for word in words)
+
+
+def _alone(words: int) -> float:
+    """One where a link stands without a word, nought where eight stand beside it."""
+    return max(0.0, 1 - words / 8)
+
+
+def _broken_lines(text: str) -> float:
+    """What share of the breaks between two lines cuts a sentence, as programs do that send the same text to many."""
+    lines = [line.strip() for line in text.split("\n")]
+    breaks = [(line, following) for line, following in itertools.pairwise(lines) if line and following]
+    broken = sum((line[-1].isalnum() or line[-1] == ",") and following[0].islower() for line, following in breaks)
+    return broken / len(breaks) if breaks else 0.0
 
 
 def _hyphens(link: str) -> int:

@@ -26,7 +26,7 @@ from moderation.categories import CODES
 from moderation.encoder import WIDTH
 from moderation.heads import FieldWeights, FullHeads, telling_windows
 from moderation.lexical import count_ngrams, weigh
-from moderation.model import CONTEXT
+from moderation.model import CONTEXT, MARKS
 from moderation.training.anchors import Figures
 from moderation.training.fuse import FULL_RECIPES
 from moderation.training.vectorizer import LexicalVectorizer
@@ -228,7 +228,8 @@ class Frame:
         """Weights of :meth:`columns` and, last, of the intercept, shape (columns + 1, heads), as they are served."""
         windows = weights[:WIDTH] / self.spread[:, None]
         signed = weights[WIDTH : 2 * WIDTH] / self.sign_spread[:, None]
-        marks = np.zeros((2, weights.shape[1]))  # what marks amount to is in the heads; labels do not move it
+        # What marks amount to is in the heads; labels do not move it.
+        marks = np.zeros((len(MARKS) - 1, weights.shape[1]))
         return Residual(
             np.vstack([windows, marks, -self.centre @ windows]).astype(np.float32),
             np.vstack([signed, -self.sign_centre @ signed]).astype(np.float32),

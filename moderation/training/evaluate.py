@@ -70,8 +70,8 @@ def evaluate(
         ``sets``: for each frozen set, slice and category AUC, average precision, recall at 1 % false positives, what
         the default policy's lines do, and curves. ``calibration``: Brier score and ECE at natural rates. ``held``: the
         share that is stopped of sets of one kind. ``behaviour``: which cases pass. ``spelling``, ``attacks``,
-        ``copied``, ``identities``, ``why`` and ``peers``: the trials of :mod:`moderation.training.trials`, where their
-        sets are there. ``tiers``, ``lines`` and ``calibrated_on`` say what answered, and under which lines.
+        ``buried``, ``copied``, ``identities``, ``why`` and ``peers``: the trials of :mod:`moderation.training.trials`,
+        where their sets are there. ``tiers``, ``lines`` and ``calibrated_on`` say what answered, and under which lines.
     """
     policy = Policy.parse(default_policy_toml(), operating_points)
     figures: dict[str, Any] = {
@@ -108,6 +108,8 @@ def evaluate(
         elif name == "kaggle-insults" and with_trials:
             progress(f"{name}, disguised")
             figures["attacks"] = trials.attack_spelling(assess, rows, assessed, policy)
+            progress(f"{name}, in long comments")
+            figures["buried"] = trials.bury_comments(assess, rows, assessed, frozen.get("topic-blogs", ()), policy)
         elif name == "spam-blogs" and with_trials:
             progress(f"{name}, copied")
             figures["copied"] = trials.copy_comments(assess, rows, assessed, policy)
@@ -135,6 +137,7 @@ def count_comments(frozen: Mapping[str, Sequence[Row]], behaviour: Sequence[Beha
             count += len(rows)
         if name == "kaggle-insults":
             count += len(ATTACKS) * min(len(rows), trials.ATTACKED_ROWS)
+            count += sum(map(len, trials.choose_buried(rows, frozen.get("topic-blogs", ()))))
         elif name == "spam-blogs":
             count += len(copy_genuine(rows))
     return count

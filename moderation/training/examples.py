@@ -50,6 +50,8 @@ TIMES = {
     "korean-hate-speech": 0.0,
     "cold-zh": 0.0,
 }
+# So are our own rows in other languages.
+LEFT_TO_NGRAMS = "languages"
 SIGNATURE = "signature"
 DISGUISED_SHARE = 0.3
 SWAPPED_SHARE = 0.3
@@ -99,7 +101,7 @@ def class_examples(rows: Sequence[Row]) -> list[ClassExample]:
         if row.extra.get("copy") == "author":
             continue  # what makes it spam is not in the text
         labels = {code: float(value) for code, value in row.labels.items() if code != "off_topic"}
-        if not labels or is_for_heads(row) or TIMES.get(row.source, 1.0) == 0:
+        if not labels or is_for_heads(row) or TIMES.get(row.source, 1.0) == 0 or LEFT_TO_NGRAMS in row.slices:
             continue
         if row.source in TALK and "spam" not in labels and spread(f"talk {row.id}") < TALK_SHARE:
             labels["spam"] = 0.0

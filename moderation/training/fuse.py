@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -42,16 +42,18 @@ _NEARNESS = (
     *("passage_cosine", "title_cosine", "rarest_shared", "parent_cosine", "thread_cosine", "has_parent", "has_thread"),
     *("vector_best", "vector_mean", "vector_parent", "vector_thread_best", "vector_thread_mean", "vector_around"),
 )
-# What rows weigh, for some heads, whose texts are most like what we judge: comments on blogs and news, talk pages; and
-# what is said with emoji, which no other set has.
+# What rows weigh, for some heads, whose texts are most like what we judge: comments on blogs and news, talk pages; what
+# is said with emoji, which no other set has; and sentences that say the same about all kinds of people.
 CLOSENESS: Mapping[str, float] = {
     "kaggle-insults": 3.0,
     "jigsaw-predibase": 1.5,
     "jigsaw-fastbert": 1.5,
     "hatemoji": 3.0,
+    "templates": 3.0,
 }
-# Rows of our own that are many for what they are about: at full weight, links that help would hide links that sell.
-_SLICES: Mapping[str, float] = {"help-links": 0.1}
+# Facts that few comments have and that say much of those: as one column among four hundred they would be held back as
+# strongly as any.
+_TELLING = ("link_alone", "broken_lines")
 _FACTS = tuple(name for name in signals.NAMES if not name.startswith(UNEVEN))
 
 
@@ -63,9 +65,11 @@ class FullRecipe:
     rows of sources that are neither like a blog nor ours weigh; ``by_source`` gives each source an intercept while
     fitting. ``windows`` and ``signature`` are what one standard deviation of the class vector and marks, and of what is
     made of the author's name and of links, counts for beside one of the context: there are ten times as many, and
-    what counts for less is held back more strongly. At nought they are not seen.
+    what counts for less is held back more strongly. At nought they are not seen. What few comments have and what tells
+    much (:data:`_TELLING`) counts double.
     ``words`` is the same for what the words say in general. ``hard`` is what a comment weighs that was moved to the
-    post most like its own; ``by_closeness`` has sources weigh what :data:`CLOSENESS` says.
+    post most like its own; ``by_closeness`` has sources weigh what :data:`CLOSENESS` says, and ``shares``
+    is what rows of some slices of our own weigh.
     """
 
     context: tuple[str, ...]
@@ -77,6 +81,7 @@ class FullRecipe:
     words: float = 1.0
     hard: float = 1.0
     by_closeness: bool = False
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 _PART_OF_HOSTILE = FullRecipe((*MANNERS, *_HOSTILE_WORDS), 0.01)
@@ -88,6 +93,8 @@ FULL_RECIPES: Mapping[str, FullRecipe] = {
         by_source=False,
         windows=0.1,
         signature=0.25,
+        # At full weight, links that help would hide links that sell, and talk in other languages what is sold in them.
+        shares={"help-links": 0.1, "languages": 0.1},
     ),
     "off_topic": FullRecipe(
         (*_NEARNESS, "lexical_off_topic", "foreign", "foreign_lexical_off_topic"),
@@ -176,7 +183,7 @@ def fit_full_heads(
 ) -> FullHeads:
     """The heads of the full tier, not yet calibrated, from rows with their vectors and lexical logits."""
     mean, scale = _moments(put_together(vectors, table.features.dense, lexical))
-    blank = FullHeads(CODES, *np.zeros((2, 0, 0), np.float32), mean, scale, *np.zeros((5, 0)))  # type: ignore[call-arg]  # for its moments alone
+    blank = FullHeads(CODES, *np.zeros((2, 0, 0), np.float32), mean, scale, *np.zeros((6, 0)))  # type: ignore[call-arg]  # for its moments alone
     context = blank.context(vectors, table.features.dense, lexical)
     windows = vectors.windows[telling_windows(vectors)].astype(np.float64)
     # About the mean of what can be read, times how well it can: a language that cannot be read says nothing by itself.
@@ -195,7 +202,7 @@ def fit_full_heads(
         sign_spread = np.maximum(signatures[signed, :WIDTH].std(axis=0), 1e-3)
     signatures = (signatures[:, :WIDTH] - sign_centre) / sign_spread * signed[:, None]
     fitted = [_fit_head(code, recipes[code], table, windows, signatures, context) for code in CODES]
-    quiet_weights, quiet_intercept = fit_quiet(table, windows)
+    quiet_weights, quiet_intercept = fit_quiet(table, windows, english[:, 0])
     window_weights = np.stack([*(head.windows for head in fitted), quiet_weights], axis=1) / spread[:, None]
     window_weights = np.vstack([window_weights, -centre @ window_weights]).astype(np.float32)
     signature_weights = np.stack([head.signature for head in fitted], axis=1) / sign_spread[:, None]
@@ -210,6 +217,7 @@ def fit_full_heads(
         knots=np.tile(np.array([[-1.0, 1.0], [-1.0, 1.0]]), (len(CODES), 1, 1)),
         quiet_weights=window_weights[:, -1],
         quiet_intercept=np.array([quiet_intercept]),
+        alone=np.array([1.0, -np.inf]),
     )
 
 
@@ -231,14 +239,16 @@ def _fit_head(
     signatures: NDArray[np.float64],
     context: NDArray[np.float32],
 ) -> _Coefficients:
-    lesson = choose_lesson(table, code, recipe.elsewhere)
+    lesson = choose_lesson(table, code, recipe.elsewhere, recipe.shares)
     is_hard = np.array(["moved-nearest" in table.rows[row].slices for row in lesson.index.tolist()])
     weights = lesson.weights * np.where(is_hard, recipe.hard, 1.0)
     if recipe.by_closeness:
         weights *= [CLOSENESS.get(table.rows[row].source, 1.0) for row in lesson.index.tolist()]
-    weights *= [_counts_for(table.rows[row]) for row in lesson.index.tolist()]
+    weights *= [not _has_lost_its_link(table.rows[row]) for row in lesson.index.tolist()]
     columns = [CONTEXT.index(name) for name in recipe.context]
-    scale = np.array([recipe.words if name.startswith("lexical_") else 1.0 for name in recipe.context])
+    scale = np.array(
+        [recipe.words if name.startswith("lexical_") else 1.0 + (name in _TELLING) for name in recipe.context]
+    )
     intercepts = np.eye(lesson.source_count)[lesson.sources] * recipe.by_source
     read = windows[lesson.index][:, : windows.shape[1] if recipe.windows else 0] * recipe.windows
     signed = signatures[lesson.index][:, : WIDTH if recipe.signature else 0] * recipe.signature
@@ -254,14 +264,12 @@ def _fit_head(
     return _Coefficients(own, signature, all_context, float(head.intercept_[0] + mean_intercept))
 
 
-def _counts_for(row: Row) -> float:
-    """What a row of one of our own slices weighs beside others; nothing where varying it took the link that sells."""
-    shares = [_SLICES[name] for name in row.slices if name in _SLICES]
-    if not shares:
-        return 1.0
+def _has_lost_its_link(row: Row) -> bool:
+    """Whether a row about links was varied so that the one that sells is gone, and kind words are left."""
+    if "help-links" not in row.slices or not _VARIED.search(row.id):
+        return False
     author = row.comment.author
-    is_bare = row.labels.get("spam") == 1 and not (author and author.url) and not signals.find_links(row.comment.text)
-    return 0.0 if is_bare and _VARIED.search(row.id) else min(shares)
+    return row.labels.get("spam") == 1 and not (author and author.url) and not signals.find_links(row.comment.text)
 
 
 def _moments(context: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

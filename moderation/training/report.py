@@ -193,6 +193,14 @@ def _show_attacks(evaluation: Item) -> _Section:
                 f"<b>{spelling['lost'] * 100:.1f} points</b> are lost ({_interval(spelling, 'lost')})."
             )
         )
+    if buried := evaluation.get("buried"):
+        tables.append(
+            _lead(
+                f"{buried['rows']:,} short hostile comments that reach the hold line, inside long harmless ones: "
+                f"<b>{tell(buried['end'])}</b> still do at the end of one, {tell(buried['middle'])} in its middle. Of "
+                f"{buried['around']:,} of the long ones by themselves {tell(buried['held_around'])} do."
+            )
+        )
     if copied := evaluation.get("copied"):
         tables.append(
             _table(

@@ -1,4 +1,4 @@
-"""Rows made up from frozen ones to try a model with: disguised spelling, and genuine comments copied with a link.
+"""Rows made up from frozen ones to try a model with: disguised spelling, copies with a link, abuse in long comments.
 
 Everything here follows from the rows' ids, so the same rows are made each time.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from moderation.comment import MAX_TEXT_CHARS, Author
+from moderation.comment import MAX_TEXT_CHARS, Author, Comment
 from moderation.training.disguise import attack
 from moderation.training.rows import Row
 
@@ -126,6 +127,22 @@ def disguise_rows(rows: Sequence[Row], kind: str) -> list[Row]:
         text = attack(row.comment.text, kind, chance)[:MAX_TEXT_CHARS]
         disguised.append(replace(row, comment=replace(row.comment, text=text), slices=(kind,)))
     return disguised
+
+
+def bury_hostile(hostile: Sequence[Row], around: Sequence[Row]) -> list[Row]:
+    """The texts of hostile rows inside long harmless ones: behind the last sentence, or in the middle, half each.
+
+    Which one a text comes into goes by hash; the rows are still those of the hostile comments, without their posts.
+    Slices: ``end`` or ``middle``. Empty without ``around``.
+    """
+    buried = []
+    for row in hostile if around else ():
+        sentences = re.split(r"(?<=[.!?])\s+|\n+", around[_number(row, "around") % len(around)].comment.text)
+        place = ("middle", "end")[_number(row, "at") % 2]
+        at = len(sentences) if place == "end" else len(sentences) // 2
+        text = " ".join([*sentences[:at], row.comment.text, *sentences[at:]])[:MAX_TEXT_CHARS]
+        buried.append(replace(row, comment=Comment(text), slices=(place,)))
+    return buried
 
 
 def copy_genuine(rows: Sequence[Row]) -> list[Row]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -122,19 +123,23 @@ class Lesson:
     source_count: int
 
 
-def choose_lesson(table: Table, code: str, elsewhere: float, without: Collection[str] = ()) -> Lesson:
+def choose_lesson(
+    table: Table, code: str, elsewhere: float, shares: Mapping[str, float] = MappingProxyType({})
+) -> Lesson:
     """The rows whose label of the category is known; those not near a blog (nor ours) weigh ``elsewhere``.
 
-    Rows of the slices ``without`` are left out. Raises ``DataError`` where the rest do not hold both labels.
+    Rows of some slices weigh a share; where that is nought they are left out. Raises ``DataError`` where the rest do
+    not hold both labels.
     """
     index = np.flatnonzero(table.known(code))
-    if without:
-        index = index[[set(without).isdisjoint(table.rows[row].slices) for row in index.tolist()]]
+    slices = [table.rows[row].slices for row in index.tolist()]
+    share = np.array([min((shares.get(name, 1.0) for name in names), default=1.0) for names in slices])
+    index, share = index[share > 0], share[share > 0]
     target = table.labels[index, CODES.index(code)]
     if len(np.unique(target)) < 2:
         raise DataError(f"no head for {code}: the training rows do not hold both labels; a source of them is missing")
     sources = table.sources[index]
-    weights = table.weights[index] * np.where(np.isin(sources, list(NEAR_A_BLOG)), 1, elsewhere)
+    weights = table.weights[index] * share * np.where(np.isin(sources, list(NEAR_A_BLOG)), 1, elsewhere)
     names, numbers = np.unique(sources, return_inverse=True)
     return Lesson(index, target, weights / weights.mean(), numbers, len(names))
 

@@ -1,4 +1,4 @@
-"""Trials of a model beyond its figures on a set: disguised spelling, copied comments, identities, and its reasons.
+"""Trials of a model beyond its figures on a set: disguises, buried abuse, copied comments, identities, its reasons.
 
 Each function takes rows that are scored already, or scores the few that it makes up, and returns plain figures.
 """
@@ -21,7 +21,7 @@ from moderation.policy import Policy, default_policy_toml
 from moderation.training import measures
 from moderation.training.disguise import ATTACKS
 from moderation.training.rows import BehaviourCase, Row
-from moderation.training.slices import copy_genuine, disguise_rows, sample
+from moderation.training.slices import bury_hostile, copy_genuine, disguise_rows, sample
 
 Assess = Callable[[Sequence[Comment]], Sequence[tuple[Scores, Facts]]]
 Assessed = Sequence[tuple[Scores, Facts]]
@@ -30,6 +30,10 @@ Why = Callable[[Comment], Collection[int]]
 # What "high" means of a category for which the default policy has no line (insult, profanity).
 UNLINED = "at most 2 % of good comments"
 ATTACKED_ROWS = 1_500
+BURIED_ROWS = 300
+# Words of a hostile comment that is buried, and of a harmless one that it is buried in: fewest and most.
+BURIED_WORDS = (3, 25)
+AROUND_WORDS = (80, 260)
 # Slices of behaviour cases in which people speak of their own trouble: none of them may be held.
 DISTRESS = ("distress", "self-disclosure", "mental-health-posts")
 
@@ -100,6 +104,43 @@ def attack_spelling(assess: Assess, rows: Sequence[Row], assessed: Assessed, pol
             }
         )
     return figures
+
+
+def bury_comments(
+    assess: Assess, rows: Sequence[Row], assessed: Assessed, around: Sequence[Row], policy: Policy
+) -> dict[str, Any] | None:
+    """Of short hostile comments that reach the hold line alone, how many still do inside a long harmless one.
+
+    ``around`` are rows of genuine comments, whose long ones are taken; ``held_around`` is the share of those that reach
+    the line with nothing buried in them.
+    """
+    hostile, long = choose_buried(rows, around)
+    caught = {row.id for row, result in zip(rows, assessed, strict=True) if is_over(policy, "hostile", "hold", *result)}
+    buried = bury_hostile(hostile, long)
+    found: dict[str, list[bool]] = defaultdict(list)
+    for row, result in zip(buried, assess([row.comment for row in buried]), strict=True):
+        if row.id in caught:
+            found[row.slices[0]].append(is_over(policy, "hostile", "hold", *result))
+    if not found:
+        return None
+    harmless = assess([Comment(row.comment.text) for row in long])
+    return {
+        "rows": sum(map(len, found.values())),
+        **{place: round(float(np.mean(found[place])), 4) if found[place] else None for place in ("middle", "end")},
+        "around": len(long),
+        "held_around": round(float(np.mean([is_over(policy, "hostile", "hold", *result) for result in harmless])), 4),
+    }
+
+
+def choose_buried(rows: Sequence[Row], around: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Short hostile rows, and long genuine comments on their own posts to bury them in; none without the other."""
+    hostile = [row for row in rows if row.labels.get("hostile") == 1 and _has_words(row, BURIED_WORDS)]
+    long = [row for row in around if row.labels.get("off_topic") == 0 and _has_words(row, AROUND_WORDS)]
+    return (sample(hostile, BURIED_ROWS), sample(long, BURIED_ROWS)) if hostile and long else ([], [])
+
+
+def _has_words(row: Row, limits: tuple[int, int]) -> bool:
+    return limits[0] <= len(row.comment.text.split()) <= limits[1]
 
 
 def copy_comments(assess: Assess, rows: Sequence[Row], assessed: Assessed, policy: Policy) -> list[dict[str, Any]]:

@@ -75,6 +75,7 @@ def make_heads():
         knots=np.tile(np.array([[-1.0, 1.0], [-1.0, 1.0]]), (len(CODES), 1, 1)),
         quiet_weights=np.zeros(WIDTH + len(MARKS), np.float32),
         quiet_intercept=np.array([-np.inf]),
+        alone=np.array([1.0, -np.inf]),
     )
 
 

@@ -30,7 +30,7 @@ def make_figures(rows, seed=0, slices=("short", "long", "set:a")):
     random = np.random.default_rng(seed)
     owners = np.repeat(np.arange(rows), random.integers(1, 3, rows))
     windows = random.normal(size=(len(owners), WIDTH + len(MARKS))).astype(np.float32)
-    windows[:, -1] = 1
+    windows[:, -2:] = 0, 1
     signatures = random.normal(size=(rows, WIDTH + 1)).astype(np.float32)
     signatures[:, WIDTH] = random.random(rows) < 0.5
     signatures *= signatures[:, WIDTH:]

@@ -200,14 +200,24 @@ def test_english_sentences_are_told_to_be_english(text):
         "Du bist der letzte Dreck und niemand mag dich hier.",
         "N\u00e3o concordo com o que voc\u00ea disse sobre esse assunto, mas obrigado.",
         "Muito obrigado pelo texto, gostei bastante das receitas e vou fazer em casa.",
+        "Stai zitto, deficiente, fai schifo a tutti.",
+        "Eres un payaso y nadie te aguanta",
+        "Donc vous avez des preuves ou c'est encore du vent ?",
+        "Jullie hebben er gewoon geen verstand van",
+        "Och det som inte stod i artikeln?",
+        "Nikt nie czyta tego bloga, bo jest bardzo nudny",
+        "Hi\u00e7 okumadan sana inanan kim var ki",
+        "Jangan percaya orang ini, dia tidak bisa apa apa",
+        "Tum kuch nahi jaante ho bhai, ye galat hai",
         "\u8fd9\u7bc7\u6587\u7ae0\u5199\u5f97\u5f88\u597d\uff0c\u8c22\u8c22\u4f60\u3002",
         "\u042d\u0442\u043e \u043e\u0447\u0435\u043d\u044c \u043f\u043b\u043e\u0445\u043e.",
         "\u043f\u0440\u0438\u0432\u0435\u0442",
         "\u8c22\u8c22",
         "\u0634\u0643\u0631\u0627",
     ],
-    ids=["german", "german abuse", "portuguese", "portuguese 2", "chinese", "russian", "russian word", "chinese word",
-         "arabic word"],
+    ids=["german", "german abuse", "portuguese", "portuguese 2", "italian", "spanish", "french", "dutch", "swedish",
+         "polish", "turkish", "indonesian", "hindi in latin letters", "chinese", "russian", "russian word",
+         "chinese word", "arabic word"],
 )  # fmt: skip
 def test_other_languages_and_scripts_are_told_not_to_be(text):
     assert tell_english(text) < 0.2
@@ -315,6 +325,34 @@ def test_an_empty_text_is_one_window_without_tokens(encoder):
     assert window.marks.shape == (0,)
     assert window.spans.shape == (0, 2)
     assert window.class_vector.shape == (WIDTH,)
+
+
+class TestOneSentence:
+    """Of a longer text the sentence with the strongest mark is read once more, by itself."""
+
+    def test_it_comes_last_and_is_that_sentence(self, encoder):
+        text = HARMLESS * 3 + ABUSE + " " + HARMLESS
+        *windows, alone = encoder.read(make_readable(text))
+        assert [window.alone for window in windows] == [False] * len(windows)
+        assert alone.alone
+        assert text[alone.spans[0, 0] : alone.spans[-1, 1]] == ABUSE
+        [by_itself] = encoder.read(make_readable(ABUSE))
+        assert alone.class_vector == pytest.approx(by_itself.class_vector)
+
+    @pytest.mark.parametrize("text", [ABUSE, ABUSE * 2, "word " * 300, "", "\n" * 100], ids=range(5))
+    def test_a_short_text_or_a_single_sentence_has_none(self, encoder, text):
+        assert not any(window.alone for window in encoder.read(make_readable(text)))
+
+    def test_lines_and_full_stops_of_other_scripts_end_a_sentence(self, encoder):
+        text = HARMLESS.replace(".", "") * 3 + "\nyou worthless idiot\n" + HARMLESS
+        alone = encoder.read(make_readable(text))[-1]
+        assert text[alone.spans[0, 0] : alone.spans[-1, 1]] == "you worthless idiot"
+
+    @settings(deadline=None, max_examples=40)
+    @given(st.lists(PIECES | st.sampled_from([". ", "!\n", ABUSE, HARMLESS, "\u3002"]), max_size=12).map("".join))
+    def test_its_spans_lie_in_the_text_whatever_that_is(self, encoder, text):
+        *_, last = encoder.read(make_readable(text))
+        assert ((last.spans >= 0) & (last.spans <= len(text))).all()
 
 
 @pytest.mark.parametrize("tokens", [WINDOW_TOKENS - 1, 222, 223, 500, 1_000])

@@ -146,6 +146,12 @@ def sets():
         )
         for n in range(30)
     ]
+    # The second of them is called hostile by itself; what is off topic, and what is short, is not taken.
+    long = [
+        *(row(f"t{n}", f"{'vile' if n == 1 else 'Kind'} trees grow slowly. " * 25, {"off_topic": 0}) for n in range(4)),
+        row("t4", "vile trees grow slowly. " * 25, {"off_topic": 1}),
+        row("t5", "vile trees grow slowly.", {"off_topic": 0}),
+    ]
     spam = [row(f"s{n}", f"Buy at http://shop{n}.example", {"spam": 1}) for n in range(30)]
     identities = [
         row(f"i{n}", f"{'vile' if n % 2 else word} person {n}", {"hostile": n % 2}, slices=(f"identity-{name}",))
@@ -164,6 +170,7 @@ def sets():
         "kaggle-insults": two_kinds(),
         "noisyhate": pairs,
         "spam-blogs": blog + spam,
+        "topic-blogs": long,
         "toxic-spans-why": spans,
     }
 
@@ -229,6 +236,24 @@ def test_attacks_are_compared_on_the_same_rows(measured):
         assert item["loss"] == pytest.approx(1 - item["auc"], abs=1e-4)
 
 
+def test_abuse_is_buried_in_long_genuine_comments(measured):
+    figures, seen, _ = measured
+    assert figures["buried"] == {"rows": 20, "middle": 1, "end": 1, "around": 4, "held_around": 0.25}
+    buried = [comment.text for comment in seen if "trees" in comment.text and "words" in comment.text]
+    assert sum(text.endswith(f"vile words {text.split()[-1]}") for text in buried) not in {0, 20}
+
+
+def test_what_is_buried_is_measured_beside_what_is_found_alone():
+    rows = [row(n, f"vile words {n}", {"hostile": 1}) for n in range(20)] + [row("k", "kind words", {"hostile": 0})]
+    around = [row("t", "kind trees grow slowly. " * 25, {"off_topic": 0})]
+
+    def assess(comments):
+        return make_assess([])([Comment(comment.text[:30] + comment.text[-1:]) for comment in comments])
+
+    found = evaluate(assess, POINTS, {"kaggle-insults": rows, "topic-blogs": around}, [])["buried"]
+    assert (found["rows"], found["middle"], found["end"], found["held_around"]) == (20, 0, 0, 0)
+
+
 def test_copies_with_a_link_are_caught_by_a_model_that_sees_links(measured):
     copied = {item["slice"]: item for item in measured[0]["copied"]}
     assert copied[""]["rows"] == 30 == copied["own-post"]["rows"] + copied["other-post"]["rows"]
@@ -277,7 +302,7 @@ def test_figures_are_plain_hold_no_text_and_come_out_the_same(measured):
     assert json.loads(written) == figures
     assert "vile" not in written
     assert "words" not in written
-    for section in ("sets", "held", "attacks", "copied", "identities", "behaviour"):
+    for section in ("sets", "held", "attacks", "buried", "copied", "identities", "behaviour"):
         assert again[section] == figures[section]
     assert "why" not in again
     assert "peers" not in again

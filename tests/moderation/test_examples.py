@@ -84,7 +84,9 @@ def test_rows_that_only_say_whether_they_are_on_topic_are_no_class_examples():
 
 def test_languages_that_the_vocabulary_lacks_are_left_to_the_words():
     row = Row("told-br", "1", Comment("texto"), {"hostile": 1}, "set:open")
-    assert class_examples([row]) == []
+    ours = Row("seed", "1", Comment("tonto"), {"hostile": 1}, "seed:a", slices=("languages",))
+    assert class_examples([row, ours]) == []
+    assert class_examples([replace(ours, slices=("plain-insult",))])
 
 
 def test_a_moved_comment_is_no_pair_and_neither_is_one_of_no_blog():

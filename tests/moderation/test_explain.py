@@ -83,9 +83,9 @@ def make_full_heads():
     ones = np.ones(len(CONTEXT), np.float32)
     signatures = np.zeros((WIDTH + 1, len(CODES)), np.float32)
     signatures[0, SPAM], signatures[WIDTH, SPAM] = 1, 0.25
-    quiet = np.zeros(WIDTH + len(MARKS), np.float32), np.array([-np.inf])
+    beside = np.zeros(WIDTH + len(MARKS), np.float32), np.array([-np.inf]), np.array([1.0, -np.inf])
     mean, intercept = np.zeros(len(CONTEXT), np.float32), np.full(len(CODES), -1.0)
-    return FullHeads(CODES, windows, signatures, mean, ones, context, intercept, knots, *quiet)
+    return FullHeads(CODES, windows, signatures, mean, ones, context, intercept, knots, *beside)
 
 
 def make_full_model():
@@ -151,6 +151,16 @@ def test_what_is_loud_is_explained_by_its_words():
     assert "calm_hostility" not in {fact.name for fact in loud.facts}
     spam = explain(calm_model(), Comment("the trees near the casino grow"), "spam")
     assert "calm_hostility" not in {fact.name for fact in spam.facts}
+
+
+def test_that_one_sentence_decided_is_a_fact_and_its_words_are_pointed_at():
+    text = "The trees in the hills grow slowly and need water. " * 6 + "You fool. The trees grow slowly."
+    alone = replace(FULL.full.heads, alone=np.array([3.0, 2.0]))
+    found = explain(replace(FULL, full=replace(FULL.full, heads=alone)), Comment(text), "hostile")
+    assert [text[span.start : span.end] for span in found.spans] == ["fool"]
+    assert found.facts[0].name == "one_sentence"
+    assert found.score > explain(FULL, Comment(text), "hostile").score
+    assert "one_sentence" not in {fact.name for fact in explain(FULL, Comment(text), "hostile").facts}
 
 
 @settings(deadline=None, max_examples=60)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.heads import CLIP, FullHeads, Vectors, interpolate, put_together, worst_windows
+from moderation.encoder import WIDTH
+from moderation.heads import CLIP, FullHeads, Vectors, interpolate, put_together, telling_windows, worst_windows
 
 COLUMNS, SIGNED, DENSE, RELATED, CODES = 6, 5, 4, 3, ("hostile", "spam")
 CONTEXT = DENSE + RELATED + len(CODES) + 1 + len(CODES)
@@ -25,13 +26,14 @@ def random_heads(random):
         knots=np.array([[[-3.0, 0.0, 3.0], [-6.0, -1.0, 2.0]], [[-1.0, 1.0, 2.0], [-1.0, 1.0, 2.0]]]),
         quiet_weights=random.normal(size=COLUMNS).astype(np.float32),
         quiet_intercept=np.array([-np.inf]),
+        alone=np.array([1.0, -np.inf]),
     )
 
 
 def random_vectors(random, counts):
     """Vectors of comments with so many windows each, all of which can be read."""
     windows = random.normal(size=(sum(counts), COLUMNS)).astype(np.float32)
-    windows[:, -1] = 1
+    windows[:, -2:] = 0, 1
     return Vectors(
         windows,
         np.repeat(np.arange(len(counts)), counts),
@@ -79,10 +81,47 @@ def test_a_harmless_window_more_lowers_no_logit():
 
 
 def test_each_head_has_a_worst_window_of_its_own():
-    windows = np.array([[1, 0, 1], [0, 2, 1], [-5, -5, 1]], np.float32)
+    windows = np.array([[1, 0, 0, 1], [0, 2, 0, 1], [-5, -5, 0, 1]], np.float32)
     none = np.zeros((2, 0), np.float32)
     vectors = Vectors(windows, np.array([0, 0, 1]), np.zeros(2, np.float32), none, none)
-    assert worst_windows(vectors, np.eye(3, 2, dtype=np.float32)).tolist() == [[1, 2], [-5, -5]]
+    assert worst_windows(vectors, np.eye(4, 2, dtype=np.float32)).tolist() == [[1, 2], [-5, -5]]
+
+
+class TestOneSentence:
+    """A sentence that was read by itself is a reading of its own, and no window of the comment."""
+
+    # Two comments: two windows and a sentence; one window.
+    WINDOWS = np.array([[1, 0, 0, 1], [2, 0, 0, 1], [3, 0, 1, 1], [4, 0, 0, 1]], np.float32)
+    HEADS = replace(
+        random_heads(np.random.default_rng(3)),
+        window_weights=np.eye(4, 2, dtype=np.float32),
+        alone=np.array([3.0, -2.0]),
+    )
+
+    def vectors(self, windows=WINDOWS):
+        none = np.zeros((2, 0), np.float32)
+        return Vectors(windows, np.array([0, 0, 0, 1]), np.zeros(2, np.float32), none, none)
+
+    def test_no_head_takes_it_for_a_window(self):
+        assert worst_windows(self.vectors(), self.HEADS.window_weights)[:, 0].tolist() == [2, 4]
+
+    def test_no_label_is_about_it(self):
+        marked = np.insert(self.WINDOWS, [2], np.zeros((4, WIDTH - 2), np.float32), axis=1)
+        marked = np.insert(marked, [WIDTH], np.array([[0.1], [0.2], [0.9], [0]]), axis=1)
+        assert telling_windows(self.vectors(marked.astype(np.float32))).tolist() == [1, 3]
+
+    def test_it_says_what_the_first_reading_makes_of_it_stretched_and_moved(self):
+        assert self.HEADS.sentence(self.vectors()).tolist() == [3 * 3 - 2, -np.inf]
+
+    def test_one_that_cannot_be_read_says_nothing(self):
+        windows = self.WINDOWS.copy()
+        windows[2] *= 0.001
+        assert np.isneginf(self.HEADS.sentence(self.vectors(windows))).all()
+
+    def test_one_in_a_comment_of_another_language_leaves_its_windows_as_they_are(self):
+        windows = self.WINDOWS.copy()
+        windows[:2] = 0
+        assert worst_windows(self.vectors(windows), self.HEADS.window_weights)[:, 0].tolist() == [0, 4]
 
 
 def test_a_comment_scores_the_same_alone_and_among_others():
@@ -135,10 +174,10 @@ def test_a_window_that_cannot_be_read_adds_nothing():
 @pytest.mark.parametrize("product", [-7.0, 9.0])
 def test_a_foreign_window_neither_excuses_the_others_nor_speaks_against_them(product):
     """It counts only where no window can be read."""
-    windows = np.array([[product, 0.1], [-3, 1], [product, 0.1], [product / 2, 0.2]], np.float32)
+    windows = np.array([[product, 0, 0.1], [-3, 0, 1], [product, 0, 0.1], [product / 2, 0, 0.2]], np.float32)
     none = np.zeros((2, 0), np.float32)
     vectors = Vectors(windows, np.array([0, 0, 1, 1]), np.zeros(2, np.float32), none, none)
-    weights = np.array([[1], [0]], np.float32)
+    weights = np.array([[1], [0], [0]], np.float32)
     assert worst_windows(vectors, weights).ravel().tolist() == [-3, max(product, product / 2)]
 
 

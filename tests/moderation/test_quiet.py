@@ -14,7 +14,7 @@ from moderation.topic import VECTOR_NAMES
 from moderation.training import quiet
 from moderation.training.fuse import fit_full_heads
 from moderation.training.points import line_at
-from moderation.training.quiet import SHARE, held_share, lay_beside
+from moderation.training.quiet import ALONE_SHARE, SHARE, held_share, lay_beside
 from moderation.training.rows import Row
 from moderation.training.table import Table
 
@@ -82,6 +82,26 @@ def test_both_readings_meet_at_the_line(made):
     assert share_over(beside.quiet(vectors), line - 1e-4, table) == pytest.approx(SHARE, abs=0.003)
     # The order of what the second reading says stays the same.
     assert np.array_equal(np.argsort(beside.quiet(vectors)), np.argsort(heads.quiet(vectors)))
+
+
+def test_so_does_the_sentence_that_was_read_by_itself(made):
+    """Of the good comments that have one, the third reading alone holds one in a hundred, counted by place."""
+    table, vectors, lexical = made
+    heads = fit_full_heads(table, vectors, lexical)
+    sentences = vectors.windows[::2].copy()
+    sentences[:, -2] = 1
+    order = np.argsort([*range(ROWS), *range(0, ROWS, 2)], kind="stable")
+    owners = np.array([*range(ROWS), *range(0, ROWS, 2)])[order]
+    both = replace(vectors, windows=np.vstack([vectors.windows, sentences])[order], owners=owners)
+    loud = heads.loud(both, table.features.dense, lexical)[:, HOSTILE]
+    assert loud == pytest.approx(heads.loud(vectors, table.features.dense, lexical)[:, HOSTILE])
+    beside = lay_beside(heads, both, loud, table)
+    good = np.array([row.source == "blog-threads" for row in table.rows])
+    line = line_at(loud[good], np.full(good.sum(), "blogs"), held_share())
+    said = beside.sentence(both)
+    assert np.isfinite(said).tolist() == [row % 2 == 0 for row in range(ROWS)]
+    assert np.mean(said[good & np.isfinite(said)] >= line - 1e-4) == pytest.approx(ALONE_SHARE, abs=0.003)
+    assert np.isneginf(lay_beside(heads, vectors, loud, table).sentence(vectors)).all()
 
 
 def test_a_default_policy_without_such_a_line_is_refused(monkeypatch):

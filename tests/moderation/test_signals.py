@@ -117,6 +117,24 @@ def test_repetition_inside_one_comment():
     assert signals_of("every word here stands only once in this text")["repeated_words"] == 0
 
 
+def test_how_little_is_said_beside_links():
+    post, author = Post(title="Notes on trees"), Author(name="qwxrtt")
+    assert signals_of("http://a.example - pills http://a.example", post=post)["link_alone"] == pytest.approx(7 / 8)
+    dressed_up = "Notes on trees\n[url=http://a.example/]qwxrtt[/url]\naqwxrtt http://a.example/"
+    assert signals_of(dressed_up, post=post, author=author)["link_alone"] == 1
+    assert signals_of("I found this very helpful on the same thing: http://a.example")["link_alone"] == 0
+    assert signals_of("pills")["link_alone"] == 0, "no link stands alone where there is none"
+
+
+def test_lines_that_break_in_the_middle_of_a_sentence():
+    assert (
+        signals_of("I see your page needs fresh\ncontent. Writing takes\ntime, but there is a tool.")["broken_lines"]
+        == 1
+    )
+    assert signals_of("First point.\nSecond point,\nwhich goes on.\n\nthird")["broken_lines"] == 0.5
+    assert signals_of("one line alone")["broken_lines"] == 0
+
+
 def test_foreign_script_is_relative_to_the_post_not_to_english():
     russian, english = Post(text="Сегодня о деревьях"), Post(text="Today about trees")
     assert signals_of("Спасибо за статью", post=russian)["foreign_script"] == 0
