@@ -233,6 +233,7 @@ def make_full(make_model: Callable[..., Model], shipped_encoder: Path | None) ->
         knots=np.tile(np.array([[-1.0, 1.0], [-1.0, 1.0]]), (len(CODES), 1, 1)),
         quiet_weights=np.zeros(WIDTH + len(MARKS), np.float32),
         quiet_intercept=np.array([-np.inf]),
+        alone=np.array([1.0, -np.inf]),
     )
     return lambda **weights: replace(make_model(**weights), full=FullTier(encoder, full))
 

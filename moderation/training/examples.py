@@ -24,10 +24,11 @@ from moderation.training.copies import with_copies
 from moderation.training.dataset import is_for_heads
 from moderation.training.disguise import disguise, swap_identities
 from moderation.training.rows import Row
-from moderation.training.table import TALK, TALK_SHARE
+from moderation.training.table import LANGUAGES, TALK, TALK_SHARE
 
 # How often a row of a source is seen in one epoch. Fragments and machine-made sentences less, what is most like a
-# comment on a blog, or ours, more. The vocabulary is English: sources in other languages are left to the n-grams.
+# comment on a blog, or ours, more. The vocabulary is English: sources in other languages are left to the n-grams, and
+# so are our own rows in them.
 TIMES = {
     "kaggle-insults": 2.5,
     "seed": 4.0,
@@ -50,8 +51,6 @@ TIMES = {
     "korean-hate-speech": 0.0,
     "cold-zh": 0.0,
 }
-# So are our own rows in other languages.
-LEFT_TO_NGRAMS = "languages"
 SIGNATURE = "signature"
 DISGUISED_SHARE = 0.3
 SWAPPED_SHARE = 0.3
@@ -101,7 +100,7 @@ def class_examples(rows: Sequence[Row]) -> list[ClassExample]:
         if row.extra.get("copy") == "author":
             continue  # what makes it spam is not in the text
         labels = {code: float(value) for code, value in row.labels.items() if code != "off_topic"}
-        if not labels or is_for_heads(row) or TIMES.get(row.source, 1.0) == 0 or LEFT_TO_NGRAMS in row.slices:
+        if not labels or is_for_heads(row) or TIMES.get(row.source, 1.0) == 0 or LANGUAGES in row.slices:
             continue
         if row.source in TALK and "spam" not in labels and spread(f"talk {row.id}") < TALK_SHARE:
             labels["spam"] = 0.0

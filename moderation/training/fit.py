@@ -36,6 +36,7 @@ from moderation.training.dataset import Dataset, campaign_of, is_for_heads, spam
 from moderation.training.fuse import fit_full
 from moderation.training.points import calibration_rows, fit_platt, operating_points
 from moderation.training.table import (
+    LANGUAGES,
     MANNERS,
     UNEVEN,
     Lesson,
@@ -58,7 +59,8 @@ class Recipe:
     ``regularisation`` is ``C`` of scikit-learn's LogisticRegression. ``elsewhere`` is what the rows of sources that are
     neither like a blog nor ours weigh, compared to those that are. ``by_source`` gives each source an intercept.
     ``stacked`` is ``C`` of the second fit, of the facts and of what the words say of rows they were not learned from;
-    at nought there is none. ``shares`` is what rows of some slices of our own weigh, at nought they are left out.
+    at nought there is none. ``ours`` is what our own rows in English weigh, ``shares`` what those of some slices do; at
+    nought they are left out.
     """
 
     fields: tuple[str, ...]
@@ -68,12 +70,14 @@ class Recipe:
     elsewhere: float = 1.0
     by_source: bool = True
     stacked: float = 0.0
+    ours: float = 1.0
     shares: Mapping[str, float] = field(default_factory=dict)
 
 
 # What calm cruelty and its harmless look-alikes say cannot be told by their words: n-grams would learn them by heart,
-# and lose on everything else.
-_PART_OF_HOSTILE = Recipe(("text",), MANNERS, 0.1, 1.0, shares={"polite-cruelty": 0.0})
+# and lose on everything else. So it is, in part, with all our rows, which are about what no word tells; of threats
+# there are hardly any others.
+_PART_OF_HOSTILE = Recipe(("text",), MANNERS, 0.1, 1.0, ours=1 / 3, shares={"polite-cruelty": 0.0})
 RECIPES: Mapping[str, Recipe] = {
     # Collections of hate mean something else by hostile than the readers of a blog do; they help with words, in small
     # measure.
@@ -90,11 +94,11 @@ RECIPES: Mapping[str, Recipe] = {
         30.0,
         by_source=False,
         stacked=0.001,
-        shares={"help-links": 0.0, "languages": 0.1},
+        shares={"help-links": 0.0, LANGUAGES: 0.1},
     ),
     "off_topic": Recipe((), TOPIC, 1.0, 0.1, by_source=False),
     "insult": _PART_OF_HOSTILE,
-    "threat": _PART_OF_HOSTILE,
+    "threat": replace(_PART_OF_HOSTILE, ours=1.0),
     "identity_attack": _PART_OF_HOSTILE,
     "profanity": _PART_OF_HOSTILE,
     "severe": _PART_OF_HOSTILE,
@@ -247,7 +251,7 @@ def _fit_head(
     code: str, train: Table, matrices: Mapping[str, sparse.csr_matrix], dense: NDArray[np.float32]
 ) -> _Coefficients:
     recipe = RECIPES[code]
-    lesson = choose_lesson(train, code, recipe.elsewhere, recipe.shares)
+    lesson = choose_lesson(train, code, recipe.elsewhere, recipe.ours, recipe.shares)
     rows = len(lesson.index)
     columns = [DENSE.index(name) for name in recipe.dense]
     ones = np.full(rows, float(recipe.by_source))

@@ -27,7 +27,7 @@ from moderation.training.anchors import Figures, read_figures
 from moderation.training.points import calibration_rows, fit_knots, operating_points, stack_knots
 from moderation.training.quiet import fit_quiet, lay_beside
 from moderation.training.rows import Row
-from moderation.training.table import MANNERS, UNEVEN, Labelled, Table, choose_lesson, read_table
+from moderation.training.table import LANGUAGES, MANNERS, UNEVEN, Labelled, Table, choose_lesson, read_table
 
 # How rows are named that lack what a platform may not send (moderation.training.table.vary).
 _VARIED = re.compile(r"~[12]$")
@@ -68,8 +68,8 @@ class FullRecipe:
     what counts for less is held back more strongly. At nought they are not seen. What few comments have and what tells
     much (:data:`_TELLING`) counts double.
     ``words`` is the same for what the words say in general. ``hard`` is what a comment weighs that was moved to the
-    post most like its own; ``by_closeness`` has sources weigh what :data:`CLOSENESS` says, and ``shares``
-    is what rows of some slices of our own weigh.
+    post most like its own; ``by_closeness`` has sources weigh what :data:`CLOSENESS` says, ``ours`` is
+    what our own rows in English weigh, and ``shares`` what those of some slices do.
     """
 
     context: tuple[str, ...]
@@ -81,6 +81,8 @@ class FullRecipe:
     words: float = 1.0
     hard: float = 1.0
     by_closeness: bool = False
+    # They weigh threefold as they come, and would be half of all there is.
+    ours: float = 0.5
     shares: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -94,7 +96,7 @@ FULL_RECIPES: Mapping[str, FullRecipe] = {
         windows=0.1,
         signature=0.25,
         # At full weight, links that help would hide links that sell, and talk in other languages what is sold in them.
-        shares={"help-links": 0.1, "languages": 0.1},
+        shares={"help-links": 0.2, LANGUAGES: 0.1},
     ),
     "off_topic": FullRecipe(
         (*_NEARNESS, "lexical_off_topic", "foreign", "foreign_lexical_off_topic"),
@@ -239,7 +241,7 @@ def _fit_head(
     signatures: NDArray[np.float64],
     context: NDArray[np.float32],
 ) -> _Coefficients:
-    lesson = choose_lesson(table, code, recipe.elsewhere, recipe.shares)
+    lesson = choose_lesson(table, code, recipe.elsewhere, recipe.ours, recipe.shares)
     is_hard = np.array(["moved-nearest" in table.rows[row].slices for row in lesson.index.tolist()])
     weights = lesson.weights * np.where(is_hard, recipe.hard, 1.0)
     if recipe.by_closeness:

@@ -28,14 +28,13 @@ from moderation.heads import FullHeads, Vectors
 from moderation.policy import default_policy_toml
 from moderation.policy_schema import read_settings
 from moderation.training.points import line_at
-from moderation.training.table import PLACES, Table, tells_good
+from moderation.training.table import OURS, PLACES, Table, tells_good
 
-SOURCE = "seed"
-SHARE = 0.0075
+SHARE = 0.01
 # How much steeper it rises than the first once both are laid on the same line.
 STEEPNESS = 2.0
 REGULARISATION = 1e-3
-ALONE_SHARE = 0.01
+ALONE_SHARE = 0.005
 ALONE_STEEPNESS = 3.0
 # What looks like calm hostility and is none is what it must not hear: people who tell of their own trouble, above all.
 HARMLESS_WEIGHT = 3.0
@@ -53,12 +52,12 @@ def fit_quiet(
     """
     labels = table.labels[:, _HOSTILE]
     sources = table.sources
-    ours, blogs = (sources == SOURCE) & ~np.isnan(labels), np.isin(sources, list(_BLOGS)) & (labels == 0)
+    ours, blogs = (sources == OURS) & ~np.isnan(labels), np.isin(sources, list(_BLOGS)) & (labels == 0)
     index = np.flatnonzero((ours | blogs) & (english >= 0.5))
     weights = np.zeros(windows.shape[1])
     if len(np.unique(labels[index])) < 2:
         return weights, -np.inf
-    told = np.where((sources[index] == SOURCE) & (labels[index] == 0), HARMLESS_WEIGHT, 1.0)
+    told = np.where((sources[index] == OURS) & (labels[index] == 0), HARMLESS_WEIGHT, 1.0)
     head = LogisticRegression(C=REGULARISATION, max_iter=2000)
     head.fit(windows[index, :WIDTH], labels[index], sample_weight=told)
     weights[:WIDTH] = head.coef_[0]

@@ -49,6 +49,8 @@ NEAR_A_BLOG = LIKE_A_BLOG | {"jigsaw-furkancaglayan", "toxic-spans", "ruddit", "
 # People talking to people, with no post of ours: that a comment has none, or is long, must not make it spam.
 TALK = frozenset({"jigsaw-predibase", "jigsaw-fastbert", "toxic-spans", "ruddit", "goemotions", "kaggle-insults"})
 TALK_SHARE = 0.2
+# The source and the slice of our own rows in other languages than English, of which few other sets are.
+OURS, LANGUAGES = "seed", "languages"
 MANNERS = ("capitals", "exclamations", "disguised", "stretched")
 # Beginnings of features that only some sources know of a comment: they would tell its source, and with it the label.
 UNEVEN = ("author_", "has_parent", "has_thread", "parent_", "thread_", "trackback", "honeypot")
@@ -124,16 +126,15 @@ class Lesson:
 
 
 def choose_lesson(
-    table: Table, code: str, elsewhere: float, shares: Mapping[str, float] = MappingProxyType({})
+    table: Table, code: str, elsewhere: float, ours: float = 1.0, shares: Mapping[str, float] = MappingProxyType({})
 ) -> Lesson:
     """The rows whose label of the category is known; those not near a blog (nor ours) weigh ``elsewhere``.
 
-    Rows of some slices weigh a share; where that is nought they are left out. Raises ``DataError`` where the rest do
-    not hold both labels.
+    Our own rows in English weigh ``ours``. Rows of some slices weigh a share; where that is nought they are left out.
+    Raises ``DataError`` where the rest do not hold both labels.
     """
     index = np.flatnonzero(table.known(code))
-    slices = [table.rows[row].slices for row in index.tolist()]
-    share = np.array([min((shares.get(name, 1.0) for name in names), default=1.0) for names in slices])
+    share = np.array([_share(table.rows[row], ours, shares) for row in index.tolist()])
     index, share = index[share > 0], share[share > 0]
     target = table.labels[index, CODES.index(code)]
     if len(np.unique(target)) < 2:
@@ -142,6 +143,11 @@ def choose_lesson(
     weights = table.weights[index] * share * np.where(np.isin(sources, list(NEAR_A_BLOG)), 1, elsewhere)
     names, numbers = np.unique(sources, return_inverse=True)
     return Lesson(index, target, weights / weights.mean(), numbers, len(names))
+
+
+def _share(row: Row, ours: float, shares: Mapping[str, float]) -> float:
+    of_slice = min((shares.get(name, 1.0) for name in row.slices), default=1.0)
+    return of_slice * (ours if row.source == OURS and LANGUAGES not in row.slices else 1.0)
 
 
 def build_table(rows: Sequence[Row], topic_model: TopicModel, memory: Memory | None, jobs: int) -> Table:

@@ -178,7 +178,10 @@ def test_logits_are_those_of_a_regression_on_centred_and_standardised_columns(co
         signatures[signed] = (of_signed - of_signed.mean(axis=0)) / of_signed.std(axis=0)
         columns.append(signatures * recipe.signature)
     context = heads.context(vectors, table.features.dense, lexical)
-    counts_for = np.array([recipe.words if name.startswith("lexical_") else 1.0 for name in recipe.context])
+    telling = {"link_alone": 2.0, "broken_lines": 2.0}
+    counts_for = np.array(
+        [recipe.words if name.startswith("lexical_") else telling.get(name, 1.0) for name in recipe.context]
+    )
     columns.append(context[:, [CONTEXT.index(name) for name in recipe.context]] * counts_for)
     columns.append(np.full((ROWS, 1), 3.0 * recipe.by_source))  # all rows are of one source
     seen = np.hstack(columns)

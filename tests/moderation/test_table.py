@@ -7,12 +7,13 @@ from joblib import Memory
 from moderation import topic
 from moderation.comment import Author, Comment, Post
 from moderation.encoder import WIDTH, Encoder
+from moderation.errors import DataError
 from moderation.model import read_vectors
 from moderation.shipped import shipped_folder
 from moderation.topic import TopicModel
 from moderation.training import table as table_module
 from moderation.training.rows import Row
-from moderation.training.table import build_table, read_table
+from moderation.training.table import build_table, choose_lesson, read_table
 
 POST = Post(title="On trees", text="Trees grow slowly in the hills and need light, water and time to do so.")
 SHOP, GARDEN = Author(name="Shop", url="https://shop.example"), Author(name="Anna", url="https://annas-garden.example")
@@ -70,3 +71,24 @@ def test_rows_without_any_signature_have_zeros(table, encoder):
     vectors = read_table(table.take(np.array([1, 4])), encoder, None)
     assert vectors.signatures.shape == (2, WIDTH + 1)
     assert not vectors.signatures.any()
+
+
+def test_our_own_rows_and_those_of_other_places_weigh_what_they_are_told_to():
+    """Relative to one another; rows in other languages are not among our own ones, and a share of nought leaves out."""
+    kinds = {
+        "blog": Row("blog-threads", "1", Comment("one"), {"hostile": 0}, "g:1"),
+        "hate": Row("edos", "2", Comment("two"), {"hostile": 1}, "g:2"),
+        "ours": Row("seed", "3", Comment("three"), {"hostile": 1}, "g:3", slices=("threat",)),
+        "calm": Row("seed", "4", Comment("four"), {"hostile": 1}, "g:4", slices=("polite-cruelty",)),
+        "spanish": Row("seed", "5", Comment("cinco"), {"hostile": 0}, "g:5", slices=("languages",)),
+        "unknown": Row("blog-threads", "6", Comment("six"), {"spam": 0}, "g:6"),
+    }
+    made = build_table(list(kinds.values()), TopicModel(np.ones(1 << topic.BITS, np.float32)), None, jobs=1)
+    plain = choose_lesson(made, "hostile", 1.0)
+    assert plain.index.tolist() == [0, 1, 2, 3, 4]
+    assert plain.weights == pytest.approx(np.ones(5))
+    chosen = choose_lesson(made, "hostile", 0.3, 0.5, {"polite-cruelty": 0.0, "languages": 0.1})
+    assert chosen.index.tolist() == [0, 1, 2, 4]
+    assert chosen.weights / chosen.weights[0] == pytest.approx([1, 0.3, 0.5, 0.1])
+    with pytest.raises(DataError, match="no head for hostile"):
+        choose_lesson(made.take(np.array([0, 2])), "hostile", 1.0, shares={"threat": 0.0})
