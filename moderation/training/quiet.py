@@ -30,14 +30,14 @@ from moderation.policy_schema import read_settings
 from moderation.training.points import line_at
 from moderation.training.table import OURS, PLACES, Table, tells_good
 
-SHARE = 0.01
+SHARE = 0.0075
 # How much steeper it rises than the first once both are laid on the same line.
 STEEPNESS = 2.0
 REGULARISATION = 1e-3
 ALONE_SHARE = 0.005
 ALONE_STEEPNESS = 3.0
 # What looks like calm hostility and is none is what it must not hear: people who tell of their own trouble, above all.
-HARMLESS_WEIGHT = 3.0
+HARMLESS_WEIGHT = 12.0
 _BLOGS = frozenset(source for source, place in PLACES.items() if place == "blogs")
 _HOSTILE = CODES.index("hostile")
 
