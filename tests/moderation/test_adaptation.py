@@ -85,6 +85,7 @@ def test_only_the_most_telling_window_counts(random):
     windows[:, WIDTH] = [0.1, 0.9, 0.5]
     several = replace(vectors, windows=windows * [[1], [2], [3]], owners=np.zeros(3, np.int64))
     several.windows[:, WIDTH] = [0.1, 0.9, 0.5]
+    several.windows[:, -2] = 0  # none is a sentence that was read by itself
     alone = replace(several, windows=several.windows[1:2], owners=np.zeros(1, np.int64))
     residual, row = make_residual(random), np.array([0])
     assert (residual.logits(several, context, texts, row) == residual.logits(alone, context, texts, row)).all()
