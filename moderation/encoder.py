@@ -310,25 +310,30 @@ class Encoder:
             raise EncoderUnavailable(f"the encoder cannot be loaded: {error}") from error
         return loaded
 
-    def read(self, readable: Readable) -> list[Window]:
+    def read(self, readable: Readable, *, with_sentence: bool = True) -> list[Window]:
         """What the encoder sees in one text, window by window; at least one. Raises ``EncoderUnavailable``.
 
         Of a text of more than 48 tokens the sentence with the strongest mark comes last, read by itself: one hostile
-        sentence among ten harmless ones hardly moves the vector of the window that they share.
+        sentence among ten harmless ones hardly moves the vector of the window that they share. Who looks at windows
+        alone does without, ``with_sentence`` being false.
         """
         windows = [self._run(window) for window in self.windows(readable)]
-        sentence = _telling_sentence(readable, windows)
+        sentence = _telling_sentence(readable, windows) if with_sentence else None
         if sentence is None:
             return windows
         return [*windows, replace(self._run(self.windows(sentence)[0]), alone=True)]
 
-    def read_many(self, texts: Sequence[Readable]) -> list[list[Window]]:
+    def read_many(self, texts: Sequence[Readable], *, with_sentence: bool = True) -> list[list[Window]]:
         """:meth:`read` for several texts, side by side, in their order. Raises ``EncoderUnavailable``."""
         if len(texts) < 2 or self._threads < 2:
-            return [self.read(text) for text in texts]
+            return [self.read(text, with_sentence=with_sentence) for text in texts]
         order = sorted(range(len(texts)), key=lambda index: -len(texts[index].text))
         results: list[list[Window]] = [[] for _ in texts]
-        for index, windows in zip(order, self._pool.map(lambda index: self.read(texts[index]), order), strict=True):
+
+        def read(index: int) -> list[Window]:
+            return self.read(texts[index], with_sentence=with_sentence)
+
+        for index, windows in zip(order, self._pool.map(read, order), strict=True):
             results[index] = windows
         return results
 

@@ -168,7 +168,7 @@ class _Evidence:
         values = _sum_words(words, self._by_character(own))
         if self._full is None or self._foreign > _FOREIGN:
             return _over(values, WORD_FLOOR, WORD_SHARE_OF_TOP, 1 - np.exp(-np.maximum(values, 0)))
-        if self._lead("calm_hostility", self._full.heads) > 0:
+        if self._decided(self._full.heads)[0] == "calm_hostility":
             return self._point_at_sentences(self._full, words)
         marks = _marks([window for window in self._windows if not window.alone], len(self._comment.text))
         values = np.array([marks[word.start : word.end].max() for word in words]) + MARK_LIFT * np.clip(values, 0, 2)
@@ -190,25 +190,25 @@ class _Evidence:
         kept = [cause for cause in causes if abs(cause.contribution) > least and not _says_the_same(cause, score)]
         return tuple(sorted(kept, key=lambda cause: -abs(cause.contribution))[:MAX_FACTS])
 
-    def _lead(self, reading: str, heads: FullHeads) -> float:
-        """By how much another reading of hostile is louder than all others, negative where it is not."""
+    def _decided(self, heads: FullHeads) -> tuple[str, float]:
+        """Which reading of hostile is the loudest, and by how much; the first has no name, nor has any other head's."""
         if self._code != "hostile":
-            return -np.inf
+            return "", 0.0
         assert self._vectors is not None
         readings = {
-            "": heads.loud(self._vectors, self._features.dense, self._lexical)[0, self._head],
-            "calm_hostility": heads.quiet(self._vectors)[0],
-            "one_sentence": heads.sentence(self._vectors)[0],
+            "": float(heads.loud(self._vectors, self._features.dense, self._lexical)[0, self._head]),
+            "calm_hostility": float(heads.quiet(self._vectors)[0]),
+            "one_sentence": float(heads.sentence(self._vectors)[0]),
         }
-        own = float(readings.pop(reading))
-        return own - float(max(readings.values()))
+        *_, second, loudest = sorted(readings, key=lambda name: (readings[name], name == ""))
+        return loudest, readings[loudest] - readings[second]
 
     def _reading_causes(self) -> list[Cause]:
         """Which reading of hostile decided, where it was not the first."""
         if self._full is None:
             return []
-        leads = {name: self._lead(name, self._full.heads) for name in _READINGS}
-        return [Cause(name, 1.0, round(lead, 4), _READINGS[name]) for name, lead in leads.items() if lead > 0]
+        name, lead = self._decided(self._full.heads)
+        return [Cause(name, 1.0, round(lead, 4), _READINGS[name])] if name else []
 
     def _learned_causes(self) -> list[Cause]:
         """What labels have added to this score, on all sites and on this one."""
@@ -308,7 +308,7 @@ class _Evidence:
         """The worst window's product of each text; all count as equally English, whichever word is left out."""
         bare = Comment("-")
         products = []
-        for windows in encoder.read_many([make_readable(text) for text in texts]):
+        for windows in encoder.read_many([make_readable(text) for text in texts], with_sentence=False):
             alike = [replace(window, english=english) for window in windows]
             products.append(float(window_products(gather_vectors([bare], [alike], encoder), weights).max()))
         return products

@@ -163,6 +163,14 @@ def test_that_one_sentence_decided_is_a_fact_and_its_words_are_pointed_at():
     assert "one_sentence" not in {fact.name for fact in explain(FULL, Comment(text), "hostile").facts}
 
 
+def test_words_are_left_out_of_windows_and_of_no_sentence():
+    """One pass for each text that is tried; the sentence that is read by itself is read twice, to score and explain."""
+    text = "The trees in the hills grow slowly and need water. " * 7 + "A casino grew."
+    NETWORK.passes = 0
+    explain(FULL, Comment(text), "spam")
+    assert NETWORK.passes <= 2 + 2 + 1 + MAX_OCCLUDED
+
+
 @settings(deadline=None, max_examples=60)
 @given(text=texts, tier=st.sampled_from(["full", "lexical"]), category=st.sampled_from(["hostile", "spam", "threat"]))
 def test_offsets_hold_in_code_points_and_in_utf_16(text, tier, category):
