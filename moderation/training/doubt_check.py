@@ -16,6 +16,8 @@ from moderation.training.rows import fingerprint
 # Of honest labels one or two in a hundred are doubted, of labels of which a fifth is turned round one in six or more.
 MOST_DOUBTED = 0.15
 LEAST_NEW = 50
+# Where labels of a category all go one way nobody can learn from the others: so little the model gives what they say.
+UNLIKELY = 0.05
 
 
 def check_doubts(contest: Contest) -> Check:
@@ -47,6 +49,7 @@ def count_doubted(tier: FullTier, lessons: Lessons, new: New | None) -> dict[str
 
     A label is in doubt where a model that has learned from the others, by what the champion's ``tier`` says of the
     comment, is as sure of the contrary as it is of other rows (:func:`moderation.training.agreement.find_suspects`).
+    Where labels of a category go all one way there is nothing to learn it from, and the champion alone is asked.
     """
     learned = lessons.learned
     chances = np.nan_to_num(answer(tier, learned.figures, learned.sites, learned.texts), nan=0.5)
@@ -65,7 +68,9 @@ def count_doubted(tier: FullTier, lessons: Lessons, new: New | None) -> dict[str
         _, groups = np.unique(learned.figures.prints[rows], return_inverse=True)
         sites = [learned.sites[row] for row in rows.tolist()]
         suspects = find_suspects(odds[rows], given[rows].astype(np.int64), groups=groups, sites=sites)
-        if suspects:
-            doubted = sum(each.is_confident and bool(is_new[rows[each.index]]) for each in suspects)
-            found[code] = (round(doubted * times), round(is_new[rows].sum() * times))
+        doubted = [rows[each.index] for each in suspects if each.is_confident]
+        if not suspects:
+            likely = np.where(given[rows] == 1, chances[rows, head], 1 - chances[rows, head])
+            doubted = rows[likely < UNLIKELY].tolist()
+        found[code] = (round(is_new[doubted].sum() * times), round(is_new[rows].sum() * times))
     return found

@@ -317,20 +317,38 @@ def test_who_is_named_in_trust_toml_is_believed_as_far_as_it_says(taught, tmp_pa
 
 
 def test_what_is_worse_is_kept_and_not_published(make_home, school):
-    """For all sites it does not pass; that these sites mean it is for a person to say."""
+    """Every label says the contrary of what the model does, and nothing but them is there to learn it from."""
     home = make_home(
         [replace(label, labels=dict.fromkeys(WORSE, 1), source="appeal_upheld") for label in school.labels]
     )
     found = said(run(home, "retrain", "--json", "--jobs", "1", status=3))
-    assert (found["verdict"], found["moves"]) == ("HOLD", "single sites")
-    assert [check["name"] for check in found["gate"]["checks"] if check["state"] in ("hold", "reject")] == ["norms"]
-    [tried] = found["also_tried"]
-    assert tried["verdict"] in ("HOLD", "REJECT")
-    assert not (home / "models" / tried["challenger"]).exists()
+    assert found["verdict"] == "HOLD"
+    assert in_the_way(found).keys() == {"doubts"}
+    [doubts] = [check for check in found["gate"]["checks"] if check["name"] == "doubts"]
+    doubted = {code: count / new for code, (count, new) in doubts["figures"].items()}
+    assert doubted.keys() == set(WORSE)
+    assert min(doubted.values()) > 0.5
     assert (home / "models" / found["challenger"] / "manifest.json").is_file()
     assert not (home / "models" / "current").exists()
     assert Path(found["report"]).is_file()
     assert set(found["labels"]["sides"]) == set(CODES)
+
+
+def test_the_norm_of_one_site_moves_that_site_and_waits_for_a_person(make_home, school):
+    """Everything is welcome there; what all sites share must not learn that, and no folder of the try stays behind."""
+    calm = [replace(label.comment, site="https://b.example") for label in school.labels]
+    home = make_home(
+        replace(label, comment=comment, digest=comment.digest(), labels=dict.fromkeys(label.labels, 0))
+        for label, comment in zip(school.labels, calm, strict=True)
+    )
+    (home / "labels" / "trust.toml").write_text("[moderators]\nAna = 10\nBen = 10\nCho = 10\n")
+    found = said(run(home, "retrain", "--json", "--jobs", "1", status=3))
+    assert (found["verdict"], found["moves"], in_the_way(found).keys()) == ("HOLD", "single sites", {"norms"})
+    [tried] = found["also_tried"]
+    assert tried["verdict"] == "REJECT"
+    assert not (home / "models" / tried["challenger"]).exists()
+    assert (home / "models" / found["challenger"] / "manifest.json").is_file()
+    assert not (home / "models" / "current").exists()
 
 
 def test_too_few_labels_say_how_many_are_needed(make_home, school):
