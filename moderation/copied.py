@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from moderation.comment import Author, Comment
 from moderation.normalise import normalise
 from moderation.policy_schema import fold
-from moderation.signals import find_links, hosts_of, strip_links, urlsplit_safe
+from moderation.signals import UNSPACED, find_links, hosts_of, strip_links, urlsplit_safe
 
 MIN_LETTERS = 40
 """Of texts with fewer letters, links left out, nothing is said: people write the same few words by themselves."""
@@ -42,7 +42,7 @@ _QUOTED = re.compile(
 # More than ``find_links`` takes for a link: it only counts where the same words came before without it.
 _NAMED = re.compile(r"(?<![\w@.-])(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w@-])(?:/[^\s<>\"')]*)?")
 # A letter of a script that is written without spaces counts as a word.
-_WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]|[^\W\d_]+")
+_WORD = re.compile(rf"(?![\W\d_])[{UNSPACED}]|[^\W\d_{UNSPACED}]+")
 
 
 @dataclass(frozen=True, slots=True)

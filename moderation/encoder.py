@@ -45,13 +45,15 @@ _PASSAGE_WORDS = 80
 _TITLE_CHARS = 200
 _URL_CHARS = 60
 _ALONE_TOKENS = 48
+_CUT_TOKENS = 24
 _MAX_PICTURES = 200
 _SIGNED_CHARS = 80
 _SIGNED_LINKS = 3
 _PASSAGE_CHARS = 800
 _NEIGHBOUR_CHARS = 2_000
 _TAG = re.compile(r"<[^>]{1,300}>")
-_SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]+[\"'\u2019\u201d)\]]*\s+|\n+")
+# A run of signs is looked at once, from its first: ten thousand dots are no ten thousand places to begin at.
+_SENTENCE_END = re.compile(r"(?<![.!?\u2026])[.!?\u2026]+[\"'\u2019\u201d)\]]*\s+|\u3002+\s*|\n+")
 _PLAIN_WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
 
 # Pictographs, symbols and flags: no token of the vocabulary stands for them, their Unicode names say what they show.
@@ -313,9 +315,9 @@ class Encoder:
     def read(self, readable: Readable, *, with_sentence: bool = True) -> list[Window]:
         """What the encoder sees in one text, window by window; at least one. Raises ``EncoderUnavailable``.
 
-        Of a text of more than 48 tokens the sentence with the strongest mark comes last, read by itself: one hostile
-        sentence among ten harmless ones hardly moves the vector of the window that they share. Who looks at windows
-        alone does without, ``with_sentence`` being false.
+        Of a text of more than 48 tokens the sentence with the strongest mark comes last, read by itself, or 24 tokens
+        of one that is longer still: one hostile sentence among ten harmless ones hardly moves the vector of the window
+        that they share. Who looks at windows alone does without, ``with_sentence`` being false.
         """
         windows = [self._run(window) for window in self.windows(readable)]
         sentence = _telling_sentence(readable, windows) if with_sentence else None
@@ -400,7 +402,10 @@ class Encoder:
 
 
 def _telling_sentence(readable: Readable, windows: Sequence[Window]) -> Readable | None:
-    """The sentence in which the strongest mark stands; ``None`` of a short text or where there is but one sentence."""
+    """The sentence in which the strongest mark stands; of one that is longer than 48 tokens, the 24 around the mark.
+
+    ``None`` of a text of no more than 48 tokens.
+    """
     if sum(len(window.marks) for window in windows) <= _ALONE_TOKENS:
         return None
     window = max(windows, key=lambda window: float(window.marks.max(initial=0)))
@@ -408,6 +413,13 @@ def _telling_sentence(readable: Readable, windows: Sequence[Window]) -> Readable
     ends = [0, *(match.end() for match in _SENTENCE_END.finditer(readable.text)), len(readable.text)]
     after = bisect_right(ends, at, hi=len(ends) - 1)
     start, end = ends[after - 1], ends[after]
+    # Where tokens begin; those of a picture's name all begin where the picture stands.
+    begins = sorted({bisect_left(readable.origins, begin) for one in windows for begin in one.spans[:, 0].tolist()})
+    first, last = bisect_left(begins, start), bisect_left(begins, end)
+    if last - first > _ALONE_TOKENS:
+        first = min(max(first, bisect_left(begins, at) - _CUT_TOKENS // 2), last - _CUT_TOKENS)
+        start = begins[first]
+        end = begins[first + _CUT_TOKENS] if first + _CUT_TOKENS < last else end
     if not readable.text[:start].strip() and not readable.text[end:].strip():
         return None
     return Readable(readable.text[start:end], readable.origins[start:end])

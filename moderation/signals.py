@@ -48,7 +48,12 @@ _MARKUP_LINK = re.compile(r"<a\s[^>]{0,200}href|\[url[=\]]|\[link[=\]]|\]\(\s*ht
 _LINK_TAG = re.compile(r"</?a\b[^<>]*>|\[/?(?:url|link)\b[^\[\]]*\]", re.IGNORECASE)
 _MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]+")
 _PHONE = re.compile(r"(?<![\w.,/:-])\+?\d[\d ()-]{8,16}\d(?![\w.,/:-])")
-_WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
+# Thai, Lao, Burmese, Khmer, kana and Han are written without spaces; two of their letters, with the vowels and tones
+# that stand above and below, are about a word.
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_VOWELS = "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ecd\u102b-\u103e\u1056-\u1060\u17b4-\u17d3"
+_WORD = re.compile(rf"(?:(?![\W_])[{UNSPACED}][{_VOWELS}]*){{1,2}}|[^\W_{UNSPACED}]+(?:['\u2019-][^\W_{UNSPACED}]+)*")
+_UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
 _CODE = re.compile(
     r"```|^[ \t]{4,40}\S.*[;{}()=]|[{};][ \t]{0,40}$|\w\(\)|::|=>|->|</?\w{1,40}>|\$\w|^[ \t]{0,40}at \w+\.",
     re.MULTILINE,
@@ -57,6 +62,7 @@ _MONEY = re.compile(r"[$€£₹]\s?\d|(?<!\d)\d{1,12}\s?(?:(?:usd|eur|dollars|b
 _BBCODE = re.compile(r"\[(?:url|link)[=\]]", re.IGNORECASE)
 _GLUED = re.compile(r"[^\W\d_]+[a-z][A-Z][a-z]+")
 _DIGIT_BESIDE_LETTER = re.compile(r"\d(?=[a-z])|[a-z](?=\d)")
+_WITH_HAN = frozenset({"HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "IDEOGRAPHIC", "BOPOMOFO"})
 _PERSON = re.compile(r"[^\W\d_]{2,}(?:[ .'\u2019-]+[^\W\d_]+){0,3}\.?")
 
 
@@ -246,7 +252,7 @@ def measure(comment: Comment, normalised: Normalised) -> tuple[Signal, ...]:
             "share of letters in another script than the post's",
         ),
         "mixed_scripts": (
-            sum(count * 20 > len(letters) for count in scripts.values()) > 1,
+            _are_mixed({script for script, count in scripts.items() if count * 20 > len(letters)}),
             "letters of several scripts",
         ),
         "emoji": (sum(_is_emoji(char) for char in text), "emoji"),
@@ -318,7 +324,11 @@ def _words_beside_links(comment: Comment, title: str) -> int:
     """How many words are left of a text without its links, the words of the post's ``title`` and the author's name."""
     name = ((comment.author.name if comment.author else None) or "").strip().lower()
     known = {*_WORD.findall(title), name}
-    words = [word.lower() for word in _WORD.findall(strip_links(comment.text))]
+    rest = strip_links(comment.text).lower()
+    for said in (title, name):
+        if _UNSPACED_LETTER.search(said):  # whose words begin anywhere
+            rest = rest.replace(said, " ")
+    words = _WORD.findall(rest)
     return sum(word not in known and not (len(name) > 3 and name in word) for word in words)
 
 
@@ -384,7 +394,18 @@ def _main_script(text: str) -> str | None:
     return scripts.most_common(1)[0][0] if scripts else None
 
 
+def _are_mixed(scripts: set[str]) -> bool:
+    """Whether letters of these scripts are not of one way of writing; Korean has Han among its own letters."""
+    return len(scripts) > 1 and scripts != {"CJK", "HANGUL"}
+
+
 @lru_cache(maxsize=4096)
 def _script(char: str) -> str:
-    """The script of a letter: the first word of its Unicode name, which is what names letters by script."""
-    return "LATIN" if char.isascii() else unicodedata.name(char, "UNKNOWN").split(" ", 1)[0]
+    """The script of a letter: the first word of its Unicode name, which is what names letters by script.
+
+    Han goes with kana in Japanese and with bopomofo in Taiwan (Unicode UTS #39, augmented script sets): they are one.
+    """
+    if char.isascii():
+        return "LATIN"
+    script = unicodedata.name(char, "UNKNOWN").split(" ", 1)[0]
+    return "CJK" if script in _WITH_HAN else script

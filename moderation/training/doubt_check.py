@@ -16,7 +16,7 @@ from moderation.training.rows import fingerprint
 # Of honest labels one or two in a hundred are doubted, of labels of which a fifth is turned round one in six or more.
 MOST_DOUBTED = 0.15
 LEAST_NEW = 50
-# Where labels of a category all go one way nobody can learn from the others: so little the model gives what they say.
+# Where a category's labels go nearly all one way nothing is learned from the others: so little the champion gives them.
 UNLIKELY = 0.05
 
 
@@ -33,8 +33,9 @@ def check_doubts(contest: Contest) -> Check:
     ]
     if told:
         text = (
-            f"The model and all other labels speak against {', '.join(told)}. See which on the Model page under "
-            "Labels, or with 'moderation labels check', before they decide."
+            f"The model, and all other labels where they go both ways, speak against {', '.join(told)}. Look at them "
+            "before they decide; what others contradict is on the Model page under Labels and told by 'moderation "
+            "labels check'."
         )
         return Check("doubts", "hold", text, figures)
     code, (doubted, new) = max(counts.items(), key=lambda item: item[1][0] / item[1][1])
@@ -49,7 +50,8 @@ def count_doubted(tier: FullTier, lessons: Lessons, new: New | None) -> dict[str
 
     A label is in doubt where a model that has learned from the others, by what the champion's ``tier`` says of the
     comment, is as sure of the contrary as it is of other rows (:func:`moderation.training.agreement.find_suspects`).
-    Where labels of a category go all one way there is nothing to learn it from, and the champion alone is asked.
+    Where a category's labels go one way but for a few there is nothing to learn it from, and the champion alone is
+    asked.
     """
     learned = lessons.learned
     chances = np.nan_to_num(answer(tier, learned.figures, learned.sites, learned.texts), nan=0.5)

@@ -94,7 +94,7 @@ FULL_RECIPES: Mapping[str, FullRecipe] = {
         0.01,
         by_source=False,
         windows=0.1,
-        signature=0.25,
+        signature=0.35,
         # At full weight, links that help would hide links that sell, and talk in other languages what is sold in them.
         shares={"help-links": 0.2, LANGUAGES: 0.1},
     ),

@@ -171,7 +171,7 @@ class TestShipped:
 
     def test_there_is_enough_of_every_category(self, anchors):
         for head in range(len(CODES)):
-            for part, least in (("kept", 30), ("validation", 10)):
+            for part, least in (("kept", 30), ("validation", 15)):
                 labels = getattr(anchors, part).labels[:, head]
                 assert min((labels == 0).sum(), (labels == 1).sum()) >= least
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from moderation.comment import Author, Comment, Post
 from moderation.encoder import (
+    _SENTENCE_END,
     MAX_PASSAGES,
     MAX_WINDOWS,
     STRIDE_TOKENS,
@@ -339,9 +340,38 @@ class TestOneSentence:
         [by_itself] = encoder.read(make_readable(ABUSE))
         assert alone.class_vector == pytest.approx(by_itself.class_vector)
 
-    @pytest.mark.parametrize("text", [ABUSE, ABUSE * 2, "word " * 300, "", "\n" * 100], ids=range(5))
-    def test_a_short_text_or_a_single_sentence_has_none(self, encoder, text):
+    @pytest.mark.parametrize("text", [ABUSE, ABUSE * 2, "word " * 48, "", "\n" * 100], ids=range(5))
+    def test_a_short_text_has_none(self, encoder, text):
         assert not any(window.alone for window in encoder.read(make_readable(text)))
+
+    @pytest.mark.parametrize(("before", "after"), [(0, 4), (2, 2), (4, 0), (0, 12), (7, 5), (12, 0)])
+    def test_of_a_sentence_that_is_longer_still_it_is_what_stands_around_the_mark(self, encoder, before, after):
+        harmless = HARMLESS.replace(".", "").replace("\n", " ")
+        text = harmless * before + "you worthless idiot " + harmless * after
+        *windows, alone = encoder.read(make_readable(text))
+        assert len(windows) > (before + after > 4)
+        assert alone.alone
+        assert len(alone.marks) in range(22, 27)
+        assert "you worthless idiot" in text[alone.spans[0, 0] : alone.spans[-1, 1]]
+
+    @pytest.mark.parametrize("words", range(0, 140, 7))
+    def test_a_sentence_across_the_edge_of_a_window_is_read_whole(self, encoder, words):
+        abuse = "So you there are nothing but a worthless idiot and everybody here knows it."
+        text = "word " * words + ". " + abuse + " " + HARMLESS * 6
+        *_, alone = encoder.read(make_readable(text))
+        assert alone.alone
+        assert text[alone.spans[0, 0] : alone.spans[-1, 1]] == abuse
+
+    def test_pictures_whose_names_are_many_tokens_are_not_cut_to_nothing(self, encoder):
+        for text in ("\U0001f502" * 40, "\U0001f502 \U0001f937 " * 40, "you idiot " + "\U0001f502\U0001f937" * 40):
+            assert all(len(window.marks) for window in encoder.read(make_readable(text)))
+
+    @pytest.mark.parametrize(
+        "text", ["." * 50_000 + "x", "!?)" * 16_000, ".'" * 25_000, "\u2026" * 16_000], ids=range(4)
+    )
+    def test_signs_that_end_nothing_are_read_once(self, text):
+        """Read from each of them to the last, these take minutes."""
+        assert not list(_SENTENCE_END.finditer(text))
 
     def test_lines_and_full_stops_of_other_scripts_end_a_sentence(self, encoder):
         text = HARMLESS.replace(".", "") * 3 + "\nyou worthless idiot\n" + HARMLESS

@@ -291,6 +291,25 @@ class TestRefused:
         assert (count, doubted < 0.1 * count) == (3 * len(others), True)
         assert count_doubted(tier, lessons, New([])) == {}
 
+    @pytest.mark.parametrize(("others", "least", "most"), [(0, 0.9, 1.0), (9, 0.8, 1.0)])
+    def test_labels_that_go_all_one_way_are_asked_of_the_champion(self, shipped_bundle, spam, others, least, most):
+        """Nothing can be learned from the others, and that all is spam is not what the champion says of good ones."""
+        bad, good = (spam.take(np.flatnonzero(spam.labels[:, SPAM] == side)) for side in (1, 0))
+        tier = shipped_bundle.model.full
+
+        def share(rows, said):
+            labels = np.full_like(rows.labels, np.nan)
+            labels[:, SPAM] = said
+            labels[:others, SPAM] = 1 - said
+            learned = Labelled(replace(rows, labels=labels), [""] * len(rows), [None] * len(rows))
+            doubted, count = count_doubted(tier, Lessons(learned, learned, {}, frozenset()), None)["spam"]
+            assert count == len(rows)
+            return doubted / count
+
+        assert least <= share(good, 1) <= most
+        assert share(bad, 1) < 0.15
+        assert share(good, 0) < 0.05
+
     def test_a_challenger_that_was_taught_to_hold_distress(self, contest, shipped_bundle):
         behaviour = (shipped_folder("training_data") / "behaviour").glob("*.jsonl")
         cases = [case for path in sorted(behaviour) for case in read_behaviour(path) if case.slice in DISTRESS]

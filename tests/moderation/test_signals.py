@@ -135,6 +135,60 @@ def test_lines_that_break_in_the_middle_of_a_sentence():
     assert signals_of("one line alone")["broken_lines"] == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "words", "mixed"),
+    [
+        ("\u3046\u3061\u306e\u732b\u3082\u540c\u3058\u3053\u3068\u3092\u3057\u307e\u3059\u3002", 7, 0),
+        ("\u30b3\u30fc\u30d2\u30fc\u3092\u98f2\u3080\u3001\u4f50\u3005\u6728\u3055\u3093", 7, 0),
+        ("\u6211\u5bb6\u7684\u732b\u4e5f\u8fd9\u6837", 4, 0),
+        ("\u732b\u306fPython\u304c\u597d\u304d", 4, 1),
+        (
+            "\u0e01\u0e34\u0e19\u0e02\u0e49\u0e32\u0e27\u0e2b\u0e23\u0e37\u0e2d\u0e22\u0e31\u0e07\u0e04\u0e23\u0e31\u0e1a",
+            7,
+            0,
+        ),
+        ("\u6f22\u5b57 \ud55c\uad6d\uc5b4", 2, 0),
+        ("\uc6b0\ub9ac \uace0\uc591\uc774\ub3c4 \uadf8\ub798\uc694", 3, 0),
+        ("\u044d\u0442\u043e Python", 2, 1),
+    ],
+    ids=[
+        "Japanese",
+        "long vowels and a repeated sign",
+        "Chinese",
+        "Latin among Japanese",
+        "Thai",
+        "Hanja and Hangul",
+        "Korean",
+        "Latin among Cyrillic",
+    ],
+)
+def test_scripts_that_are_written_together_and_without_spaces(text, words, mixed):
+    """Japanese uses three scripts in a sentence, and a sentence is not one long word."""
+    found = signals_of(text)
+    assert (found["words"], found["mixed_scripts"]) == (words, mixed)
+    assert found["word_length"] <= 0.6
+
+
+@pytest.mark.parametrize("name", ["\u5c71\u7530\u592a\u90ce", "\u7530\u4e2d\u4e00", "\u0e2a\u0e21\u0e0a\u0e32\u0e22"])
+def test_a_name_without_spaces_beside_a_link_says_nothing(name):
+    said = signals_of(f"{name} https://shop.example", author=Author(name=name))
+    assert said["link_alone"] == signals_of("Anna https://shop.example", author=Author(name="Anna"))["link_alone"] == 1
+
+
+def test_a_title_without_spaces_beside_a_link_says_nothing():
+    title = "\u3053\u3068\u3057\u306e\u5ead"
+    said = signals_of(f"\u4eba{title} https://shop.example", post=Post(title=title, text="x"))
+    assert said["link_alone"] == 1 - 1 / 8
+
+
+def test_a_japanese_comment_is_at_home_under_a_japanese_post():
+    post = Post(
+        title="\u3053\u3068\u3057\u306e\u5ead",
+        text="\u3053\u3068\u3057\u306f\u30c8\u30de\u30c8\u3092\u690d\u3048\u305f\u3002",
+    )
+    assert signals_of("\u5199\u771f\u304c\u304d\u308c\u3044\u3067\u3059\u306d", post=post)["foreign_script"] == 0
+
+
 def test_foreign_script_is_relative_to_the_post_not_to_english():
     russian, english = Post(text="Сегодня о деревьях"), Post(text="Today about trees")
     assert signals_of("Спасибо за статью", post=russian)["foreign_script"] == 0
