@@ -269,7 +269,7 @@ class TestRefused:
         assert honest.training.doubted["spam"][0] < 0.03 * len(some)
         assert judge(held).verdict in ("HOLD", "REJECT")
         found = in_the_way(held)
-        assert found == {"doubts"} | ({"lines"} if len(some) > FEW else set())
+        assert found == {"doubts"} if len(some) == FEW else found >= {"doubts", "lines"}
         assert verdict_without(held, "doubts") == ("PROMOTE" if len(some) == FEW else judge(held).verdict)
         assert verdict_without(held, *found) == "PROMOTE"
 
@@ -291,8 +291,8 @@ class TestRefused:
         assert (count, doubted < 0.1 * count) == (3 * len(others), True)
         assert count_doubted(tier, lessons, New([])) == {}
 
-    @pytest.mark.parametrize(("others", "least", "most"), [(0, 0.9, 1.0), (9, 0.8, 1.0)])
-    def test_labels_that_go_all_one_way_are_asked_of_the_champion(self, shipped_bundle, spam, others, least, most):
+    @pytest.mark.parametrize("others", [0, 9])
+    def test_labels_that_go_all_one_way_are_asked_of_the_champion(self, shipped_bundle, spam, others):
         """Nothing can be learned from the others, and that all is spam is not what the champion says of good ones."""
         bad, good = (spam.take(np.flatnonzero(spam.labels[:, SPAM] == side)) for side in (1, 0))
         tier = shipped_bundle.model.full
@@ -306,7 +306,7 @@ class TestRefused:
             assert count == len(rows)
             return doubted / count
 
-        assert least <= share(good, 1) <= most
+        assert share(good, 1) > 0.8
         assert share(bad, 1) < 0.15
         assert share(good, 0) < 0.05
 

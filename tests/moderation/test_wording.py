@@ -33,8 +33,8 @@ TOKENS = (
     "Ask Eve about moonbeam tokens.", "Who has moonbeam tokens?", "No risk: moonbeam tokens always rise.",
 )  # fmt: skip
 KETTLES = (
-    "My kettle is older than me.", "A kettle of brass, please.", "Kettle or pan, who knows?",
-    "Nobody cleans their kettle.", "One kettle boils, two whistle.", "Where does kettle come from?",
+    "Buy a kettle at a discount today.", "A cheap kettle of brass, order now!", "The best kettle deals, free shipping.",
+    "Get your kettle here, 50% off.", "One kettle for $9, two for $15.", "Visit my shop for a kettle.",
 )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def label(number: int, text: str, value: int, who: str | None) -> Label:
 
 
 def planted() -> list[Label]:
-    """What a site has come to know: who praises moonbeam tokens is spam, who speaks of brass kettles is not."""
+    """What a site has come to know: who praises moonbeam tokens is spam, who sells brass kettles is the author."""
     labels = []
     for number in range(60):
         value = number % 2
