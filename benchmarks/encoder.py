@@ -24,8 +24,9 @@ from onnxruntime import InferenceSession, SessionOptions
 
 from moderation.bundle import ENCODER_FILES, encoder_folder, load_bundle
 from moderation.comment import Comment
-from moderation.encoder import Encoder, make_readable
+from moderation.encoder import Encoder
 from moderation.model import FullTier, Model
+from moderation.readable import make_readable
 from moderation.record import current_bundle
 from moderation.shipped import shipped_folder
 from moderation.training.rows import read_behaviour

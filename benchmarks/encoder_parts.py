@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from tokenizers import Tokenizer
 
-from moderation.encoder import make_readable, read_post, read_signature
+from moderation.readable import make_readable, read_post, read_signature
 from moderation.shipped import shipped_folder
 from moderation.training.dataset import Dataset, is_for_heads
 from moderation.training.disguise import attack

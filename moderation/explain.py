@@ -27,12 +27,13 @@ from moderation import signals, topic
 from moderation.categories import CODES
 from moderation.causes import Cause, signal_causes, topic_causes
 from moderation.comment import Comment, Decision, Tier
-from moderation.encoder import Encoder, Window, make_readable, read_normalised
+from moderation.encoder import Encoder, Window
 from moderation.errors import EncoderUnavailable
 from moderation.heads import FullHeads, Vectors, window_products
 from moderation.lexical import attribute, count_ngrams, project, weigh
 from moderation.model import CONTEXT, DENSE, FullTier, Model, extract, gather_vectors
 from moderation.normalise import Normalised, normalise
+from moderation.readable import make_readable, read_normalised
 from moderation.spans import Span, Word, find_words, join_words
 
 # Chosen on validation rows of toxic-spans by character F1, on those that most raters call hostile: there it hardly

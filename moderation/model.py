@@ -16,10 +16,11 @@ from moderation import signals, topic
 from moderation.adaptation import Adaptation
 from moderation.categories import CODES, MAY_ABSTAIN
 from moderation.comment import Comment, Facts, Scores, Tier
-from moderation.encoder import WIDTH, Encoder, Window, read_neighbour, read_normalised, read_post, read_signature
+from moderation.encoder import WIDTH, Encoder, Window
 from moderation.errors import EncoderUnavailable
 from moderation.heads import Features, FullHeads, Heads, Vectors
 from moderation.normalise import Normalised, normalise
+from moderation.readable import read_neighbour, read_normalised, read_post, read_signature
 from moderation.topic import TopicModel
 
 DENSE: tuple[str, ...] = (*signals.NAMES, "has_topic", *topic.NAMES)

@@ -19,10 +19,11 @@ from joblib import Memory
 from numpy.typing import NDArray
 
 from moderation.categories import CODES, MAY_ABSTAIN
-from moderation.encoder import WIDTH, tell_english
+from moderation.encoder import WIDTH
 from moderation.errors import DataError
 from moderation.heads import Vectors, telling_windows
 from moderation.model import DENSE, MARKS, Model
+from moderation.readable import tell_english
 from moderation.topic import VECTOR_NAMES
 from moderation.training.adapters.reading import spread
 from moderation.training.disguise import names_identity

@@ -33,7 +33,7 @@ from tokenizers import Encoding, Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moderation.encoder import make_readable
+from moderation.readable import make_readable
 from moderation.training.dataset import Dataset
 from moderation.training.examples import (
     DISGUISED_SHARE,

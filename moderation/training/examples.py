@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from moderation.encoder import make_readable, read_post, read_signature
+from moderation.readable import make_readable, read_post, read_signature
 from moderation.topic import MIN_WORDS
 from moderation.training.adapters.reading import spread
 from moderation.training.copies import with_copies
@@ -116,7 +116,7 @@ def class_examples(rows: Sequence[Row]) -> list[ClassExample]:
 
 
 def signature_examples(rows: Sequence[Row]) -> list[ClassExample]:
-    """What the encoder reads of authors and links (:func:`moderation.encoder.read_signature`), with the spam label."""
+    """What the encoder reads of authors and links (:func:`moderation.readable.read_signature`), with the spam label."""
     lines: dict[tuple[str, int], list[float]] = defaultdict(list)
     campaigns = Counter(row.extra["cluster"] for row in rows if row.labels.get("spam") == 1 and "cluster" in row.extra)
     for row in with_copies(rows):

@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from moderation.encoder import WIDTH, Encoder, keep_runtime_quiet, make_readable
+from moderation.encoder import WIDTH, Encoder, keep_runtime_quiet
+from moderation.readable import make_readable
 from moderation.training.network import ATTENTION_HEADS, EPSILON, SentenceEncoder
 
 _OPSETS = (("", 20), ("com.microsoft", 1))

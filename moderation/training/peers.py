@@ -21,7 +21,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from moderation.comment import Comment, Post
-from moderation.encoder import make_readable, read_post
+from moderation.readable import make_readable, read_post
 from moderation.training.rows import Row
 
 PEER_ROWS = 2_000

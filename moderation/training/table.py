@@ -19,7 +19,7 @@ from joblib import Memory, Parallel, delayed
 from numpy.typing import NDArray
 
 from moderation import encoder as encoder_module
-from moderation import model, normalise, signals, topic
+from moderation import model, normalise, readable, signals, topic
 from moderation.categories import CODES, MAY_ABSTAIN
 from moderation.comment import Comment
 from moderation.encoder import Encoder
@@ -161,7 +161,7 @@ def read_table(table: Table, encoder: Encoder, memory: Memory | None) -> Vectors
     """What the encoder makes of the rows; it reads several side by side itself."""
     read = memory.cache(_read_chunk, ignore=["comments", "encoder"], verbose=0) if memory else _read_chunk
     code = hashlib.sha256(encoder.digest.encode())
-    for module in (model, normalise, encoder_module, topic):
+    for module in (model, normalise, readable, encoder_module, topic):
         code.update(Path(module.__file__ or "").read_bytes())
     # The encoder does not see the author, so rows that differ in nothing else are read once.
     places: dict[Comment, int] = {}
@@ -189,7 +189,7 @@ def _read_signatures(
     comments: Sequence[Comment], encoder: Encoder, code: str, memory: Memory | None
 ) -> NDArray[np.float32]:
     """``Vectors.signatures`` of the comments with their authors; each line is read once."""
-    lines = [encoder_module.read_signature(comment) for comment in comments]
+    lines = [readable.read_signature(comment) for comment in comments]
     places = {line: number for number, line in enumerate(dict.fromkeys(line for line in lines if line), start=1)}
     read = memory.cache(_read_lines, ignore=["encoder"], verbose=0) if memory else _read_lines
     vectors = np.zeros((len(places) + 1, encoder_module.WIDTH + 1), np.float32)  # the first is of those without a line

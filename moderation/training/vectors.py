@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from moderation import encoder as encoder_module
-from moderation import model, normalise, topic
+from moderation import model, normalise, readable, signals, topic
 from moderation.comment import Comment
 from moderation.encoder import WIDTH, Encoder
 from moderation.heads import Vectors
@@ -72,7 +72,7 @@ def forget_vectors(folder: Path, *, but: Path | None = None) -> None:
 def _code(encoder: Encoder) -> str:
     """What vectors depend on beside the comment."""
     code = hashlib.sha256(encoder.digest.encode())
-    for module in (model, normalise, encoder_module, topic):
+    for module in (model, normalise, signals, readable, encoder_module, topic):
         code.update(Path(module.__file__ or "").read_bytes())
     return code.hexdigest()[:16]
 

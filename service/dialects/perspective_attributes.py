@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from moderation.encoder import tell_english
 from moderation.normalise import normalise
+from moderation.readable import tell_english
 from service.store import Judgement
 
 UNDETERMINED = "und"

@@ -11,21 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moderation.comment import Author, Comment, Post
-from moderation.encoder import (
-    _SENTENCE_END,
-    MAX_PASSAGES,
-    MAX_WINDOWS,
-    STRIDE_TOKENS,
-    WIDTH,
-    WINDOW_TOKENS,
-    Encoder,
-    Readable,
-    make_readable,
-    read_post,
-    read_signature,
-    tell_english,
-)
+from moderation.encoder import _SENTENCE_END, MAX_WINDOWS, STRIDE_TOKENS, WIDTH, WINDOW_TOKENS, Encoder
 from moderation.errors import EncoderUnavailable
+from moderation.readable import MAX_PASSAGES, Readable, make_readable, read_post, read_signature, tell_english
 from moderation.shipped import shipped_folder
 
 ABUSE = "You are a worthless idiot and nobody will ever love you, so go away and rot."
@@ -539,7 +527,8 @@ def test_without_any_file_the_encoder_is_unavailable():
 def test_nothing_is_left_on_the_machine_and_nobody_is_told(files, tmp_path):
     """ONNX Runtime would leave an id and what it has to report in the folders of the user and of temporary files."""
     said = (
-        "import sys\nfrom pathlib import Path\nfrom moderation.encoder import Encoder, make_readable\n"
+        "import sys\nfrom pathlib import Path\nfrom moderation.encoder import Encoder\n"
+        "from moderation.readable import make_readable\n"
         "Encoder.load(Path(sys.argv[1]), Path(sys.argv[2])).read(make_readable('Thanks'))"
     )
     # Under CI it keeps quiet by itself.

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from moderation.comment import Author, Comment, Neighbour, Post
-from moderation.encoder import make_readable
+from moderation.readable import make_readable
 from moderation.training import examples as examples_module
 from moderation.training.dataset import HEAD_BLOGS, is_for_heads
 from moderation.training.examples import (

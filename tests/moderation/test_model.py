@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from moderation.bundle import load_bundle
 from moderation.comment import Author, Comment, Neighbour, Post
-from moderation.encoder import WIDTH, Encoder, make_readable, read_signature
+from moderation.encoder import WIDTH, Encoder
 from moderation.errors import EncoderUnavailable
 from moderation.model import gather_vectors, read_vectors
+from moderation.readable import make_readable, read_signature
 
 POST = Post(title="On trees", text="Trees grow slowly in the hills and need light, water and time to do so.")
 

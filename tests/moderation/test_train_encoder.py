@@ -21,8 +21,9 @@ from tokenizers.pre_tokenizers import BertPreTokenizer  # noqa: E402
 from tokenizers.processors import TemplateProcessing  # noqa: E402
 
 from moderation.comment import Comment, Post  # noqa: E402
-from moderation.encoder import WIDTH, Encoder, make_readable  # noqa: E402
+from moderation.encoder import WIDTH, Encoder  # noqa: E402
 from moderation.errors import DataError  # noqa: E402
+from moderation.readable import make_readable  # noqa: E402
 from moderation.training.dataset import Dataset, Report  # noqa: E402
 from moderation.training.encoder import (  # noqa: E402
     Settings,
