@@ -162,7 +162,7 @@ def test_planted_flips_are_found_among_comments_that_nothing_was_trained_on(scor
     features = log_odds(score([case.comment for case in cases]))
 
     shares = [found_of_planted(features, truth, seed) for seed in (1, 2, 3)]
-    assert np.mean(shares) >= 0.6, shares  # thirty flips each: one draw alone is off by a tenth
+    assert min(shares) >= 0.6, shares
 
 
 def test_the_most_doubtful_comes_first_and_says_why():
