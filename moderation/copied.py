@@ -1,7 +1,7 @@
-"""Whether a comment is what somebody else wrote before, with a link added.
+"""Whether a comment repeats an earlier one: what somebody else wrote, with a link added, or what was rejected here.
 
-Spam takes the words of a genuine reader, so that nothing in them gives it away; only who has the original can tell.
-Pure: where the original is looked for is the service's part.
+Spam takes the words of a genuine reader, so that nothing in them gives it away; only who has the original can tell. And
+what a person has turned away comes again. Pure: where earlier comments are looked for is the service's part.
 """
 
 from __future__ import annotations
@@ -47,10 +47,14 @@ _WORD = re.compile(rf"(?![\W\d_])[{UNSPACED}]|[^\W\d_{UNSPACED}]+")
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """A comment that came before, as far as it matters for whether another one copies it."""
+    """A comment that came before, as far as it matters for whether another one repeats it.
+
+    ``is_copy`` is whether it was found to be a copy itself, when it came.
+    """
 
     text: str
     author: Author
+    is_copy: bool = False
 
 
 def strip_added(text: str) -> str:
@@ -101,6 +105,28 @@ def find_copied(comment: Comment, earlier: Sequence[Earlier]) -> int | None:
     return None
 
 
+def find_rejected(comment: Comment, rejected: Sequence[Earlier]) -> int | None:
+    """Which of several comments that were rejected this one says again: its place; ``None`` where none.
+
+    It says the same, links aside; of words that are too few to be called a copy, exactly the same ones. Where those, or
+    words that were a reader's before, were rejected with a link, this one has to lead to one of the same hosts, or
+    anywhere if its author is the same: words alone stay everybody's, and the reader's.
+    """
+    if not rejected:
+        return None
+    author, home = comment.author or Author(), _home(comment)
+    plain, hosts = _plain(comment.text), _hosts(comment.text, comment.author) - home
+    runs, letters, is_short = _runs(plain), _letters(plain), not has_enough(plain)
+    for place, each in enumerate(rejected):
+        if not (_letters(_plain(each.text)) == letters if is_short else _is_alike(runs, each.text)):
+            continue
+        theirs = _hosts(each.text, each.author) - home
+        leads_alike = bool(hosts & theirs) or (bool(hosts) and _is_same(author, each.author))
+        if leads_alike or (letters and not (theirs and (is_short or each.is_copy))):
+            return place
+    return None
+
+
 def _is_alike(ours: set[str], text: str) -> bool:
     plain = _plain(text)
     if not has_enough(plain):
@@ -134,6 +160,10 @@ def _plain(text: str) -> str:
     return fold(normalise(strip_added(text)).text)
 
 
+def _letters(plain: str) -> str:
+    return "".join(filter(str.isalpha, plain))
+
+
 def _runs(plain: str) -> set[str]:
-    letters = "".join(filter(str.isalpha, plain))
+    letters = _letters(plain)
     return {letters[at : at + _RUN] for at in range(len(letters) - _RUN + 1)}

@@ -18,7 +18,10 @@ from service.store import Site, Store
 
 # What asks for a comment to be held or rejected because it is spam or because the operator's own rules say so.
 SPAM_REASONS = frozenset(
-    {"spam", "honeypot", "blocked_words", "blocked_domains", "banned_author", "links_allowed", "campaign", "copied"}
+    (
+        *("spam", "honeypot", "blocked_words", "blocked_domains", "banned_author"),
+        *("links_allowed", "campaign", "copied", "rejected_before"),
+    )
 )
 HOSTILE_REASONS = frozenset({"hostile", "insult", "threat", "identity_attack", "profanity", "severe"})
 

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from moderation.comment import Decision
 from service.api import Parts, PartsOf
 from service.errors import NotFound
-from service.review.evidence import Bar, Piece, bars, compare, find_original, list_links, mark
+from service.review.evidence import Bar, Piece, bars, compare, find_repeated, list_links, mark
 from service.review.evidence import Change as TextChange
 from service.review.judging import Row, last_verdict, site_of
 from service.review.shell import ShellOf, SignedIn
@@ -83,7 +83,7 @@ def show_comment(
         can_judge=latest is not None and current.text is not None,
         may_decide=viewer.may("decide", site) and history.place.status != "erased",
         links=list_links(current.text or "", current.author_url),
-        original=None if latest is None else find_original(parts, viewer.sites, row, latest),
+        repeated=[] if latest is None else find_repeated(parts, viewer.sites, row, latest),
         did=last_verdict(request),
         statuses={"model": "the model", "site": "the site", "author": "the author", "retention": "retention"},
     )

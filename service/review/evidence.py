@@ -134,10 +134,13 @@ def compare(old: str, new: str) -> list[Change]:
     return changes
 
 
-def find_original(parts: Parts, allowed: Sequence[Site], row: int, decision: Decision) -> Brief | None:
-    """What a comment (its row in the store) repeats, where a decision found that it repeats another one."""
-    is_copy = any(reason.name == "copied" and reason.value for reason in decision.reasons)
-    return parts.store.reading.original(allowed, row) if is_copy else None
+def find_repeated(parts: Parts, allowed: Sequence[Site], row: int, decision: Decision) -> list[tuple[str, Brief]]:
+    """What a comment (its row in the store) repeats, where a decision found that it does; each with a heading."""
+    reading = parts.store.reading
+    looks = (("copied", "It repeats", reading.original), ("rejected_before", "Rejected before", reading.repeated))
+    said = {reason.name for reason in decision.reasons if reason.value}
+    found = [(title, look(allowed, row)) for name, title, look in looks if name in said]
+    return [(title, brief) for title, brief in found if brief is not None]
 
 
 def list_links(text: str, author_url: str | None) -> list[Link]:

@@ -81,6 +81,12 @@ RULES: tuple[tuple[str, tuple[Field, ...]], ...] = (
                 "Within 24 hours; further ones are held. Empty: no limit.",
             ),
             Field("rules.copies", "Comments of others repeated with a link", "choice", choices=_PUBLISH_OR_HOLD),
+            Field(
+                "rules.rejected_before",
+                "What a moderator has rejected, said again",
+                "choice",
+                choices=(("publish", "is treated as anything else"), ("hold", "is held"), ("reject", "is rejected")),
+            ),
             Field("rules.author_rate", "Comments of one author", "text", "Such as 10 per hour; more are held."),
             Field("rules.site_rate", "Comments on the site", "text", "Such as 200 per hour; more are held."),
             Field(

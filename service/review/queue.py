@@ -15,7 +15,7 @@ from pydantic import AwareDatetime
 from service.api import Parts, PartsOf
 from service.errors import EntryTaken, InvalidRequest, NotFound
 from service.queue_news import MOST_FRESH, write_cursors
-from service.review.evidence import Explanations, bars, compare, find_original, list_links, mark
+from service.review.evidence import Explanations, bars, compare, find_repeated, list_links, mark
 from service.review.judging import Row, last_verdict, read_digest, site_of
 from service.review.shell import Section, Shell, ShellOf, SignedIn, Viewer
 from service.statuses import SECOND_LOOK, Sort
@@ -298,7 +298,7 @@ def _describe(request: Request, parts: Parts, viewer: Viewer, entry: QueueEntry,
         "pieces": mark(entry.text, explained.spans if explained else ()),
         "bars": [] if blind else bars(live, parts, site, decision, post.tags if post else ()),
         "links": list_links(entry.text, entry.author_url),
-        "original": None if blind else find_original(parts, viewer.sites, place.row, decision),
+        "repeated": [] if blind else find_repeated(parts, viewer.sites, place.row, decision),
         "members": others[:_MOST_MEMBERS],
         # A verdict on all of them is on those that were there: one that comes in later may say something else.
         "together": [each.row for each in others],

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, func, insert, select, update
 
 from service.store.records import Site
 from service.store.tables import near_hashes
@@ -27,6 +27,7 @@ _CAMPAIGN = (
     .limit(1)
 )
 _JOIN = insert(near_hashes)
+_NOTE_REJECTED = update(near_hashes).where(near_hashes.c.comment_id == bindparam("comment"))
 _LEAVE = delete(near_hashes).where(near_hashes.c.comment_id == bindparam("comment"))
 
 
@@ -91,6 +92,11 @@ def join_campaign(
     row = {"site_id": site.row, "comment_id": comment_row, "campaign": campaign, "at": now}
     connection.execute(_JOIN, [row | {"band": band} for band in bands])
     return campaign
+
+
+def note_rejected(connection: Connection, comment_row: int, at: datetime | None) -> None:
+    """Since when a moderator's verdict on a comment says that it is rejected; ``None`` where none does (any more)."""
+    connection.execute(_NOTE_REJECTED, {"comment": comment_row, "rejected_at": at})
 
 
 def leave_campaign(connection: Connection, comment_row: int) -> None:

@@ -1,4 +1,7 @@
-"""Comments that another one may be a copy of: the first of a site that share a hash of near-duplicates with it."""
+"""Comments that another one may repeat: those of a site that share a hash of near-duplicates with it.
+
+The first of them, which it may be a copy of, and those that a moderator has rejected.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, Subquery, bindparam, select, union
 
 from moderation.comment import Author
-from moderation.copied import Earlier, brings_link, find_copied
+from moderation.copied import Earlier, brings_link, find_copied, find_rejected
 from service.store.rows import read_comment
-from service.store.tables import comment_versions, comments, near_hashes, sites
+from service.store.tables import IS_REJECTED, comment_versions, comments, decisions, near_hashes, sites
 
 MOST_COMPARED = 5
 """The original comes before its copies, so that of a thousand of them the first few have to do."""
@@ -79,6 +82,61 @@ def _earliest(bands: int, *, is_known: bool) -> Select[Any]:
         .order_by(found.c.at, comments.c.id)
         .limit(MOST_COMPARED)
     )
+
+
+def find_rejected_like(connection: Connection, site_row: int, bands: Sequence[int]) -> list[tuple[int, Earlier]]:
+    """The comments of a site that share a hash and were rejected by a moderator last, with their rows.
+
+    At most ``MOST_COMPARED``, whose text is kept. A comment that comes in edited is compared with what it was before.
+    """
+    if not bands:
+        return []
+    asked: dict[str, Any] = {"site": site_row} | {f"band_{number}": band for number, band in enumerate(bands)}
+    rows = connection.execute(_rejected(len(bands)), asked)
+    return [
+        (
+            row.id,
+            Earlier(
+                row.text,
+                Author(row.author_id, row.author_name, row.author_url),
+                is_copy=bool((row.facts or {}).get("copied")),
+            ),
+        )
+        for row in rows
+    ]
+
+
+@cache
+def _rejected(bands: int) -> Select[Any]:
+    near, version = near_hashes.c, comment_versions.c
+    looks = []
+    for number in range(bands):
+        look = select(near.comment_id, near.rejected_at).where(
+            near.site_id == bindparam("site"), near.band == bindparam(f"band_{number}"), IS_REJECTED
+        )
+        looks.append(select(look.order_by(near.rejected_at.desc()).limit(_PER_BAND).subquery()))
+    found = union(*looks).subquery()
+    of_version = select(decisions.c.facts).where(decisions.c.comment_version_id == version.id)
+    return (
+        select(comments.c.id, version.text, version.author_id, version.author_name, version.author_url)
+        .add_columns(of_version.order_by(decisions.c.id.desc()).limit(1).scalar_subquery().label("facts"))
+        .join(found, found.c.comment_id == comments.c.id)
+        .join(comment_versions, (version.comment_id == comments.c.id) & (version.number == comments.c.version))
+        .where(version.text.is_not(None))
+        .order_by(found.c.rejected_at.desc(), comments.c.id.desc())
+        .limit(MOST_COMPARED)
+    )
+
+
+def find_repeated(connection: Connection, comment_row: int) -> int | None:
+    """The row of a rejected comment that this one says again; ``None`` where it says none, or that one is gone."""
+    current = connection.execute(_CURRENT, {"comment": comment_row}).one()
+    if current.text is None:
+        return None
+    bands = connection.execute(_BANDS, {"comment": comment_row}).scalars().all()
+    found = [each for each in find_rejected_like(connection, current.site_id, bands) if each[0] != comment_row]
+    place = find_rejected(read_comment(connection, current), [earlier for _, earlier in found])
+    return None if place is None else found[place][0]
 
 
 def find_original(connection: Connection, comment_row: int) -> int | None:

@@ -33,6 +33,7 @@ def _waiting_only(*columns: str) -> Index:
 # Edits in Coral are comments of their own here; beside all others they are few. An index is used by queries that say
 # this literally.
 IS_CORAL_EDIT = text("external_id LIKE 'coral-edit-%'")
+IS_REJECTED = text("rejected_at IS NOT NULL")
 
 policies = Table(
     "policies",
@@ -192,8 +193,15 @@ near_hashes = Table(
     Column("band", BigInteger, nullable=False),
     Column("campaign", ROW_ID, nullable=False),
     moment("at"),
+    moment("rejected_at", nullable=True),  # when a moderator rejected the text, as long as that verdict stands (moves)
     Index(None, "site_id", "band", "at"),
     Index(None, "comment_id"),
+    Index(
+        "ix_near_hashes_rejected",
+        *("site_id", "band", "rejected_at"),
+        sqlite_where=IS_REJECTED,
+        postgresql_where=IS_REJECTED,
+    ),
 )
 
 # Who set which status and when. ``who`` is a copied name, so that it outlives an account. Within a site, row ids are in

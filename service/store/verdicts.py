@@ -13,6 +13,7 @@ from service.errors import CommentErased, EntryTaken, NotFound, ServiceError, Te
 from service.statuses import AKISMET, OUTCOME_BY_VERDICT, REVIEW, SECOND_LOOK, STATUS_BY_VERDICT, Status
 from service.store import engine as connections
 from service.store.akismet import follow_verdict
+from service.store.campaigns import note_rejected
 from service.store.entries import UNCLAIMED, drop_second_look, find_moderator, is_free
 from service.store.records import Judge, Judgement, Site, Target, Verdict
 from service.store.review_tables import appeals, queue_entries, queue_reasons, verdicts
@@ -178,6 +179,7 @@ class Verdicts:
         verdict = insert_row(connection, verdicts, written)
         new = STATUS_BY_VERDICT[judgement.action]
         set_status(connection, site, comment.id, old, new, who=judge.name, now=now, verdict=verdict)
+        note_rejected(connection, comment.id, now if judgement.action == "reject" else None)
         # What a client has said itself it knows.
         said = judgement.action == "reject" if judge.source == AKISMET else None
         follow_verdict(connection, site, comment.id, now, said=said)
@@ -216,6 +218,9 @@ class Verdicts:
             set_status(
                 connection, site, verdict.comment_id, verdict.status, verdict.old, who=who, now=now, verdict=verdict.id
             )
+            before = standing_verdict(connection, verdict.comment_version_id)
+            rejected_at = before.at if before is not None and before.action == "reject" else None
+            note_rejected(connection, verdict.comment_id, rejected_at)
             follow_verdict(connection, site, verdict.comment_id, now, said=None)
         log(connection, site, who, "undo", {"verdict": verdict.public_id, "comment": verdict.external_id}, now)
         return True

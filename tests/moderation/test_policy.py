@@ -51,9 +51,17 @@ when_abstained = "hold"
 [rules]
 first_time = "hold"
 honeypot = "reject"
+rejected_before = "reject"
 trusted_authors = ["alice"]
 """)
-MINDLESS = Policy.parse('[spam]\nhold = 1\n[rules]\nhoneypot = "publish"\ncopies = "publish"')
+MINDLESS = Policy.parse("""
+[spam]
+hold = 1
+[rules]
+honeypot = "publish"
+copies = "publish"
+rejected_before = "publish"
+""")
 
 
 def scores(**given):
@@ -138,6 +146,8 @@ TABLE = [
      POLICY, ALICE, scores(), full(campaign_size=4), "hold", "trusted_author campaign"),
     ("A copy counts for trusted authors",
      POLICY, ALICE, scores(), full(copied=True), "hold", "trusted_author copied"),
+    ("What was rejected before counts for trusted authors",
+     POLICY, ALICE, scores(), full(rejected_before=True), "hold", "trusted_author rejected_before"),
     # Words: whole words, whatever the capitals, the spaces and the compatibility forms
     ("A blocked word is found whatever its form",
      POLICY, comment("ＶＩＡＧＲＡ, cheap"), scores(), FULL, "reject", "blocked_words"),
@@ -181,6 +191,12 @@ TABLE = [
      POLICY, comment(), scores(), full(copied=True), "hold", "copied"),
     ("A copy means nothing if told so",
      MINDLESS, comment(), scores(), full(copied=True), "publish", ""),
+    ("What was rejected before is held by default",
+     POLICY, comment(), scores(), full(rejected_before=True), "hold", "rejected_before"),
+    ("What was rejected before is rejected if told so",
+     HOLDING, comment(), scores(), full(rejected_before=True, author_published=1), "reject", "rejected_before"),
+    ("What was rejected before means nothing if told so",
+     MINDLESS, comment(), scores(), full(rejected_before=True), "publish", ""),
     ("A filled honeypot holds by default",
      POLICY, comment(honeypot=True), scores(), FULL, "hold", "honeypot"),
     ("A filled honeypot rejects if told so",

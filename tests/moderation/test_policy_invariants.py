@@ -80,6 +80,7 @@ some_facts = st.builds(
     author_published=st.none() | st.integers(0, 3),
     campaign_size=st.integers(0, 6),
     copied=st.booleans(),
+    rejected_before=st.booleans(),
     author_recent=st.just(()) | st.tuples(*[st.integers(0, 6)] * 3),
     site_recent=st.just(()) | st.tuples(*[st.integers(0, 6)] * 3),
     encoder_available=st.booleans(),

@@ -32,11 +32,14 @@ from service.store import (
     Priority,
     QueueFilter,
     Store,
+    Stored,
     Target,
+    Verdict,
     Why,
 )
 from service.store import engine as connections
 from service.store.columns import metadata
+from service.store.tables import near_hashes
 
 
 def fill(store: Store) -> None:
@@ -479,6 +482,45 @@ def test_what_clients_of_akismet_were_told_before_is_read_from_decisions(databas
     ]
     assert store.traffic.checked(site, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)) == (2, 2)
     assert (waiting.about.comment, waiting.about.is_spam) == ("akismet-c3", True)
+    store.close()
+
+
+def test_what_moderators_have_rejected_before_is_known(database_url):
+    """Rejected once and for all; taken back; approved later; edited since; approved; judged by nobody."""
+    store = Store(database_url)
+    store.migrate()
+    site = store.add_site("https://blog.example")
+
+    def put(name: str, words: str) -> Stored:
+        comment = Comment(words, id=name)
+        decision = Decision("publish", None, (), comment.digest(), None, "d" * 64, None)
+        judged = Judged(comment, comment.digest(), "h", decision, {}, bands=(int(name),))
+        return store.record(site, [judged], ("d" * 64, "# toml"))[0]
+
+    def judge(stored: Stored, action: str) -> Verdict:
+        target = Target(stored.decision.digest, stored.id)
+        return store.verdicts.decide(site, Judge("Ada", "review"), Judgement(action), [target])[0]
+
+    first, second, third, fourth, fifth, _ = (put(str(number), "Some words") for number in range(1, 7))
+    given = judge(first, "reject")
+    store.verdicts.undo(site, judge(second, "reject").id, "Ada")
+    judge(third, "reject")
+    judge(third, "approve")
+    judge(fourth, "reject")
+    put("4", "Other words")
+    judge(fifth, "approve")
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP INDEX ix_near_hashes_rejected")
+        connection.exec_driver_sql("ALTER TABLE near_hashes DROP COLUMN rejected_at")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0017'")
+    store.migrate()
+    with engine.connect() as connection:
+        query = select(near_hashes.c.band, near_hashes.c.rejected_at).where(near_hashes.c.rejected_at.is_not(None))
+        found = connection.execute(query).all()
+    engine.dispose()
+
+    assert [tuple(row) for row in found] == [(1, given.at)]
     store.close()
 
 

@@ -1,9 +1,10 @@
-"""Copies of earlier comments with a link added: found in the store and in one call, held, shown, and forgotten."""
+"""Copies of earlier comments with a link added, and what was rejected before: found, held, shown, and forgotten."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pytest
 from sqlalchemy import func, select
@@ -12,8 +13,8 @@ from moderation.comment import Author, Comment
 from service.hashes import Hashes
 from service.live_model import LiveModel
 from service.metrics import Metrics
+from service.store import Judge, Judgement, Target, originals
 from service.store import engine as connections
-from service.store import originals
 from service.store.campaigns import find_campaign
 from service.store.originals import MOST_COMPARED
 from service.store.tables import comments, near_hashes
@@ -54,6 +55,13 @@ def facts(store, stored) -> dict:
 def count_hashes(store) -> int:
     with connections.reading(store._engine) as connection:
         return connection.execute(select(func.count()).select_from(near_hashes)).scalar_one()
+
+
+def explain(connection, query, asked) -> list[str]:
+    dialect = connection.dialect
+    sql = str(query.params(asked).compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+    how = "EXPLAIN QUERY PLAN" if dialect.name == "sqlite" else "EXPLAIN"
+    return [line[-1] for line in connection.exec_driver_sql(f"{how} {sql}".replace("%", "%%"))]
 
 
 class TestWorkflow:
@@ -175,6 +183,123 @@ class TestWorkflow:
         assert workflow.replay(site, old.decision.decision_id).reasons == old.decision.reasons
 
 
+REJECT, APPROVE = Judgement("reject", ("spam",)), Judgement("approve")
+ADA = Judge("Ada", "review", None)
+
+
+def judge(store, site, stored, judgement=REJECT):
+    (verdict,) = store.verdicts.decide(site, ADA, judgement, [Target(stored.decision.digest, stored.id)])
+    return verdict
+
+
+class TestRejectedBefore:
+    def test_what_a_moderator_has_rejected_is_held_when_it_comes_again(self, workflow, store, site):
+        first = workflow.submit(site, Comment(WORDS, id="c1", author=ANN))
+        judge(store, site, first)
+        again = workflow.submit(site, Comment(WORDS.upper(), id="c2", author=BEN))
+        other = workflow.submit(site, Comment(OTHER, id="c3", author=ANN))
+        elsewhere = workflow.submit(store.add_site("https://other.example"), Comment(WORDS, id="c4", author=BEN))
+
+        assert [each.status for each in (again, other, elsewhere)] == ["held", "published", "published"]
+        assert fired(again) == ["rejected_before"]
+        assert [facts(store, each)["rejected_before"] for each in (first, again, other)] == [False, True, False]
+        (entry,) = store.queue.page([site]).entries
+        assert [(why.name, why.detail) for why in entry.whys] == [("held", "rejected_before")]
+
+    def test_whose_words_were_stolen_may_go_on_saying_them(self, workflow, store, site):
+        workflow.submit(site, Comment(WORDS, id="c1", author=ANN))
+        copy = workflow.submit(site, Comment(f"{WORDS} {LINK}", id="c2", author=BEN))
+        judge(store, site, copy)
+        edited = workflow.submit(site, Comment(f"{WORDS}!", id="c1", author=ANN))
+        again = workflow.submit(site, Comment(f"{WORDS} {LINK}", id="c3", author=Author("carl")))
+
+        assert (edited.status, fired(edited)) == ("published", [])
+        assert fired(again) == ["copied", "rejected_before"]
+
+    def test_what_a_policy_rejects_nobody_has(self, workflow, site, live_model, plain_home):
+        (plain_home / "policy.toml").write_text('[spam]\nhold = 0.5\n[rules]\nbanned_authors = ["eve"]\n')
+        for _ in range(2):
+            live_model._next_check = 0.0
+            live_model.current()
+        assert workflow.submit(site, Comment(WORDS, id="c1", author=Author("eve"))).status == "rejected"
+
+        assert workflow.submit(site, Comment(WORDS, id="c2", author=BEN)).status == "published"
+
+    def test_a_verdict_that_is_taken_back_or_replaced_counts_no_more(self, workflow, store, site):
+        def comes_again() -> str:
+            stored = workflow.submit(site, Comment(WORDS, id=f"c{next(numbers)}", author=BEN))
+            judge(store, site, stored, APPROVE)
+            return stored.status
+
+        numbers = count(2)
+        first = workflow.submit(site, Comment(WORDS, id="c1", author=ANN))
+        rejected = judge(store, site, first)
+        assert comes_again() == "held"
+        approved = judge(store, site, first, APPROVE)
+        assert comes_again() == "published"
+        store.verdicts.undo(site, approved.id, "Ada")
+        assert comes_again() == "held"
+        store.verdicts.undo(site, rejected.id, "Ada")
+        assert comes_again() == "published"
+
+    def test_an_edit_that_changes_nothing_of_it_is_held_and_one_that_does_is_not(self, workflow, store, site):
+        judge(store, site, workflow.submit(site, Comment(WORDS, id="c1", author=ANN)))
+        same = workflow.submit(site, Comment(f"{WORDS}!", id="c1", author=ANN))
+        assert (same.status, fired(same)) == ("held", ["rejected_before"])
+        new = workflow.submit(site, Comment(OTHER, id="c1", author=ANN))
+
+        assert new.status == "published"
+        assert workflow.submit(site, Comment(WORDS, id="c2", author=BEN)).status == "published"
+
+    def test_the_latest_of_many_is_found_among_what_was_not_rejected(self, workflow, store, site):
+        for n in range(20):
+            workflow.submit(site, Comment(WORDS, id=f"b{n}", author=Author(f"b{n}")))
+        last = workflow.submit(site, Comment(WORDS, id="c1", author=Author("eve")))
+        judge(store, site, last)
+        for n in range(20):
+            again = workflow.submit(site, Comment(WORDS, id=f"d{n}", author=Author(f"d{n}")))
+            assert "rejected_before" in fired(again)
+        row = store.reading.place_of_id([site], "d19").row
+
+        assert store.reading.repeated([site], row).id == "c1"
+
+    def test_it_is_shown_as_long_as_it_is_kept(self, workflow, store, site):
+        judge(store, site, workflow.submit(site, Comment(WORDS, id="c1", author=ANN)))
+        workflow.submit(site, Comment(WORDS, id="c2", author=BEN))
+        workflow.submit(site, Comment(OTHER, id="c3", author=BEN))
+        row = {name: store.reading.place_of_id([site], name).row for name in ("c1", "c2", "c3")}
+
+        assert store.reading.repeated([site], row["c2"]).id == "c1"
+        assert [store.reading.repeated([site], row[name]) for name in ("c1", "c3")] == [None, None]
+        workflow.erase(site, "c1")
+        assert store.reading.repeated([site], row["c2"]) is None
+        assert workflow.submit(site, Comment(WORDS, id="c4", author=BEN)).status == "published"
+
+    def test_a_decision_made_again_stays_the_same_without_it(self, workflow, store, site):
+        judge(store, site, workflow.submit(site, Comment(WORDS, id="c1", author=ANN)))
+        again = workflow.submit(site, Comment(WORDS, id="c2", author=BEN))
+        workflow.erase(site, "c1")
+
+        for decide in (workflow.replay, workflow.judge_again):
+            assert decide(site, again.decision.decision_id).reasons == again.decision.reasons
+
+    def test_they_are_looked_up_in_their_index(self, store, site):
+        with connections.writing(store._engine) as connection:
+            at = datetime(2026, 1, 1, tzinfo=UTC)
+            row = {"site_id": site.row, "status": "rejected", "version": 1, "created_at": at, "updated_at": at}
+            connection.execute(comments.insert(), [row | {"id": n} for n in range(1, 2_001)])
+            hashes = {"site_id": site.row, "campaign": 1, "at": at}
+            each = [
+                hashes | {"comment_id": n, "band": n, "rejected_at": at if n % 9 else None} for n in range(1, 2_001)
+            ]
+            connection.execute(near_hashes.insert(), each)
+            connection.exec_driver_sql("ANALYZE")
+            plan = explain(connection, originals._rejected(4), {"site": site.row} | {f"band_{n}": n for n in range(4)})
+
+        assert sum("ix_near_hashes_rejected" in line for line in plan) == 4
+        assert not [line for line in plan if "SCAN near_hashes" in line or "Seq Scan on near_hashes" in line]
+
+
 class TestForgetting:
     """Hashes are there as long as the text they were made of, and no longer."""
 
@@ -237,12 +362,8 @@ class TestReading:
             hashes = {"site_id": site.row, "campaign": 1, "at": at}
             connection.execute(near_hashes.insert(), [hashes | {"comment_id": n, "band": n} for n in range(1, 2_001)])
             connection.exec_driver_sql("ANALYZE")
-            query = originals._earliest(4, is_known=is_known)
             asked = {"site": site.row, "itself": 1, "came_at": at} | {f"band_{n}": n for n in range(4)}
-            dialect = store._engine.dialect
-            sql = str(query.params(asked).compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
-            explain = "EXPLAIN QUERY PLAN" if dialect.name == "sqlite" else "EXPLAIN"
-            plan = [line[-1] for line in connection.exec_driver_sql(f"{explain} {sql}".replace("%", "%%"))]
+            plan = explain(connection, originals._earliest(4, is_known=is_known), asked)
 
         assert sum("ix_near_hashes_site_id_band_at" in line for line in plan) == 4
         assert not [line for line in plan if "SCAN near_hashes" in line or "Seq Scan on near_hashes" in line]
