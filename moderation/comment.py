@@ -204,7 +204,7 @@ class Facts:
     ``domains`` are the hosts of links in the text and of the author's URL, lower case, without a leading ``www.``.
     ``author_published`` counts earlier published comments of this author on this site (``None``: not known),
     ``campaign_size`` near-identical comments seen lately (0: none or not known). ``copied`` says that another author
-    wrote the same before, without the link, ``rejected_before`` that a moderator rejected the same. ``author_recent``
+    wrote the same before, without the link, ``known_spam`` that a moderator called the same spam. ``author_recent``
     and ``site_recent`` count the comments of this author, and all of this site, that came in before within each of
     :data:`moderation.policy_schema.WINDOWS` (empty: not known). ``encoder_available`` is false where the bundle has an
     encoder but it failed.
@@ -217,7 +217,7 @@ class Facts:
     author_published: int | None = None
     campaign_size: int = 0
     copied: bool = False
-    rejected_before: bool = False
+    known_spam: bool = False
     author_recent: tuple[int, ...] = ()
     site_recent: tuple[int, ...] = ()
     encoder_available: bool = True

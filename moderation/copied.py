@@ -1,7 +1,7 @@
-"""Whether a comment repeats an earlier one: what somebody else wrote, with a link added, or what was rejected here.
+"""Whether a comment repeats an earlier one: what somebody else wrote, with a link added, or what was spam before.
 
 Spam takes the words of a genuine reader, so that nothing in them gives it away; only who has the original can tell. And
-what a person has turned away comes again. Pure: where earlier comments are looked for is the service's part.
+what a person has called spam comes again. Pure: where earlier comments are looked for is the service's part.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ _WORD = re.compile(rf"(?![\W\d_])[{UNSPACED}]|[^\W\d_{UNSPACED}]+")
 class Earlier:
     """A comment that came before, as far as it matters for whether another one repeats it.
 
-    ``is_copy`` is whether it was found to be a copy itself, when it came.
+    ``is_spam`` is what the last verdict on it says, where there is one.
     """
 
     text: str
     author: Author
-    is_copy: bool = False
+    is_spam: bool = False
 
 
 def strip_added(text: str) -> str:
@@ -105,34 +105,38 @@ def find_copied(comment: Comment, earlier: Sequence[Earlier]) -> int | None:
     return None
 
 
-def find_rejected(comment: Comment, rejected: Sequence[Earlier]) -> int | None:
-    """Which of several comments that were rejected this one says again: its place; ``None`` where none.
+def find_known_spam(comment: Comment, judged: Sequence[Earlier]) -> int | None:
+    """Which of several judged comments, the one judged last first, this one says again as spam: its place.
 
-    It says the same, links aside; of words that are too few to be called a copy, exactly the same ones. Where those, or
-    words that were a reader's before, were rejected with a link, this one has to lead to one of the same hosts, or
-    anywhere if its author is the same: words alone stay everybody's, and the reader's.
+    ``None`` where it says none of them again, or where the first that it does was no spam: the last word counts. To say
+    the same is to repeat the words, links aside, as a copy does; without a link hardly any may be added. Words that are
+    too few for a copy have to be exactly the same, and either the author too or a link: what many people say is spam
+    because of who says it, or where it leads.
     """
-    if not rejected:
+    if not judged:
         return None
     author, home = comment.author or Author(), _home(comment)
-    plain, hosts = _plain(comment.text), _hosts(comment.text, comment.author) - home
-    runs, letters, is_short = _runs(plain), _letters(plain), not has_enough(plain)
-    for place, each in enumerate(rejected):
-        if not (_letters(_plain(each.text)) == letters if is_short else _is_alike(runs, each.text)):
-            continue
-        theirs = _hosts(each.text, each.author) - home
-        leads_alike = bool(hosts & theirs) or (bool(hosts) and _is_same(author, each.author))
-        if leads_alike or (letters and not (theirs and (is_short or each.is_copy))):
-            return place
+    plain, links = _plain(comment.text), _addresses(comment.text, comment.author, home)
+    runs, is_short = _runs(plain), not has_enough(plain)
+    for place, each in enumerate(judged):
+        if is_short:
+            has_same_words = _signs(_plain(each.text)) == _signs(plain)
+            is_same = has_same_words and (
+                bool(links & _addresses(each.text, each.author, home)) or _is_same(author, each.author)
+            )
+        else:
+            is_same = _is_alike(runs, each.text, may_be_added=_MAY_BE_ADDED if links else 0)
+        if is_same:
+            return place if each.is_spam else None
     return None
 
 
-def _is_alike(ours: set[str], text: str) -> bool:
+def _is_alike(ours: set[str], text: str, may_be_added: int = _MAY_BE_ADDED) -> bool:
     plain = _plain(text)
     if not has_enough(plain):
         return False
     theirs = _runs(plain)
-    added = max(_MAY_BE_ADDED, MOST_ADDED * len(theirs))
+    added = max(may_be_added, MOST_ADDED * len(theirs))
     return len(theirs - ours) <= MOST_LEFT_OUT * len(theirs) and len(ours - theirs) <= added
 
 
@@ -149,6 +153,13 @@ def _hosts(text: str, author: Author | None) -> set[str]:
     return {host for host in hosts_of(links, author) if "." in host}
 
 
+def _addresses(text: str, author: Author | None, home: set[str]) -> set[str]:
+    """Whole addresses of all links that lead elsewhere: on many hosts everybody has a page."""
+    links = [*find_links(text), *([author.url] if author and author.url else [])]
+    plain = (link.lower().partition("://")[2] or link.lower() for link in links if urlsplit_safe(link)[0] not in home)
+    return {link.removeprefix("www.").rstrip("/#") for link in plain}
+
+
 def _home(comment: Comment) -> set[str]:
     """Hosts of the site itself: who repeats a comment may well say where it stands."""
     urls = (comment.site, comment.url, comment.post.url if comment.post else None)
@@ -160,10 +171,11 @@ def _plain(text: str) -> str:
     return fold(normalise(strip_added(text)).text)
 
 
-def _letters(plain: str) -> str:
-    return "".join(filter(str.isalpha, plain))
+def _signs(plain: str) -> str:
+    """Letters and digits alone."""
+    return "".join(filter(str.isalnum, plain))
 
 
 def _runs(plain: str) -> set[str]:
-    letters = _letters(plain)
+    letters = "".join(filter(str.isalpha, plain))
     return {letters[at : at + _RUN] for at in range(len(letters) - _RUN + 1)}

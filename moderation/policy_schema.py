@@ -62,7 +62,7 @@ class Rules:
     links_allowed: int | None
     near_identical_allowed: int | None
     copies: Literal["publish", "hold"]
-    rejected_before: Action
+    known_spam: Action
     author_rate: Rate | None
     site_rate: Rate | None
     first_time: Literal["publish", "hold"]
@@ -358,7 +358,7 @@ _RULE_KEYS = {
     "links_allowed": Key(_count, None),
     "near_identical_allowed": Key(_count, None),
     "copies": Key(_one_of("publish", "hold"), "hold"),
-    "rejected_before": Key(_one_of("publish", "hold", "reject"), "hold"),
+    "known_spam": Key(_one_of("publish", "hold", "reject"), "hold"),
     "author_rate": Key(_rate_limit, None),
     "site_rate": Key(_rate_limit, None),
     "first_time": Key(_one_of("publish", "hold"), "publish"),

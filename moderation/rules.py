@@ -31,7 +31,7 @@ REASONS: tuple[str, ...] = (
     "first_time",
     "campaign",
     "copied",
-    "rejected_before",
+    "known_spam",
     "author_rate",
     "site_rate",
 )
@@ -121,7 +121,7 @@ def judge(case: Case) -> tuple[Finding, ...]:
         _judge_first_time(case),
         _judge_campaign(case),
         _judge_copied(case),
-        _judge_rejected_before(case),
+        _judge_known_spam(case),
         _judge_rate("author_rate", "of this author", case.rules.author_rate, case.facts.author_recent),
         _judge_rate("site_rate", "on this site", case.rules.site_rate, case.facts.site_recent),
     )
@@ -347,15 +347,15 @@ def _judge_copied(case: Case) -> Finding:
     return Finding(Reason("copied", True, None, True, text), "hold")
 
 
-def _judge_rejected_before(case: Case) -> Finding:
-    if not case.facts.rejected_before:
-        return Finding(Reason("rejected_before", False, None, False, "Nothing like it is known to have been rejected."))
-    text = "Says again what a moderator has rejected."
-    action: Action = case.rules.rejected_before
+def _judge_known_spam(case: Case) -> Finding:
+    if not case.facts.known_spam:
+        return Finding(Reason("known_spam", False, None, False, "Nothing like it is known as spam here."))
+    text = "Says again what was rejected as spam here."
+    action: Action = case.rules.known_spam
     if action == "publish":
-        return Finding(Reason("rejected_before", True, None, False, f"{text} This policy does not mind."))
+        return Finding(Reason("known_spam", True, None, False, f"{text} This policy does not mind."))
     # Trusted authors too: what they said was rejected all the same.
-    return Finding(Reason("rejected_before", True, None, True, text), action)
+    return Finding(Reason("known_spam", True, None, True, text), action)
 
 
 def _judge_rate(name: str, whose: str, rate: Rate | None, recent: tuple[int, ...]) -> Finding:

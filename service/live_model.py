@@ -145,7 +145,7 @@ class Live:
             author_published=old.author_published,
             campaign_size=old.campaign_size,
             copied=old.copied,
-            rejected_before=old.rejected_before,
+            known_spam=old.known_spam,
             author_recent=old.author_recent,
             site_recent=old.site_recent,
         )

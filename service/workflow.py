@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from moderation.comment import Author, Comment, Decision, Facts, Neighbour, Post, Reason, Scores
-from moderation.copied import Earlier, find_copied, find_rejected
+from moderation.copied import Earlier, find_copied, find_known_spam
 from moderation.policy import AUTHOR_MESSAGES, Policy
 from service.errors import CommentErased, NotFound
 from service.hashes import Hashes
@@ -225,7 +225,7 @@ class Workflow:
                 author_published=context.author_published,
                 campaign_size=context.campaign_size + near,
                 copied=find_copied(comment, [*context.earlier, *before.like(arrival)]) is not None,
-                rejected_before=find_rejected(comment, context.rejected) is not None,
+                known_spam=find_known_spam(comment, context.judged) is not None,
                 author_recent=tuple(count + of_author for count in context.author_recent),
                 site_recent=tuple(count + of_all for count in context.site_recent),
             )

@@ -20,7 +20,7 @@ from service.store import Site, Store
 SPAM_REASONS = frozenset(
     (
         *("spam", "honeypot", "blocked_words", "blocked_domains", "banned_author"),
-        *("links_allowed", "campaign", "copied", "rejected_before"),
+        *("links_allowed", "campaign", "copied", "known_spam"),
     )
 )
 HOSTILE_REASONS = frozenset({"hostile", "insult", "threat", "identity_attack", "profanity", "severe"})

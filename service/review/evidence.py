@@ -137,7 +137,7 @@ def compare(old: str, new: str) -> list[Change]:
 def find_repeated(parts: Parts, allowed: Sequence[Site], row: int, decision: Decision) -> list[tuple[str, Brief]]:
     """What a comment (its row in the store) repeats, where a decision found that it does; each with a heading."""
     reading = parts.store.reading
-    looks = (("copied", "It repeats", reading.original), ("rejected_before", "Rejected before", reading.repeated))
+    looks = (("copied", "It repeats", reading.original), ("known_spam", "Rejected as spam before", reading.known_spam))
     said = {reason.name for reason in decision.reasons if reason.value}
     found = [(title, look(allowed, row)) for name, title, look in looks if name in said]
     return [(title, brief) for title, brief in found if brief is not None]

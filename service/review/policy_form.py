@@ -82,8 +82,8 @@ RULES: tuple[tuple[str, tuple[Field, ...]], ...] = (
             ),
             Field("rules.copies", "Comments of others repeated with a link", "choice", choices=_PUBLISH_OR_HOLD),
             Field(
-                "rules.rejected_before",
-                "What a moderator has rejected, said again",
+                "rules.known_spam",
+                "What was rejected as spam, said again",
                 "choice",
                 choices=(("publish", "is treated as anything else"), ("hold", "is held"), ("reject", "is rejected")),
             ),

@@ -6,6 +6,7 @@ Hashes are kept as long as the text that they were made of: :mod:`service.store.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, func, insert, select, update
 
 from service.store.records import Site
-from service.store.tables import near_hashes
+from service.store.tables import IS_JUDGED, near_hashes
 
 CAMPAIGN_HOURS = 24
 """How far back a near-duplicate counts."""
@@ -27,7 +28,13 @@ _CAMPAIGN = (
     .limit(1)
 )
 _JOIN = insert(near_hashes)
-_NOTE_REJECTED = update(near_hashes).where(near_hashes.c.comment_id == bindparam("comment"))
+_NOTE = update(near_hashes).where(near_hashes.c.comment_id == bindparam("comment"))
+_NOTHING = {"judged_at": None, "is_spam": None}
+_SAID = (
+    select(near_hashes.c.judged_at, near_hashes.c.is_spam)
+    .where(near_hashes.c.comment_id == bindparam("comment"), IS_JUDGED)
+    .limit(1)
+)
 _LEAVE = delete(near_hashes).where(near_hashes.c.comment_id == bindparam("comment"))
 
 
@@ -77,12 +84,14 @@ def join_campaign(
     now: datetime,
     *,
     original: int | None = None,
+    said: Said | None = None,
 ) -> int | None:
     """Remember a comment's hashes as part of the campaign of its like, and which one that is; ``None`` without hashes.
 
     A campaign is named by the row of the version that it began with: a comment that is edited begins another one, and
     leaves that of its text before to the others. :func:`leave_campaign` comes first then. A copy stays out of the
-    campaign ``original``: nobody is to reject the one who was copied together with those who did it.
+    campaign ``original``: nobody is to reject the one who was copied together with those who did it. ``said`` is what
+    was said of a text before that says the same.
     """
     if not bands:
         return None
@@ -90,18 +99,39 @@ def join_campaign(
     found: int | None = connection.execute(_latest(len(bands), is_copy=original is not None), asked).scalar()
     campaign = version_row if found is None else found
     row = {"site_id": site.row, "comment_id": comment_row, "campaign": campaign, "at": now}
+    row |= {"judged_at": said and said.at, "is_spam": said and said.is_spam}
     connection.execute(_JOIN, [row | {"band": band} for band in bands])
     return campaign
 
 
-def note_rejected(connection: Connection, comment_row: int, at: datetime | None) -> None:
-    """Since when a moderator's verdict on a comment says that it is rejected; ``None`` where none does (any more)."""
-    connection.execute(_NOTE_REJECTED, {"comment": comment_row, "rejected_at": at})
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the last verdict on a text said, and when."""
+
+    at: datetime
+    is_spam: bool
+
+
+def note_said(connection: Connection, comment_row: int, said: Said | None) -> None:
+    """What the standing verdict on a comment says, by which what says the same again is known; ``None`` without one."""
+    values = {"judged_at": said and said.at, "is_spam": said and said.is_spam}
+    connection.execute(_NOTE, {"comment": comment_row, **values})
+
+
+def forget_said(connection: Connection, comment_row: int, at: datetime) -> None:
+    """The same as ``None`` where it is of that moment: of a text of before that said the same."""
+    connection.execute(_NOTE.where(near_hashes.c.judged_at == at), _NOTHING | {"comment": comment_row})
 
 
 def leave_campaign(connection: Connection, comment_row: int) -> None:
     """Forget the hashes of a comment."""
     connection.execute(_LEAVE, {"comment": comment_row})
+
+
+def read_said(connection: Connection, comment_row: int) -> Said | None:
+    """What the standing verdict on a comment said; ``None`` without one, and of a text too short to have hashes."""
+    row = connection.execute(_SAID, {"comment": comment_row}).first()
+    return None if row is None else Said(row.judged_at, row.is_spam)
 
 
 def find_campaign(connection: Connection, comment_row: int, now: datetime) -> int | None:

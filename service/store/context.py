@@ -18,7 +18,7 @@ from moderation.comment import MAX_THREAD, Comment, Neighbour, Post
 from moderation.copied import Earlier, brings_link
 from moderation.policy_schema import WINDOWS
 from service.store.campaigns import count_near
-from service.store.originals import find_earlier, find_rejected_like
+from service.store.originals import find_earlier, find_judged
 from service.store.records import Known, Site, Stored
 from service.store.rows import is_current, read_stored, select_stored
 from service.store.tables import comment_versions, comments, post_versions, posts
@@ -33,7 +33,7 @@ class Context:
 
     ``campaign_size`` counts other comments of the site that are nearly identical and came in lately. ``author_recent``
     and ``site_recent`` count those that came in before within a minute, an hour and a day. ``earlier`` are the first of
-    those, however long ago, that it may be a copy of, ``rejected`` those that a moderator has rejected.
+    those, however long ago, that it may be a copy of, ``judged`` those that were judged, the last first.
     """
 
     post: Post | None = None
@@ -42,7 +42,7 @@ class Context:
     author_published: int | None = None
     campaign_size: int = 0
     earlier: tuple[Earlier, ...] = ()
-    rejected: tuple[Earlier, ...] = ()
+    judged: tuple[Earlier, ...] = ()
     author_recent: tuple[int, ...] = ()
     site_recent: tuple[int, ...] = ()
 
@@ -122,7 +122,7 @@ def _find_context(
         earlier=tuple(each for _, each in find_earlier(connection, site.row, bands, itself))
         if brings_link(comment)
         else (),
-        rejected=tuple(each for _, each in find_rejected_like(connection, site.row, bands)),
+        judged=find_judged(connection, site.row, bands, itself and itself.comment),
         author_recent=author_recent,
         site_recent=site_recent,
     )

@@ -1,6 +1,6 @@
 """Comments that another one may repeat: those of a site that share a hash of near-duplicates with it.
 
-The first of them, which it may be a copy of, and those that a moderator has rejected.
+The first of them, which it may be a copy of, and those that were judged last.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Subquery, bindparam, select, union
+from sqlalchemy import Connection, Row, Select, Subquery, bindparam, false, select, union
 
 from moderation.comment import Author
-from moderation.copied import Earlier, brings_link, find_copied, find_rejected
+from moderation.copied import Earlier, brings_link, find_copied, find_known_spam
 from service.store.rows import read_comment
-from service.store.tables import IS_REJECTED, comment_versions, comments, decisions, near_hashes, sites
+from service.store.tables import IS_JUDGED, comment_versions, comments, near_hashes, sites
 
 MOST_COMPARED = 5
 """The original comes before its copies, so that of a thousand of them the first few have to do."""
 
 _PER_BAND = 3
+
+MOST_JUDGED = 20
+"""The last verdict on the same words counts; of a stock phrase there are many, which differ in where they lead."""
 
 
 def find_earlier(
@@ -84,59 +87,74 @@ def _earliest(bands: int, *, is_known: bool) -> Select[Any]:
     )
 
 
-def find_rejected_like(connection: Connection, site_row: int, bands: Sequence[int]) -> list[tuple[int, Earlier]]:
-    """The comments of a site that share a hash and were rejected by a moderator last, with their rows.
+def find_judged(connection: Connection, site_row: int, bands: Sequence[int], itself: int | None) -> tuple[Earlier, ...]:
+    """The comments of a site that share a hash and were judged, the one judged last first.
 
-    At most ``MOST_COMPARED``, whose text is kept. A comment that comes in edited is compared with what it was before.
+    At most ``MOST_JUDGED``, whose text is kept. A comment that comes in edited (``itself``: its row) is before them all
+    where it is published: who is read with some words may go on saying them, whatever was said of others.
     """
     if not bands:
-        return []
+        return ()
+    own = [] if itself is None else connection.execute(_OWN, {"comment": itself}).all()
+    return tuple(map(_read_judged, [*own, *_list_judged(connection, site_row, bands)]))
+
+
+def _list_judged(connection: Connection, site_row: int, bands: Sequence[int]) -> Sequence[Row[Any]]:
     asked: dict[str, Any] = {"site": site_row} | {f"band_{number}": band for number, band in enumerate(bands)}
-    rows = connection.execute(_rejected(len(bands)), asked)
-    return [
-        (
-            row.id,
-            Earlier(
-                row.text,
-                Author(row.author_id, row.author_name, row.author_url),
-                is_copy=bool((row.facts or {}).get("copied")),
-            ),
-        )
-        for row in rows
-    ]
+    return connection.execute(_judged(len(bands)), asked).all()
+
+
+def _read_judged(row: Row[Any]) -> Earlier:
+    return Earlier(row.text, Author(row.author_id, row.author_name, row.author_url), is_spam=row.is_spam)
+
+
+_TEXTS = select(
+    comments.c.id,
+    comment_versions.c.text,
+    comment_versions.c.author_id,
+    comment_versions.c.author_name,
+    comment_versions.c.author_url,
+).where(comment_versions.c.text.is_not(None))
+_IS_CURRENT = (comment_versions.c.comment_id == comments.c.id) & (comment_versions.c.number == comments.c.version)
+_OWN = (
+    _TEXTS.add_columns(false().label("is_spam"))
+    .join(comment_versions, _IS_CURRENT)
+    .where(comments.c.id == bindparam("comment"), comments.c.status == "published")
+)
 
 
 @cache
-def _rejected(bands: int) -> Select[Any]:
-    near, version = near_hashes.c, comment_versions.c
+def _judged(bands: int) -> Select[Any]:
+    near = near_hashes.c
     looks = []
     for number in range(bands):
-        look = select(near.comment_id, near.rejected_at).where(
-            near.site_id == bindparam("site"), near.band == bindparam(f"band_{number}"), IS_REJECTED
+        look = select(near.comment_id, near.judged_at, near.is_spam).where(
+            near.site_id == bindparam("site"), near.band == bindparam(f"band_{number}"), IS_JUDGED
         )
-        looks.append(select(look.order_by(near.rejected_at.desc()).limit(_PER_BAND).subquery()))
+        looks.append(select(look.order_by(near.judged_at.desc()).limit(MOST_JUDGED).subquery()))
     found = union(*looks).subquery()
-    of_version = select(decisions.c.facts).where(decisions.c.comment_version_id == version.id)
     return (
-        select(comments.c.id, version.text, version.author_id, version.author_name, version.author_url)
-        .add_columns(of_version.order_by(decisions.c.id.desc()).limit(1).scalar_subquery().label("facts"))
+        _TEXTS.add_columns(found.c.is_spam, found.c.judged_at)
         .join(found, found.c.comment_id == comments.c.id)
-        .join(comment_versions, (version.comment_id == comments.c.id) & (version.number == comments.c.version))
-        .where(version.text.is_not(None))
-        .order_by(found.c.rejected_at.desc(), comments.c.id.desc())
-        .limit(MOST_COMPARED)
+        .join(comment_versions, _IS_CURRENT)
+        .order_by(found.c.judged_at.desc(), comments.c.id.desc())
+        .limit(MOST_JUDGED)
     )
 
 
-def find_repeated(connection: Connection, comment_row: int) -> int | None:
-    """The row of a rejected comment that this one says again; ``None`` where it says none, or that one is gone."""
+def find_spam_like(connection: Connection, comment_row: int) -> int | None:
+    """The row of another comment, judged as spam before this one came in, that this one says again."""
     current = connection.execute(_CURRENT, {"comment": comment_row}).one()
     if current.text is None:
         return None
     bands = connection.execute(_BANDS, {"comment": comment_row}).scalars().all()
-    found = [each for each in find_rejected_like(connection, current.site_id, bands) if each[0] != comment_row]
-    place = find_rejected(read_comment(connection, current), [earlier for _, earlier in found])
-    return None if place is None else found[place][0]
+    found = [
+        row
+        for row in _list_judged(connection, current.site_id, bands)
+        if row.id != comment_row and row.is_spam and row.judged_at <= current.created_at
+    ]
+    place = find_known_spam(read_comment(connection, current), [_read_judged(row) for row in found])
+    return None if place is None else found[place].id
 
 
 def find_original(connection: Connection, comment_row: int) -> int | None:

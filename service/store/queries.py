@@ -17,7 +17,7 @@ from service.statuses import STATUS_AFTER, Status
 from service.store import engine as connections
 from service.store.akismet import Akismet, follow_decision, note_answer
 from service.store.batch import Batches
-from service.store.campaigns import join_campaign, leave_campaign
+from service.store.campaigns import join_campaign, leave_campaign, read_said
 from service.store.context import Context, View
 from service.store.copies import Copies
 from service.store.coral import Coral
@@ -323,11 +323,14 @@ class Store:
             note_answer(connection, site, comment_row, now, is_spam=judged.told_spam, is_known=old is not None)
         elif old is not None:
             follow_decision(connection, site, comment_row, now)
+        said = None
         if old is not None:
+            # An edit that says the same again is what was judged.
+            said = read_said(connection, comment_row) if judged.facts.get("known_spam") else None
             leave_campaign(connection, comment_row)
         bands = () if comment.do_not_store else judged.bands
         original = find_first_campaign(connection, site.row, bands) if judged.facts.get("copied") else None
-        campaign = join_campaign(connection, site, comment_row, version_row, bands, now, original=original)
+        campaign = join_campaign(connection, site, comment_row, version_row, bands, now, original=original, said=said)
         if judged.draw is not None and not comment.do_not_store:
             insert_row(connection, audit_draws, asdict(judged.draw) | {"decision_id": decision_row, "at": now})
         whys, priority = judged.whys, judged.priority

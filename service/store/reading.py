@@ -13,7 +13,7 @@ from moderation.comment import Decision, Post
 from service.errors import NotFound
 from service.statuses import Outcome, Status
 from service.store import engine as connections
-from service.store.originals import find_original, find_repeated
+from service.store.originals import find_original, find_spam_like
 from service.store.records import Site, StatusChange, Verdict
 from service.store.review_tables import appeals, queue_entries, reports
 from service.store.rows import read_stored, select_stored
@@ -194,10 +194,10 @@ class Reading:
             query = _select_briefs().where(comments.c.id == found)
             return None if found is None else _read_brief(connection.execute(query).one())
 
-    def repeated(self, allowed: Sequence[Site], row: int) -> Brief | None:
-        """The rejected comment that the one of that row says again, as far as it is kept. Raises ``NotFound``."""
+    def known_spam(self, allowed: Sequence[Site], row: int) -> Brief | None:
+        """Spam of before that the comment of that row says again, as far as it is kept. Raises ``NotFound``."""
         with connections.reading(self._engine) as connection:
-            found = find_repeated(connection, _place(connection, allowed, comments.c.id == row).row)
+            found = find_spam_like(connection, _place(connection, allowed, comments.c.id == row).row)
             query = _select_briefs().where(comments.c.id == found)
             return None if found is None else _read_brief(connection.execute(query).one())
 

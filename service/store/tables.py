@@ -33,7 +33,7 @@ def _waiting_only(*columns: str) -> Index:
 # Edits in Coral are comments of their own here; beside all others they are few. An index is used by queries that say
 # this literally.
 IS_CORAL_EDIT = text("external_id LIKE 'coral-edit-%'")
-IS_REJECTED = text("rejected_at IS NOT NULL")
+IS_JUDGED = text("judged_at IS NOT NULL")
 
 policies = Table(
     "policies",
@@ -193,14 +193,16 @@ near_hashes = Table(
     Column("band", BigInteger, nullable=False),
     Column("campaign", ROW_ID, nullable=False),
     moment("at"),
-    moment("rejected_at", nullable=True),  # when a moderator rejected the text, as long as that verdict stands (moves)
+    # When the text was judged last and whether as spam, as long as that verdict stands. (move)
+    moment("judged_at", nullable=True),
+    Column("is_spam", Boolean),
     Index(None, "site_id", "band", "at"),
     Index(None, "comment_id"),
     Index(
-        "ix_near_hashes_rejected",
-        *("site_id", "band", "rejected_at"),
-        sqlite_where=IS_REJECTED,
-        postgresql_where=IS_REJECTED,
+        "ix_near_hashes_judged",
+        *("site_id", "band", "judged_at"),
+        sqlite_where=IS_JUDGED,
+        postgresql_where=IS_JUDGED,
     ),
 )
 

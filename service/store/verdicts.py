@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, exists, select, update
 
 from service.errors import CommentErased, EntryTaken, NotFound, ServiceError, TextChanged, VerdictStands
-from service.statuses import AKISMET, OUTCOME_BY_VERDICT, REVIEW, SECOND_LOOK, STATUS_BY_VERDICT, Status
+from service.statuses import AKISMET, OUTCOME_BY_VERDICT, REVIEW, SECOND_LOOK, STATUS_BY_VERDICT, Status, VerdictAction
 from service.store import engine as connections
 from service.store.akismet import follow_verdict
-from service.store.campaigns import note_rejected
+from service.store.campaigns import Said, forget_said, note_said
 from service.store.entries import UNCLAIMED, drop_second_look, find_moderator, is_free
 from service.store.records import Judge, Judgement, Site, Target, Verdict
 from service.store.review_tables import appeals, queue_entries, queue_reasons, verdicts
@@ -179,7 +179,7 @@ class Verdicts:
         verdict = insert_row(connection, verdicts, written)
         new = STATUS_BY_VERDICT[judgement.action]
         set_status(connection, site, comment.id, old, new, who=judge.name, now=now, verdict=verdict)
-        note_rejected(connection, comment.id, now if judgement.action == "reject" else None)
+        note_said(connection, comment.id, Said(now, calls_spam(judgement.action, judgement.categories)))
         # What a client has said itself it knows.
         said = judgement.action == "reject" if judge.source == AKISMET else None
         follow_verdict(connection, site, comment.id, now, said=said)
@@ -219,11 +219,18 @@ class Verdicts:
                 connection, site, verdict.comment_id, verdict.status, verdict.old, who=who, now=now, verdict=verdict.id
             )
             before = standing_verdict(connection, verdict.comment_version_id)
-            rejected_at = before.at if before is not None and before.action == "reject" else None
-            note_rejected(connection, verdict.comment_id, rejected_at)
+            said = None if before is None else Said(before.at, calls_spam(before.action, before.categories))
+            note_said(connection, verdict.comment_id, said)
             follow_verdict(connection, site, verdict.comment_id, now, said=None)
+        else:
+            forget_said(connection, verdict.comment_id, verdict.at)
         log(connection, site, who, "undo", {"verdict": verdict.public_id, "comment": verdict.external_id}, now)
         return True
+
+
+def calls_spam(action: VerdictAction, categories: Collection[str]) -> bool:
+    """Whether a verdict says that a text is spam: who rejects and says nothing more may mean it."""
+    return action == "reject" and ("spam" in categories or not categories)
 
 
 def gave_before() -> ColumnElement[bool]:

@@ -51,7 +51,7 @@ when_abstained = "hold"
 [rules]
 first_time = "hold"
 honeypot = "reject"
-rejected_before = "reject"
+known_spam = "reject"
 trusted_authors = ["alice"]
 """)
 MINDLESS = Policy.parse("""
@@ -60,7 +60,7 @@ hold = 1
 [rules]
 honeypot = "publish"
 copies = "publish"
-rejected_before = "publish"
+known_spam = "publish"
 """)
 
 
@@ -146,8 +146,8 @@ TABLE = [
      POLICY, ALICE, scores(), full(campaign_size=4), "hold", "trusted_author campaign"),
     ("A copy counts for trusted authors",
      POLICY, ALICE, scores(), full(copied=True), "hold", "trusted_author copied"),
-    ("What was rejected before counts for trusted authors",
-     POLICY, ALICE, scores(), full(rejected_before=True), "hold", "trusted_author rejected_before"),
+    ("Known spam counts for trusted authors",
+     POLICY, ALICE, scores(), full(known_spam=True), "hold", "trusted_author known_spam"),
     # Words: whole words, whatever the capitals, the spaces and the compatibility forms
     ("A blocked word is found whatever its form",
      POLICY, comment("ＶＩＡＧＲＡ, cheap"), scores(), FULL, "reject", "blocked_words"),
@@ -191,12 +191,12 @@ TABLE = [
      POLICY, comment(), scores(), full(copied=True), "hold", "copied"),
     ("A copy means nothing if told so",
      MINDLESS, comment(), scores(), full(copied=True), "publish", ""),
-    ("What was rejected before is held by default",
-     POLICY, comment(), scores(), full(rejected_before=True), "hold", "rejected_before"),
-    ("What was rejected before is rejected if told so",
-     HOLDING, comment(), scores(), full(rejected_before=True, author_published=1), "reject", "rejected_before"),
-    ("What was rejected before means nothing if told so",
-     MINDLESS, comment(), scores(), full(rejected_before=True), "publish", ""),
+    ("Known spam is held by default",
+     POLICY, comment(), scores(), full(known_spam=True), "hold", "known_spam"),
+    ("Known spam is rejected if told so",
+     HOLDING, comment(), scores(), full(known_spam=True, author_published=1), "reject", "known_spam"),
+    ("Known spam means nothing if told so",
+     MINDLESS, comment(), scores(), full(known_spam=True), "publish", ""),
     ("A filled honeypot holds by default",
      POLICY, comment(honeypot=True), scores(), FULL, "hold", "honeypot"),
     ("A filled honeypot rejects if told so",

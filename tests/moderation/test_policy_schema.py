@@ -100,7 +100,7 @@ def test_every_key_is_read():
         site_rate = "300 per day"
         first_time = "hold"
         copies = "publish"
-        rejected_before = "reject"
+        known_spam = "reject"
         honeypot = "reject"
         hostile_counts_as_spam = true
         [[stricter]]
@@ -123,7 +123,7 @@ def test_every_key_is_read():
     assert (rules.author_rate, rules.site_rate) == (Rate(10, "hour"), Rate(300, "day"))
     assert (rules.first_time, rules.honeypot, rules.hostile_counts_as_spam) == ("hold", "reject", True)
     assert rules.copies == "publish"
-    assert rules.rejected_before == "reject"
+    assert rules.known_spam == "reject"
     (entry,) = settings.stricter
     assert entry.tags == {"memorial"}
     assert entry.lines["hostile"] == (None, 0.5)

@@ -485,7 +485,7 @@ def test_what_clients_of_akismet_were_told_before_is_read_from_decisions(databas
     store.close()
 
 
-def test_what_moderators_have_rejected_before_is_known(database_url):
+def test_what_moderators_have_known_spam_is_known(database_url):
     """Rejected once and for all; taken back; approved later; edited since; approved; judged by nobody."""
     store = Store(database_url)
     store.migrate()
@@ -497,30 +497,39 @@ def test_what_moderators_have_rejected_before_is_known(database_url):
         judged = Judged(comment, comment.digest(), "h", decision, {}, bands=(int(name),))
         return store.record(site, [judged], ("d" * 64, "# toml"))[0]
 
-    def judge(stored: Stored, action: str) -> Verdict:
+    def judge(stored: Stored, action: str, *categories: str) -> Verdict:
         target = Target(stored.decision.digest, stored.id)
-        return store.verdicts.decide(site, Judge("Ada", "review"), Judgement(action), [target])[0]
+        return store.verdicts.decide(site, Judge("Ada", "review"), Judgement(action, categories), [target])[0]
 
-    first, second, third, fourth, fifth, _ = (put(str(number), "Some words") for number in range(1, 7))
-    given = judge(first, "reject")
-    store.verdicts.undo(site, judge(second, "reject").id, "Ada")
+    def undo(verdict: Verdict) -> None:
+        store.verdicts.undo(site, verdict.id, "Ada")
+
+    first, second, third, fourth, fifth, sixth, seventh, _ = (put(str(n), "Some words") for n in range(1, 9))
+    judge(first, "reject", "spam")
+    undo(judge(second, "reject", "spam"))
     judge(third, "reject")
     judge(third, "approve")
-    judge(fourth, "reject")
+    judge(fourth, "reject", "spam")
     put("4", "Other words")
     judge(fifth, "approve")
+    judge(sixth, "reject")
+    undo(judge(sixth, "approve"))
+    judge(seventh, "reject", "hostile")
     engine = create_engine(database_url)
+    said = select(near_hashes.c.band, near_hashes.c.judged_at, near_hashes.c.is_spam).order_by(near_hashes.c.band)
     with engine.begin() as connection:
-        connection.exec_driver_sql("DROP INDEX ix_near_hashes_rejected")
-        connection.exec_driver_sql("ALTER TABLE near_hashes DROP COLUMN rejected_at")
+        before = [tuple(row) for row in connection.execute(said)]
+        connection.exec_driver_sql("DROP INDEX ix_near_hashes_judged")
+        for column in ("judged_at", "is_spam"):
+            connection.exec_driver_sql(f"ALTER TABLE near_hashes DROP COLUMN {column}")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0017'")
     store.migrate()
     with engine.connect() as connection:
-        query = select(near_hashes.c.band, near_hashes.c.rejected_at).where(near_hashes.c.rejected_at.is_not(None))
-        found = connection.execute(query).all()
+        after = [tuple(row) for row in connection.execute(said)]
     engine.dispose()
 
-    assert [tuple(row) for row in found] == [(1, given.at)]
+    assert after == before
+    assert [spam for _, _, spam in after] == [True, None, False, None, False, True, False, None]
     store.close()
 
 

@@ -1,10 +1,9 @@
-"""Copies of earlier comments with a link added, and what was rejected before: found, held, shown, and forgotten."""
+"""Copies of earlier comments with a link added, and what was spam before: found, held, shown, and forgotten."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import count
 
 import pytest
 from sqlalchemy import func, select
@@ -183,17 +182,17 @@ class TestWorkflow:
         assert workflow.replay(site, old.decision.decision_id).reasons == old.decision.reasons
 
 
-REJECT, APPROVE = Judgement("reject", ("spam",)), Judgement("approve")
+SPAM, FINE = Judgement("reject", ("spam",)), Judgement("approve")
 ADA = Judge("Ada", "review", None)
 
 
-def judge(store, site, stored, judgement=REJECT):
+def judge(store, site, stored, judgement=SPAM):
     (verdict,) = store.verdicts.decide(site, ADA, judgement, [Target(stored.decision.digest, stored.id)])
     return verdict
 
 
-class TestRejectedBefore:
-    def test_what_a_moderator_has_rejected_is_held_when_it_comes_again(self, workflow, store, site):
+class TestKnownSpam:
+    def test_what_was_rejected_as_spam_is_held_when_it_comes_again(self, workflow, store, site):
         first = workflow.submit(site, Comment(WORDS, id="c1", author=ANN))
         judge(store, site, first)
         again = workflow.submit(site, Comment(WORDS.upper(), id="c2", author=BEN))
@@ -201,20 +200,26 @@ class TestRejectedBefore:
         elsewhere = workflow.submit(store.add_site("https://other.example"), Comment(WORDS, id="c4", author=BEN))
 
         assert [each.status for each in (again, other, elsewhere)] == ["held", "published", "published"]
-        assert fired(again) == ["rejected_before"]
-        assert [facts(store, each)["rejected_before"] for each in (first, again, other)] == [False, True, False]
+        assert fired(again) == ["known_spam"]
+        assert [facts(store, each)["known_spam"] for each in (first, again, other)] == [False, True, False]
         (entry,) = store.queue.page([site]).entries
-        assert [(why.name, why.detail) for why in entry.whys] == [("held", "rejected_before")]
+        assert [(why.name, why.detail) for why in entry.whys] == [("held", "known_spam")]
 
-    def test_whose_words_were_stolen_may_go_on_saying_them(self, workflow, store, site):
-        workflow.submit(site, Comment(WORDS, id="c1", author=ANN))
-        copy = workflow.submit(site, Comment(f"{WORDS} {LINK}", id="c2", author=BEN))
-        judge(store, site, copy)
-        edited = workflow.submit(site, Comment(f"{WORDS}!", id="c1", author=ANN))
-        again = workflow.submit(site, Comment(f"{WORDS} {LINK}", id="c3", author=Author("carl")))
+    @pytest.mark.parametrize(
+        ("judgement", "expected"),
+        [
+            (SPAM, "held"),
+            (Judgement("reject"), "held"),
+            (Judgement("reject", ("spam", "hostile")), "held"),
+            (Judgement("reject", ("hostile",)), "published"),
+            (Judgement("reject", ("off_topic",)), "published"),
+            (FINE, "published"),
+        ],
+    )
+    def test_only_what_is_called_spam_or_nothing_is(self, workflow, store, site, judgement, expected):
+        judge(store, site, workflow.submit(site, Comment(WORDS, id="c1", author=ANN)), judgement)
 
-        assert (edited.status, fired(edited)) == ("published", [])
-        assert fired(again) == ["copied", "rejected_before"]
+        assert workflow.submit(site, Comment(WORDS, id="c2", author=BEN)).status == expected
 
     def test_what_a_policy_rejects_nobody_has(self, workflow, site, live_model, plain_home):
         (plain_home / "policy.toml").write_text('[spam]\nhold = 0.5\n[rules]\nbanned_authors = ["eve"]\n')
@@ -225,55 +230,87 @@ class TestRejectedBefore:
 
         assert workflow.submit(site, Comment(WORDS, id="c2", author=BEN)).status == "published"
 
-    def test_a_verdict_that_is_taken_back_or_replaced_counts_no_more(self, workflow, store, site):
-        def comes_again() -> str:
-            stored = workflow.submit(site, Comment(WORDS, id=f"c{next(numbers)}", author=BEN))
-            judge(store, site, stored, APPROVE)
-            return stored.status
-
-        numbers = count(2)
-        first = workflow.submit(site, Comment(WORDS, id="c1", author=ANN))
-        rejected = judge(store, site, first)
-        assert comes_again() == "held"
-        approved = judge(store, site, first, APPROVE)
-        assert comes_again() == "published"
-        store.verdicts.undo(site, approved.id, "Ada")
-        assert comes_again() == "held"
-        store.verdicts.undo(site, rejected.id, "Ada")
-        assert comes_again() == "published"
-
-    def test_an_edit_that_changes_nothing_of_it_is_held_and_one_that_does_is_not(self, workflow, store, site):
+    def test_the_last_verdict_on_the_same_words_counts(self, workflow, store, site):
         judge(store, site, workflow.submit(site, Comment(WORDS, id="c1", author=ANN)))
-        same = workflow.submit(site, Comment(f"{WORDS}!", id="c1", author=ANN))
-        assert (same.status, fired(same)) == ("held", ["rejected_before"])
-        new = workflow.submit(site, Comment(OTHER, id="c1", author=ANN))
+        held = workflow.submit(site, Comment(WORDS, id="c2", author=BEN))
+        approved = judge(store, site, held, FINE)
 
-        assert new.status == "published"
+        assert workflow.submit(site, Comment(WORDS, id="c3", author=Author("carl"))).status == "published"
+        store.verdicts.undo(site, approved.id, "Ada")
+        assert workflow.submit(site, Comment(WORDS, id="c4", author=Author("dora"))).status == "held"
+
+    def test_a_verdict_that_is_taken_back_says_nothing_and_the_one_before_does(self, workflow, store, site):
+        first = workflow.submit(site, Comment(WORDS, id="c1", author=ANN))
+        spam = judge(store, site, first)
+        approved = judge(store, site, first, FINE)
+        assert workflow.submit(site, Comment(WORDS, id="c2", author=BEN)).status == "published"
+        store.verdicts.undo(site, approved.id, "Ada")
+        assert workflow.submit(site, Comment(WORDS, id="c3", author=BEN)).status == "held"
+        store.verdicts.undo(site, spam.id, "Ada")
+
+        assert workflow.submit(site, Comment(WORDS, id="c4", author=BEN)).status == "published"
+
+    def test_no_number_of_edits_makes_it_another_comment(self, workflow, store, site):
+        first = workflow.submit(site, Comment(WORDS, id="c1", author=ANN))
+        spam = judge(store, site, first)
+        for n in range(1, 4):
+            edited = workflow.submit(site, Comment(f"{WORDS}{',' * n}", id="c1", author=Author("ann", f"Ann {n}")))
+            assert (edited.status, fired(edited)) == ("held", ["known_spam"])
+        assert workflow.submit(site, Comment(WORDS, id="c2", author=BEN)).status == "held"
+
+        # Of the words that were judged nobody says any more that they are spam.
+        store.verdicts.undo(site, spam.id, "Ada")
+        assert workflow.submit(site, Comment(WORDS, id="c3", author=BEN)).status == "published"
+
+    def test_an_edit_that_says_something_else_takes_its_words_along(self, workflow, store, site):
+        judge(store, site, workflow.submit(site, Comment(WORDS, id="c1", author=ANN)))
+
+        assert workflow.submit(site, Comment(OTHER, id="c1", author=ANN)).status == "published"
         assert workflow.submit(site, Comment(WORDS, id="c2", author=BEN)).status == "published"
 
-    def test_the_latest_of_many_is_found_among_what_was_not_rejected(self, workflow, store, site):
-        for n in range(20):
+    def test_who_is_read_with_some_words_may_go_on_saying_them(self, workflow, store, site):
+        workflow.submit(site, Comment(WORDS, id="c1", author=ANN))
+        for n, text in enumerate((f"{WORDS} {LINK}", WORDS)):
+            judge(store, site, workflow.submit(site, Comment(text, id=f"b{n}", author=BEN)))
+        edited = workflow.submit(site, Comment(f"{WORDS}!", id="c1", author=ANN))
+        held = workflow.submit(site, Comment(WORDS, id="c2", author=Author("carl")))
+
+        assert (edited.status, fired(edited)) == ("published", [])
+        assert fired(held) == ["known_spam"]
+        # Who was never read with them may not.
+        assert fired(workflow.submit(site, Comment(f"{WORDS}!", id="c2", author=Author("carl")))) == ["known_spam"]
+
+    def test_of_many_shops_with_the_same_praise_each_is_known(self, workflow, store, site):
+        praise = "Nice post, thank you so much!"
+        shops = [Author(name=f"Shop {n}", url=f"https://shop-{n}.example") for n in range(8)]
+        for n, shop in enumerate(shops):
+            judge(store, site, workflow.submit(site, Comment(praise, id=f"c{n}", author=shop)))
+        again = [workflow.submit(site, Comment(praise, id=f"d{n}", author=shop)) for n, shop in enumerate(shops)]
+        reader = workflow.submit(site, Comment(praise, id="e1", author=Author(name="Jane", url="https://jane.example")))
+
+        assert [fired(each) for each in again] == [["known_spam"]] * 8
+        assert reader.status == "published"
+
+    def test_it_is_found_among_what_nobody_has_judged(self, workflow, store, site):
+        for n in range(30):
             workflow.submit(site, Comment(WORDS, id=f"b{n}", author=Author(f"b{n}")))
-        last = workflow.submit(site, Comment(WORDS, id="c1", author=Author("eve")))
-        judge(store, site, last)
-        for n in range(20):
+        judge(store, site, workflow.submit(site, Comment(WORDS, id="c1", author=Author("eve"))))
+        for n in range(30):
             again = workflow.submit(site, Comment(WORDS, id=f"d{n}", author=Author(f"d{n}")))
-            assert "rejected_before" in fired(again)
-        row = store.reading.place_of_id([site], "d19").row
+            assert "known_spam" in fired(again)
 
-        assert store.reading.repeated([site], row).id == "c1"
-
-    def test_it_is_shown_as_long_as_it_is_kept(self, workflow, store, site):
+    def test_what_was_known_when_it_came_is_shown_as_long_as_it_is_kept(self, workflow, store, site):
         judge(store, site, workflow.submit(site, Comment(WORDS, id="c1", author=ANN)))
-        workflow.submit(site, Comment(WORDS, id="c2", author=BEN))
+        later = workflow.submit(site, Comment(WORDS, id="c2", author=BEN))
         workflow.submit(site, Comment(OTHER, id="c3", author=BEN))
         row = {name: store.reading.place_of_id([site], name).row for name in ("c1", "c2", "c3")}
+        assert [store.reading.known_spam([site], row[name]) for name in ("c1", "c3")] == [None, None]
 
-        assert store.reading.repeated([site], row["c2"]).id == "c1"
-        assert [store.reading.repeated([site], row[name]) for name in ("c1", "c3")] == [None, None]
+        judge(store, site, workflow.submit(site, Comment(WORDS, id="c4", author=Author("carl"))))
+        assert store.reading.known_spam([site], row["c2"]).id == "c1"
+        judge(store, site, later)
         workflow.erase(site, "c1")
-        assert store.reading.repeated([site], row["c2"]) is None
-        assert workflow.submit(site, Comment(WORDS, id="c4", author=BEN)).status == "published"
+        assert store.reading.known_spam([site], row["c2"]) is None
 
     def test_a_decision_made_again_stays_the_same_without_it(self, workflow, store, site):
         judge(store, site, workflow.submit(site, Comment(WORDS, id="c1", author=ANN)))
@@ -282,21 +319,20 @@ class TestRejectedBefore:
 
         for decide in (workflow.replay, workflow.judge_again):
             assert decide(site, again.decision.decision_id).reasons == again.decision.reasons
+        assert workflow.submit(site, Comment(WORDS, id="c3", author=BEN)).status == "published"
 
     def test_they_are_looked_up_in_their_index(self, store, site):
         with connections.writing(store._engine) as connection:
             at = datetime(2026, 1, 1, tzinfo=UTC)
             row = {"site_id": site.row, "status": "rejected", "version": 1, "created_at": at, "updated_at": at}
             connection.execute(comments.insert(), [row | {"id": n} for n in range(1, 2_001)])
-            hashes = {"site_id": site.row, "campaign": 1, "at": at}
-            each = [
-                hashes | {"comment_id": n, "band": n, "rejected_at": at if n % 9 else None} for n in range(1, 2_001)
-            ]
+            hashes = {"site_id": site.row, "campaign": 1, "at": at, "is_spam": True}
+            each = [hashes | {"comment_id": n, "band": n, "judged_at": at if n % 9 else None} for n in range(1, 2_001)]
             connection.execute(near_hashes.insert(), each)
             connection.exec_driver_sql("ANALYZE")
-            plan = explain(connection, originals._rejected(4), {"site": site.row} | {f"band_{n}": n for n in range(4)})
+            plan = explain(connection, originals._judged(4), {"site": site.row} | {f"band_{n}": n for n in range(4)})
 
-        assert sum("ix_near_hashes_rejected" in line for line in plan) == 4
+        assert sum("ix_near_hashes_judged" in line for line in plan) == 4
         assert not [line for line in plan if "SCAN near_hashes" in line or "Seq Scan on near_hashes" in line]
 
 

@@ -108,7 +108,7 @@ def test_stricter_entries_come_and_go():
         ("rules.blocked_domains", "https://x.example/"),
         ("rules.first_time", "reject"),
         ("rules.copies", "reject"),
-        ("rules.rejected_before", "ignore"),
+        ("rules.known_spam", "ignore"),
         ("audit.publish", "2"),
         ("stricter.0.tags", ""),
         ("stricter.1.profanity.reject", "0.1"),

@@ -340,21 +340,21 @@ class TestVerdicts:
         desk.parts.workflow.erase(desk.site, "c1")
         assert not [page for page in pages if "It repeats" in ada.get(page).text]
 
-    def test_what_was_rejected_before_is_shown_beside_what_says_it_again(self, desk):
+    def test_what_was_known_spam_is_shown_beside_what_says_it_again(self, desk):
         words = "The river path floods every winter, so the council should raise it before the bridge opens in spring."
         desk.submit("c1", words, who="ann")
         ada = desk.sign_in()
         row = desk.place("c1").row
         assert ada.post(f"/review/comments/{row}/verdict", data=desk.form("c1")).status_code == 303
-        desk.submit("c2", f"{words} Thanks!", who="ben")
+        desk.submit("c2", f"{words}!", who="ben")
         pages = "/review/", f"/review/comments/{desk.place('c2').row}"
 
         for page in pages:
             text = ada.get(page).text
-            assert "Says again what a moderator has rejected." in text
-            assert f'<a href="/review/comments/{row}">' in text.partition("Rejected before</h")[2]
+            assert "Says again what was rejected as spam here." in text
+            assert f'<a href="/review/comments/{row}">' in text.partition("Rejected as spam before</h")[2]
         desk.parts.workflow.erase(desk.site, "c1")
-        assert not [page for page in pages if "Rejected before</h" in ada.get(page).text]
+        assert not [page for page in pages if "Rejected as spam before</h" in ada.get(page).text]
 
     def test_a_campaign_is_one_row_decided_together_with_one_undo(self, desk):
         for n in range(4):

@@ -1,12 +1,12 @@
-"""How much spam the rule `rejected_before` finds beside the model, and how many genuine comments it holds wrongly.
+"""How much spam the rule `known_spam` finds beside the model, and how many genuine comments it holds wrongly.
 
-    MODERATION_DATA_DIR=... python benchmarks/rejected_before.py BUNDLE [--frozen]
+    MODERATION_DATA_DIR=... python benchmarks/known_spam.py BUNDLE [--frozen]
 
 Comments typed into the forms of the public blogs come in blog by blog, in the order of their dates, with all that came
 again and again. What reaches the bundle's hold line for spam, or is held by the rule, is judged as the blog's owner
-did; what the owner called spam is rejected, and the rule knows it from then on. In a second world the owner judges
-everything, as on a site whose readers report what slips through. Prints a table as Markdown. The blogs are those of
-validation, from which no model has learned; with --frozen the frozen ones.
+did, and the rule knows it from then on, as the service's store does. In a second world the owner judges everything, as
+on a site whose readers report what slips through. Prints a table as Markdown. The blogs are those of validation, from
+which no model has learned; with --frozen the frozen ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from moderation.bundle import load_bundle
 from moderation.comment import Author
-from moderation.copied import Earlier, find_rejected
+from moderation.copied import Earlier, find_known_spam
 from moderation.policy import Policy, default_policy_toml
 from moderation.shipped import shipped_folder
 from moderation.training.adapters.blogs import FROZEN_BLOGS
@@ -27,24 +27,27 @@ from moderation.training.dataset import VALIDATION_BLOGS
 from moderation.training.rows import Row
 from moderation.training.sources import load_catalogue, read_rows
 from service.hashes import Hashes
-from service.store.originals import MOST_COMPARED
+from service.store.originals import MOST_JUDGED
 
 
 def play(
     rows: Sequence[Row], scores: Sequence[float], line: float, hashes: Hashes, *, sees_all: bool
 ) -> list[tuple[bool, bool]]:
     """For each comment in order whether the model holds it and whether the rule does."""
-    by_band: dict[int, list[Earlier]] = defaultdict(list)
+    by_band: dict[int, list[int]] = defaultdict(list)
+    judged: list[Earlier] = []
     held = []
     for row, score in zip(rows, scores, strict=True):
         bands = hashes.bands(row.comment.text)
-        near = {id(each): each for band in bands for each in by_band[band][-MOST_COMPARED:]}
-        by_model, by_rule = score >= line, find_rejected(row.comment, list(near.values())) is not None
+        near = sorted({number for band in bands for number in by_band[band][-MOST_JUDGED:]}, reverse=True)
+        by_model = score >= line
+        by_rule = find_known_spam(row.comment, [judged[number] for number in near[:MOST_JUDGED]]) is not None
         held.append((by_model, by_rule))
-        if row.labels["spam"] and (sees_all or by_model or by_rule):
-            rejected = Earlier(row.comment.text, row.comment.author or Author())
+        if sees_all or by_model or by_rule:
             for band in bands:
-                by_band[band].append(rejected)
+                by_band[band].append(len(judged))
+            author = row.comment.author or Author()
+            judged.append(Earlier(row.comment.text, author, is_spam=row.labels["spam"] == 1))
     return held
 
 
