@@ -44,7 +44,7 @@ from moderation.files import turn, write_folder
 from moderation.heads import FIELDS
 from moderation.model import CONTEXT, DENSE, MARKS, FullTier, Model
 
-FORMAT = 6
+FORMAT = 7
 FILES = ("arrays.safetensors", "operating_points.json", "evaluation.json", "probes.jsonl", "MODEL_CARD.md")
 ENCODER_FILES = ("encoder.onnx", "tokenizer.json")
 ANCHORS = "anchors.safetensors"

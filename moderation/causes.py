@@ -22,6 +22,7 @@ _YES_OR_NO = frozenset(
         "author_url_deep",
         "author_name_odd",
         "author_name_in_url",
+        "link_only",
         "author_name_has_link",
         "name_random",
         "title_repeated",
@@ -54,10 +55,12 @@ class Cause:
 
 def signal_causes(measured: Sequence[Signal], added: Sequence[float]) -> list[Cause]:
     """Signals with what each of them added."""
+    has_words = any(signal.name == "words" and signal.value for signal in measured)
     return [
         Cause(signal.name, signal.value, round(float(share), 4), _say(signal))
         for signal, share in zip(measured, added, strict=True)
-        if signal.value  # what is not there is no fact to be shown
+        # What is not there is no fact to be shown, nor is how long no words are.
+        if signal.value and (signal.name != "word_length" or has_words)
     ]
 
 

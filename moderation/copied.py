@@ -108,26 +108,33 @@ def find_copied(comment: Comment, earlier: Sequence[Earlier]) -> int | None:
 def find_known_spam(comment: Comment, judged: Sequence[Earlier]) -> int | None:
     """Which of several judged comments, the one judged last first, this one says again as spam: its place.
 
-    ``None`` where it says none of them again, or where the first that it does was no spam: the last word counts. To say
-    the same is to repeat the words, links aside, as a copy does; without a link hardly any may be added. Words that are
-    too few for a copy have to be exactly the same, and either the author too or a link: what many people say is spam
-    because of who says it, or where it leads.
+    ``None`` where it says none of them again, or where the first that it does was no spam: the last word counts, for
+    the words and for the links that were there. To say the same is to repeat the words, links aside, as a copy does;
+    without a link hardly any may be added. Words that are too few for a copy have to be exactly the same, and either
+    the author too or a link: what many people say is spam because of who says it, or where it leads.
     """
     if not judged:
         return None
     author, home = comment.author or Author(), _home(comment)
     plain, links = _plain(comment.text), _addresses(comment.text, comment.author, home)
     runs, is_short = _runs(plain), not has_enough(plain)
+    new = links  # those that nobody has let through with these words
+    is_cleared = False
     for place, each in enumerate(judged):
+        theirs = _addresses(each.text, each.author, home)
         if is_short:
             has_same_words = _signs(_plain(each.text)) == _signs(plain)
-            is_same = has_same_words and (
-                bool(links & _addresses(each.text, each.author, home)) or _is_same(author, each.author)
-            )
+            is_same = has_same_words and (bool(links & theirs) or _is_same(author, each.author))
         else:
             is_same = _is_alike(runs, each.text, may_be_added=_MAY_BE_ADDED if links else 0)
-        if is_same:
-            return place if each.is_spam else None
+        if not is_same:
+            continue
+        if each.is_spam and (not is_cleared or new & theirs):
+            return place
+        if not each.is_spam:
+            new, is_cleared = new - theirs, True
+            if not new:
+                return None
     return None
 
 
@@ -156,8 +163,8 @@ def _hosts(text: str, author: Author | None) -> set[str]:
 def _addresses(text: str, author: Author | None, home: set[str]) -> set[str]:
     """Whole addresses of all links that lead elsewhere: on many hosts everybody has a page."""
     links = [*find_links(text), *([author.url] if author and author.url else [])]
-    plain = (link.lower().partition("://")[2] or link.lower() for link in links if urlsplit_safe(link)[0] not in home)
-    return {link.removeprefix("www.").rstrip("/#") for link in plain}
+    led = [link.lower() for link in links if "." in (host := urlsplit_safe(link)[0]) and host not in home]
+    return {(link.partition("://")[2] or link).removeprefix("www.").rstrip("/#") for link in led}
 
 
 def _home(comment: Comment) -> set[str]:

@@ -29,7 +29,7 @@ from moderation.causes import Cause, signal_causes, topic_causes
 from moderation.comment import Comment, Decision, Tier
 from moderation.encoder import Encoder, Window
 from moderation.errors import EncoderUnavailable
-from moderation.heads import FullHeads, Vectors, window_products
+from moderation.heads import FullHeads, Vectors, weigh_signatures, window_products
 from moderation.lexical import attribute, count_ngrams, project, weigh
 from moderation.model import CONTEXT, DENSE, FullTier, Model, extract, gather_vectors
 from moderation.normalise import Normalised, normalise
@@ -349,7 +349,7 @@ class _Evidence:
             causes.append(Cause("link_text", float(links), round(float(parts["links"] @ gains), 4), text))
         if self._full is not None and self._vectors is not None:
             heads = self._full.heads
-            read = float(self._vectors.signatures[0] @ heads.signature_weights[:, self._head])
+            read = float(weigh_signatures(self._vectors.signatures, heads.signature_weights)[0, self._head])
             if read:
                 text = "what author and links say, read for meaning"
                 causes.append(Cause("signature", 1.0, round(read, 4), text))

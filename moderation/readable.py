@@ -27,7 +27,8 @@ _SIGNED_LINKS = 3
 _PASSAGE_CHARS = 800
 _NEIGHBOUR_CHARS = 2_000
 _TAG = re.compile(r"<[^>]{1,300}>")
-_PLAIN_WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
+# No part of an address: the "com" of one is no Portuguese.
+_PLAIN_WORD = re.compile(r"(?<![\w.@])[^\W\d_]+(?:['\u2019][^\W\d_]+)?(?![\w@])")
 
 # Pictographs, symbols and flags: no token of the vocabulary stands for them, their Unicode names say what they show.
 _PICTURE = re.compile("([\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff])\\1*")
@@ -93,7 +94,7 @@ def tell_english(text: str) -> float:
     The small words of English stand against those of other languages and words with letters that English has not.
     Without either it is English: a list of insults or of wares has no small words.
     """
-    words = _PLAIN_WORD.findall(text.lower().replace("\u2019", "'"))
+    words = _PLAIN_WORD.findall(signals.strip_links(text).lower().replace("\u2019", "'"))
     english = sum(word in _ENGLISH for word in words)
     foreign = sum(word in _FOREIGN if word.isascii() else 0.5 + 0.5 * (word in _FOREIGN) for word in words)
     # A foreign name or a loan word in ten says nothing; scripts without spaces have few words, each of them a sentence.

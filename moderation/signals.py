@@ -17,7 +17,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from moderation.comment import Author, Comment
-from moderation.normalise import Normalised
+from moderation.normalise import Normalised, normalise
 
 MAX_HOST_CHARS = 253  # RFC 1035
 
@@ -34,6 +34,11 @@ KNOWN_HOSTS = frozenset(
     """.split()  # noqa: SIM905 - sixty quoted names would be harder to read
 )
 
+_USUAL_WORD_LENGTH = 0.45  # of no words nothing is said
+
+# Thai, Lao, Burmese, Khmer, kana and Han are written without spaces; two of their letters, with the vowels and tones
+# that stand above and below, are about a word.
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 # Every pattern is bounded where it could otherwise read on from each of 50,000 places to the end of the text.
 _LINK = re.compile(r"(?:https?|ftp)://[^\s<>\"'\])]+|\bwww\.[\w-]+\.[^\s<>\"'\])]+", re.IGNORECASE)
 # Bare host names count as links under endings that are seldom anything else; under endings that are also words, or
@@ -48,12 +53,13 @@ _MARKUP_LINK = re.compile(r"<a\s[^>]{0,200}href|\[url[=\]]|\[link[=\]]|\]\(\s*ht
 _LINK_TAG = re.compile(r"</?a\b[^<>]*>|\[/?(?:url|link)\b[^\[\]]*\]", re.IGNORECASE)
 _MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]+")
 _PHONE = re.compile(r"(?<![\w.,/:-])\+?\d[\d ()-]{8,16}\d(?![\w.,/:-])")
-# Thai, Lao, Burmese, Khmer, kana and Han are written without spaces; two of their letters, with the vowels and tones
-# that stand above and below, are about a word.
-UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _VOWELS = "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ecd\u102b-\u103e\u1056-\u1060\u17b4-\u17d3"
 _WORD = re.compile(rf"(?:(?![\W_])[{UNSPACED}][{_VOWELS}]*){{1,2}}|[^\W_{UNSPACED}]+(?:['\u2019-][^\W_{UNSPACED}]+)*")
 _UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
+# Scripts without spaces leave none behind an address either: their words begin behind its host, or with their comma.
+_BEHIND_ADDRESS = re.compile(
+    rf"(?<=[^/:]/)[{UNSPACED}]|(?<=[A-Za-z0-9_%=&?#~-])[{UNSPACED}]|[\u3001\u3002\uff01-\uff65]"
+)
 _CODE = re.compile(
     r"```|^[ \t]{4,40}\S.*[;{}()=]|[{};][ \t]{0,40}$|\w\(\)|::|=>|->|</?\w{1,40}>|\$\w|^[ \t]{0,40}at \w+\.",
     re.MULTILINE,
@@ -120,6 +126,7 @@ NAMES: tuple[str, ...] = (
     "bbcode_links",
     "link_last",
     "link_alone",
+    "link_only",
     "link_repeats",
     "link_random",
     "link_hyphens",
@@ -177,7 +184,11 @@ _COUNTS = frozenset(
 
 
 def measure(comment: Comment, normalised: Normalised) -> tuple[Signal, ...]:
-    """Every signal of a comment, in the order of :data:`NAMES`."""
+    """Every signal of a comment, in the order of :data:`NAMES`.
+
+    What tells of words is measured without links: a host said three times is no repeated word, and ``www`` not
+    stretched.
+    """
     text = comment.text
     author = comment.author
     name = (author.name if author else None) or ""
@@ -185,13 +196,17 @@ def measure(comment: Comment, normalised: Normalised) -> tuple[Signal, ...]:
     links = find_links(text)
     hosts = [urlsplit_safe(link)[0] for link in links]
     home = urlsplit_safe((comment.post.url if comment.post else None) or comment.url or "")[0]
-    words = _WORD.findall(normalised.text)
+    title = ((comment.post.title if comment.post else None) or "").strip().lower()
+    beside = _words_beside_links(comment, title) if links else 0
+    known = sum(is_known_host(host) for host in hosts) / len(hosts) if hosts else 0.0
+    leads_away = any(host != home and not is_known_host(host) for host in hosts)
+    said = normalise(strip_links(text)) if links else normalised
+    words = _WORD.findall(said.text)
     lowered = [word.lower() for word in words]
-    letters = [char for char in normalised.text if char.isalpha()]
+    letters = [char for char in said.text if char.isalpha()]
     scripts = Counter(map(_script, letters))
     main_script = _main_script((comment.post.text or comment.post.title or "")[:1000]) if comment.post else None
     long_words = [word for word in lowered if len(word) > 5 and word.isascii() and word.isalpha()]
-    title = ((comment.post.title if comment.post else None) or "").strip().lower()
     trades = _trade_words(comment, [*lowered, *_WORD.findall(" ".join([name, *links, url]).lower())])
     lines = [line.strip() for line in text.splitlines() if len(line.strip()) > 10]
     capitals = sum(char.isupper() for char in letters)
@@ -202,19 +217,17 @@ def measure(comment: Comment, normalised: Normalised) -> tuple[Signal, ...]:
         "bbcode_links": (len(_BBCODE.findall(text)), "links written as BBCode"),
         "link_last": (_ends_with_link(text, links), "the text ends with a link"),
         "link_alone": (
-            _alone(_words_beside_links(comment, title)) if links else 0.0,
-            "how little is said beside links, the post's title and the author's name",
+            _alone(beside) if leads_away else 0.0,
+            "how little is said beside links to unknown places, the post's title and the author's name",
         ),
+        "link_only": (leads_away and not beside, "nothing is said beside links to unknown places but title and name"),
         "link_repeats": (len(links) - len(set(links)), "links said again"),
         "link_random": (
             sum(_is_random_host(host) for host in hosts) / len(hosts) if hosts else 0.0,
             "share of links whose names look drawn at random",
         ),
         "link_hyphens": (sum(_hyphens(link) for link in [*links, url]), "hyphens in the names of links"),
-        "link_known": (
-            sum(is_known_host(host) for host in hosts) / len(hosts) if hosts else 0.0,
-            "share of links that lead to well-known places",
-        ),
+        "link_known": (known, "share of links that lead to well-known places"),
         "link_home": (
             bool(home) and home in hosts,
             "a link leads back to the site of the post",
@@ -237,10 +250,13 @@ def measure(comment: Comment, normalised: Normalised) -> tuple[Signal, ...]:
         ),
         "length": (len(text), f"{len(text):,} characters"),
         "words": (len(words), f"{len(words):,} words"),
-        "word_length": (sum(map(len, words)) / len(words) / 10 if words else 0.0, "average length of words, in tens"),
+        "word_length": (
+            sum(map(len, words)) / len(words) / 10 if words else _USUAL_WORD_LENGTH,
+            "average length of words, in tens",
+        ),
         "capitals": (capitals / len(letters) if len(letters) > 8 else 0.0, "share of capital letters"),
         "exclamations": (text.count("!"), "exclamation marks"),
-        "questions": (text.count("?"), "question marks"),
+        "questions": (said.text.count("?"), "question marks"),
         "repeated_words": (
             1 - len(set(lowered)) / len(lowered) if len(lowered) > 8 else 0.0,
             "share of words said before",
@@ -256,8 +272,8 @@ def measure(comment: Comment, normalised: Normalised) -> tuple[Signal, ...]:
             "letters of several scripts",
         ),
         "emoji": (sum(_is_emoji(char) for char in text), "emoji"),
-        "disguised": (normalised.tricks, f"{normalised.tricks} disguised words or hidden characters"),
-        "stretched": (normalised.stretched, "words with stretched letters"),
+        "disguised": (said.tricks, f"{said.tricks} disguised words or hidden characters"),
+        "stretched": (said.stretched, "words with stretched letters"),
         "code": (len(_CODE.findall(text)), "marks of program code"),
         "trackback": (comment.kind in {"trackback", "pingback"}, "a trackback or pingback"),
         "honeypot": (comment.hints.get("honeypot", False), "a field that people cannot see was filled in"),
@@ -279,7 +295,14 @@ def find_links(text: str) -> list[str]:
 
 def strip_links(text: str) -> str:
     """The text without what :func:`find_links` finds and without the markup around it; what a link says stays."""
-    return _BARE_HOST.sub(" ", _LINK.sub(" ", _LINK_TAG.sub(" ", text)))
+    return _BARE_HOST.sub(" ", _LINK.sub(_what_follows, _LINK_TAG.sub(" ", text)))
+
+
+def _what_follows(link: re.Match[str]) -> str:
+    """What stands right behind an address in a script without spaces; nothing in others."""
+    address = link.group()
+    found = _BEHIND_ADDRESS.search(address) if not address.isascii() else None
+    return f" {address[found.start() :]}" if found else " "
 
 
 def link_facts(comment: Comment) -> tuple[int, tuple[str, ...]]:

@@ -53,7 +53,7 @@ CLOSENESS: Mapping[str, float] = {
 }
 # Facts that few comments have and that say much of those: as one column among four hundred they would be held back as
 # strongly as any.
-_TELLING = ("link_alone", "broken_lines")
+_TELLING = ("link_alone", "link_only", "broken_lines")
 _FACTS = tuple(name for name in signals.NAMES if not name.startswith(UNEVEN))
 
 

@@ -29,7 +29,6 @@ _CAMPAIGN = (
 )
 _JOIN = insert(near_hashes)
 _NOTE = update(near_hashes).where(near_hashes.c.comment_id == bindparam("comment"))
-_NOTHING = {"judged_at": None, "is_spam": None}
 _SAID = (
     select(near_hashes.c.judged_at, near_hashes.c.is_spam)
     .where(near_hashes.c.comment_id == bindparam("comment"), IS_JUDGED)
@@ -116,11 +115,6 @@ def note_said(connection: Connection, comment_row: int, said: Said | None) -> No
     """What the standing verdict on a comment says, by which what says the same again is known; ``None`` without one."""
     values = {"judged_at": said and said.at, "is_spam": said and said.is_spam}
     connection.execute(_NOTE, {"comment": comment_row, **values})
-
-
-def forget_said(connection: Connection, comment_row: int, at: datetime) -> None:
-    """The same as ``None`` where it is of that moment: of a text of before that said the same."""
-    connection.execute(_NOTE.where(near_hashes.c.judged_at == at), _NOTHING | {"comment": comment_row})
 
 
 def leave_campaign(connection: Connection, comment_row: int) -> None:

@@ -122,7 +122,7 @@ def _find_context(
         earlier=tuple(each for _, each in find_earlier(connection, site.row, bands, itself))
         if brings_link(comment)
         else (),
-        judged=find_judged(connection, site.row, bands, itself and itself.comment),
+        judged=find_judged(connection, site.row, comment, bands, itself and itself.comment),
         author_recent=author_recent,
         site_recent=site_recent,
     )

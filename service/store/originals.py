@@ -11,8 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Subquery, bindparam, false, select, union
 
-from moderation.comment import Author
+from moderation.comment import Author, Comment
 from moderation.copied import Earlier, brings_link, find_copied, find_known_spam
+from service.store.review_tables import verdicts
 from service.store.rows import read_comment
 from service.store.tables import IS_JUDGED, comment_versions, comments, near_hashes, sites
 
@@ -21,7 +22,7 @@ MOST_COMPARED = 5
 
 _PER_BAND = 3
 
-MOST_JUDGED = 20
+MOST_JUDGED = 50
 """The last verdict on the same words counts; of a stock phrase there are many, which differ in where they lead."""
 
 
@@ -87,16 +88,22 @@ def _earliest(bands: int, *, is_known: bool) -> Select[Any]:
     )
 
 
-def find_judged(connection: Connection, site_row: int, bands: Sequence[int], itself: int | None) -> tuple[Earlier, ...]:
+def find_judged(
+    connection: Connection, site_row: int, comment: Comment, bands: Sequence[int], itself: int | None
+) -> tuple[Earlier, ...]:
     """The comments of a site that share a hash and were judged, the one judged last first.
 
-    At most ``MOST_JUDGED``, whose text is kept. A comment that comes in edited (``itself``: its row) is before them all
-    where it is published: who is read with some words may go on saying them, whatever was said of others.
+    At most ``MOST_JUDGED``, whose text is kept. Of a comment that comes in edited (``itself``: its row) what it says is
+    before them all where it is published: who is read with some words may go on saying them, whatever was said of
+    others. Then what was said of it last, in whatever version.
     """
-    if not bands:
-        return ()
-    own = [] if itself is None else connection.execute(_OWN, {"comment": itself}).all()
-    return tuple(map(_read_judged, [*own, *_list_judged(connection, site_row, bands)]))
+    own: list[Earlier] = []
+    if itself is not None:
+        own += map(_read_judged, connection.execute(_OWN, {"comment": itself}))
+        said = connection.execute(_SAID_OF_OWN, {"comment": itself}).first()
+        if said is not None and (said.action == "approve" or not said.categories or "spam" in said.categories):
+            own.append(Earlier(said.text, comment.author or Author(), is_spam=said.action == "reject"))
+    return (*own, *map(_read_judged, _list_judged(connection, site_row, bands) if bands else ()))
 
 
 def _list_judged(connection: Connection, site_row: int, bands: Sequence[int]) -> Sequence[Row[Any]]:
@@ -120,6 +127,16 @@ _OWN = (
     _TEXTS.add_columns(false().label("is_spam"))
     .join(comment_versions, _IS_CURRENT)
     .where(comments.c.id == bindparam("comment"), comments.c.status == "published")
+)
+
+
+_SAID_OF_OWN = (
+    select(verdicts.c.action, verdicts.c.categories, comment_versions.c.text)
+    .join(comment_versions, comment_versions.c.id == verdicts.c.comment_version_id)
+    .where(verdicts.c.comment_id == bindparam("comment"), verdicts.c.undone_at.is_(None))
+    .where(comment_versions.c.text.is_not(None))
+    .order_by(verdicts.c.id.desc())
+    .limit(1)
 )
 
 

@@ -325,8 +325,9 @@ class Store:
             follow_decision(connection, site, comment_row, now)
         said = None
         if old is not None:
-            # An edit that says the same again is what was judged.
+            # An edit that says the same again is the spam that it was.
             said = read_said(connection, comment_row) if judged.facts.get("known_spam") else None
+            said = said if said is not None and said.is_spam else None
             leave_campaign(connection, comment_row)
         bands = () if comment.do_not_store else judged.bands
         original = find_first_campaign(connection, site.row, bands) if judged.facts.get("copied") else None

@@ -7,17 +7,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, bindparam, exists, select, update
 
 from service.errors import CommentErased, EntryTaken, NotFound, ServiceError, TextChanged, VerdictStands
 from service.statuses import AKISMET, OUTCOME_BY_VERDICT, REVIEW, SECOND_LOOK, STATUS_BY_VERDICT, Status, VerdictAction
 from service.store import engine as connections
 from service.store.akismet import follow_verdict
-from service.store.campaigns import Said, forget_said, note_said
+from service.store.campaigns import Said, note_said
 from service.store.entries import UNCLAIMED, drop_second_look, find_moderator, is_free
 from service.store.records import Judge, Judgement, Site, Target, Verdict
 from service.store.review_tables import appeals, queue_entries, queue_reasons, verdicts
-from service.store.tables import comment_versions, comments
+from service.store.tables import comment_versions, comments, decisions
 from service.store.writing import insert_row, log, set_status, take_turn
 
 MOST_TOGETHER = 1000
@@ -179,7 +179,7 @@ class Verdicts:
         verdict = insert_row(connection, verdicts, written)
         new = STATUS_BY_VERDICT[judgement.action]
         set_status(connection, site, comment.id, old, new, who=judge.name, now=now, verdict=verdict)
-        note_said(connection, comment.id, Said(now, calls_spam(judgement.action, judgement.categories)))
+        note_said(connection, comment.id, _read_said(judgement.action, judgement.categories, now))
         # What a client has said itself it knows.
         said = judgement.action == "reject" if judge.source == AKISMET else None
         follow_verdict(connection, site, comment.id, now, said=said)
@@ -218,19 +218,49 @@ class Verdicts:
             set_status(
                 connection, site, verdict.comment_id, verdict.status, verdict.old, who=who, now=now, verdict=verdict.id
             )
-            before = standing_verdict(connection, verdict.comment_version_id)
-            said = None if before is None else Said(before.at, calls_spam(before.action, before.categories))
-            note_said(connection, verdict.comment_id, said)
             follow_verdict(connection, site, verdict.comment_id, now, said=None)
-        else:
-            forget_said(connection, verdict.comment_id, verdict.at)
+        note_said(connection, verdict.comment_id, _standing_said(connection, verdict.comment_id))
         log(connection, site, who, "undo", {"verdict": verdict.public_id, "comment": verdict.external_id}, now)
         return True
 
 
-def calls_spam(action: VerdictAction, categories: Collection[str]) -> bool:
-    """Whether a verdict says that a text is spam: who rejects and says nothing more may mean it."""
-    return action == "reject" and ("spam" in categories or not categories)
+def _read_said(action: VerdictAction, categories: Collection[str], at: datetime) -> Said | None:
+    """What a verdict says of the words, for others who say them too: that they are spam, or fine.
+
+    Who rejects and says nothing more may mean spam. What was rejected for something else is neither.
+    """
+    if action == "reject" and categories and "spam" not in categories:
+        return None
+    return Said(at, is_spam=action == "reject")
+
+
+def _standing_said(connection: Connection, comment_row: int) -> Said | None:
+    """What stands of what was said of a comment's words: of its current version, or of those that it says again."""
+    current = connection.execute(_CURRENT, {"comment": comment_row}).first()
+    if current is None:
+        return None
+    row = standing_verdict(connection, current.id)
+    if row is None and (current.facts or {}).get("known_spam"):
+        row = connection.execute(_LAST_STANDING, {"comment": comment_row}).first()
+    return None if row is None else _read_said(row.action, row.categories, row.at)
+
+
+_CURRENT = (
+    select(comment_versions.c.id, decisions.c.facts)
+    .join(
+        comments, (comments.c.id == comment_versions.c.comment_id) & (comments.c.version == comment_versions.c.number)
+    )
+    .join(decisions, decisions.c.comment_version_id == comment_versions.c.id)
+    .where(comments.c.id == bindparam("comment"))
+    .order_by(decisions.c.id.desc())
+    .limit(1)
+)
+_LAST_STANDING = (
+    select(verdicts)
+    .where(verdicts.c.comment_id == bindparam("comment"), verdicts.c.undone_at.is_(None))
+    .order_by(verdicts.c.id.desc())
+    .limit(1)
+)
 
 
 def gave_before() -> ColumnElement[bool]:

@@ -1,7 +1,7 @@
 """Facts become sentences that say their number once and in a form that a person reads."""
 
 from moderation import signals
-from moderation.causes import _SHARES, _YES_OR_NO, _say
+from moderation.causes import _SHARES, _YES_OR_NO, _say, signal_causes
 from moderation.comment import Author, Comment
 from moderation.normalise import normalise
 
@@ -20,3 +20,13 @@ def test_every_signal_has_a_sentence_with_its_number():
         elif signal.value and signal.value != round(signal.value):
             assert any(char.isdigit() for char in said)
             assert not said.endswith(": 0"), signal.name
+
+
+def test_how_long_no_words_are_is_no_fact():
+    def names(text: str) -> set[str]:
+        measured = signals.measure(Comment(text), normalise(text))
+        return {cause.name for cause in signal_causes(measured, [1.0] * len(measured))}
+
+    assert "word_length" not in names("http://a.example/")
+    assert {"link_only", "links"} <= names("http://a.example/")
+    assert "word_length" in names("pills http://a.example/")

@@ -237,6 +237,15 @@ def test_links_behind_names_count_like_those_in_the_text():
     assert not is_said_again("Nice post, thank you for it!", spam="Nice post, thank you for it!", by=shop)
 
 
+@pytest.mark.parametrize("url", ["http://", "n/a", "http://website", "#"])
+def test_what_leads_nowhere_is_no_address(url):
+    by = Author(name="Eve", url=url)
+
+    assert not is_said_again(
+        "Nice post, thank you for it!", replace(by, name="Jane"), spam="Nice post, thank you for it!", by=by
+    )
+
+
 def test_a_link_to_the_site_itself_is_none():
     text = "So nice to read! https://blog.example/post"
 
@@ -250,6 +259,10 @@ def test_the_last_word_on_the_same_counts():
 
     assert find_known_spam(Comment(WORDS), [other, spam, ham]) == 1
     assert find_known_spam(Comment(WORDS), [other, ham, spam]) is None
+    assert find_known_spam(Comment(f"{WORDS} {LINK}"), [ham, spam]) is None, "a new link of one's own"
+    linked = Earlier(f"{WORDS} {LINK}", BEN, is_spam=True)
+    assert find_known_spam(Comment(f"{WORDS} {LINK}"), [ham, linked]) == 1
+    assert find_known_spam(Comment(f"{WORDS} {LINK}"), [replace(linked, is_spam=False), linked]) is None
     assert find_known_spam(Comment(WORDS), [other]) is None
     assert find_known_spam(Comment(WORDS), []) is None
 

@@ -50,7 +50,8 @@ def synthetic(seed=0, sources=("kaggle-insults",), most_windows=3, english=(1.0,
     signatures = np.zeros((ROWS, WIDTH + 1), np.float32)
     signed = random.random(ROWS) < 0.6
     signatures[signed, :WIDTH] = random.normal(3, 1, (signed.sum(), WIDTH))
-    signatures[signed, 0] += labels[signed, SPAM] * 3
+    # Strong enough that what speaks for a comment can count less.
+    signatures[signed, 0] += labels[signed, SPAM] * 4
     signatures[signed, WIDTH] = 1
     related = np.zeros((ROWS, len(topic.VECTOR_NAMES)), np.float32)
     placed = random.random(ROWS) < 0.7
@@ -128,6 +129,11 @@ def uneven():
     return fit_full_heads(table, vectors, lexical), table, vectors, lexical
 
 
+def excused(said):
+    """What signatures say, less of what speaks for a comment."""
+    return np.where(said < 0, 0.6 * said, said)
+
+
 def telling_windows(vectors):
     """Of each row the window with the highest mark."""
     highest = [
@@ -154,7 +160,7 @@ def test_scores_are_those_of_centred_and_standardised_columns(uneven):
     context = np.clip(context, -CLIP, CLIP)
     context[:, [CONTEXT.index(name) for name in topic.VECTOR_NAMES]] *= 1 - vectors.foreign[:, None]
     expected = heads.intercept + context @ heads.context_weights
-    expected += signatures * signed[:, None] @ heads.signature_weights[:-1]
+    expected += excused(signatures * signed[:, None] @ heads.signature_weights[:-1])
     for row in range(0, ROWS, 7):
         own = vectors.owners == row
         readable = own & (vectors.windows[:, -1] >= 0.5)
@@ -178,7 +184,7 @@ def test_logits_are_those_of_a_regression_on_centred_and_standardised_columns(co
         signatures[signed] = (of_signed - of_signed.mean(axis=0)) / of_signed.std(axis=0)
         columns.append(signatures * recipe.signature)
     context = heads.context(vectors, table.features.dense, lexical)
-    telling = {"link_alone": 2.0, "broken_lines": 2.0}
+    telling = {"link_alone": 2.0, "link_only": 2.0, "broken_lines": 2.0}
     counts_for = np.array(
         [recipe.words if name.startswith("lexical_") else telling.get(name, 1.0) for name in recipe.context]
     )
@@ -188,7 +194,11 @@ def test_logits_are_those_of_a_regression_on_centred_and_standardised_columns(co
     weights = [CLOSENESS.get(row.source, 1.0) if recipe.by_closeness else 1.0 for row in table.rows]
     by_hand = LogisticRegression(C=recipe.regularisation, max_iter=2000).fit(seen, table.labels[:, head], weights)
     logits = heads.logits(vectors, table.features.dense, lexical)[:, head]
-    assert logits == pytest.approx(by_hand.decision_function(seen), abs=0.01)
+    expected = by_hand.decision_function(seen)
+    if code == "spam":
+        said = seen[:, WIDTH + len(MARKS) - 1 :][:, :WIDTH] @ by_hand.coef_[0, WIDTH + len(MARKS) - 1 :][:WIDTH]
+        expected += excused(said) - said
+    assert logits == pytest.approx(expected, abs=0.01)
 
 
 def test_the_mean_of_what_can_be_read_says_nothing_by_itself(uneven):

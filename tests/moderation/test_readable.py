@@ -197,6 +197,17 @@ def test_a_text_without_words_is_nothing_that_could_not_be_read(text):
     assert tell_english(text) == 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("cheap pills http://www.a.com/", "www.pills.com pills.com", "hosting https://a.com/de/ https://b.com/se"),
+        *("pills anna@gmail.com", "BUY PILLS.COM", "cheap watches tienda.es", "cheap pills, write to das@gmail.com"),
+    ],
+)
+def test_endings_of_addresses_are_no_words_of_another_language(text):
+    assert tell_english(text) == 1
+
+
 @pytest.mark.parametrize("text", ["ok", "Thank you", "Nice recipe, thanks", "danke", "merci beaucoup"])
 def test_of_a_few_words_plain_letters_are_enough(text):
     assert tell_english(text) == 1

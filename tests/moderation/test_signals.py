@@ -126,6 +126,59 @@ def test_how_little_is_said_beside_links():
     assert signals_of("pills")["link_alone"] == 0, "no link stands alone where there is none"
 
 
+def test_nothing_said_beside_links():
+    post, author = Post(title="Notes on trees"), Author(name="qwxrtt")
+    dressed_up = "Notes on trees\n[url=http://a.example/]qwxrtt[/url]\naqwxrtt http://a.example/"
+
+    assert signals_of("http://a.example/ \n www.a.example (http://a.example/#)")["link_only"] == 1
+    assert signals_of(dressed_up, post=post, author=author)["link_only"] == 1
+    assert signals_of("pills http://a.example")["link_only"] == 0
+    assert signals_of("https://github.com/a/b")["link_only"] == 0, "readers send each other there without a word"
+    assert signals_of("https://github.com/a/b")["link_alone"] == 0
+    assert signals_of("https://github.com/a/b https://a.example")["link_only"] == 1, "one good link excuses no other"
+    own = Post(url="https://blog.example/post")
+    assert signals_of("https://blog.example/post#3", post=own)["link_only"] == 0
+    assert signals_of("Notes on trees", post=post)["link_only"] == 0
+
+
+def test_what_tells_of_words_is_measured_without_links():
+    said = "Hello Anna, that is what I have been looking for! Is it?"
+    names = (
+        "words",
+        "word_length",
+        "capitals",
+        "repeated_words",
+        "stretched",
+        "disguised",
+        "questions",
+        "random_words",
+    )
+    plain = signals_of(said)
+    found = signals_of(
+        f"{said} http://www.xqzjk7b2.example/?A=1 http://www.xqzjk7b2.example/?A=1 www.xqzjk7b2.example/?B"
+    )
+
+    assert found["links"] == 3
+    assert [found[name] for name in names] == [plain[name] for name in names]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("https://a.example/\u304c\u3068\u3066\u3082\u53c2\u8003\u306b\u306a\u308a\u307e\u3057\u305f", 6),
+        ("https://a.example/x\u975e\u5e38\u597d\u7684\u6587\u7ae0", 3),
+        ("www.a.com\uff0c\u975e\u5e38\u597d", 2),
+    ],
+)
+def test_what_stands_right_behind_an_address_in_a_script_without_spaces_is_said(text, words):
+    found = signals_of(text)
+    assert (found["links"], found["words"], found["link_only"]) == (1, words, 0)
+
+
+def test_of_no_words_nothing_is_said_by_their_length():
+    assert signals_of("http://a.example/")["word_length"] == signals_of("?!")["word_length"] == 0.45
+
+
 def test_lines_that_break_in_the_middle_of_a_sentence():
     assert (
         signals_of("I see your page needs fresh\ncontent. Writing takes\ntime, but there is a tool.")["broken_lines"]

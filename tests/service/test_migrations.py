@@ -529,7 +529,7 @@ def test_what_moderators_have_known_spam_is_known(database_url):
     engine.dispose()
 
     assert after == before
-    assert [spam for _, _, spam in after] == [True, None, False, None, False, True, False, None]
+    assert [spam for _, _, spam in after] == [True, None, False, None, False, True, None, None]
     store.close()
 
 

@@ -262,6 +262,60 @@ class TestKnownSpam:
         store.verdicts.undo(site, spam.id, "Ada")
         assert workflow.submit(site, Comment(WORDS, id="c3", author=BEN)).status == "published"
 
+    def test_words_that_are_changed_one_by_one_stay_spam(self, workflow, store, site):
+        judge(store, site, workflow.submit(site, Comment(WORDS, id="c1", author=BEN)))
+        for one, other in (("floods", "drowns"), ("council", "mayor"), ("winter", "spring")):
+            edited = workflow.submit(site, Comment(WORDS.replace(one, other), id="c1", author=BEN))
+            assert (edited.status, fired(edited)) == ("held", ["known_spam"])
+        few = Comment("Nice post, thank you so much!", id="c2", author=Author(name="Bob", url=LINK))
+        judge(store, site, workflow.submit(site, few))
+        renamed = workflow.submit(site, replace(few, author=Author(name="Bobby")))
+        assert fired(renamed) == ["known_spam"]
+
+    def test_nobody_edits_what_was_approved_into_spam(self, workflow, store, site):
+        judge(store, site, workflow.submit(site, Comment(WORDS, id="c9", author=ANN)))
+        judge(store, site, workflow.submit(site, Comment(OTHER, id="c1", author=BEN)), FINE)
+        for n in range(3):
+            assert workflow.submit(site, Comment(f"{WORDS}{',' * n}", id="c1", author=BEN)).status == "held"
+
+        assert workflow.submit(site, Comment(WORDS, id="c2", author=Author("carl"))).status == "held"
+
+    def test_words_are_approved_with_the_links_that_they_had(self, workflow, store, site):
+        judge(store, site, workflow.submit(site, Comment(f"{WORDS} {LINK}", id="c1", author=BEN)))
+        judge(store, site, workflow.submit(site, Comment(WORDS, id="c2", author=Author("carl"))), FINE)
+        again = workflow.submit(site, Comment(f"{WORDS} {LINK}", id="c3", author=Author("dora")))
+        plain = workflow.submit(site, Comment(WORDS, id="c4", author=Author("emil")))
+        own = workflow.submit(site, Comment(f"{WORDS} {LINK}", id="c2", author=Author("carl")))
+
+        assert "known_spam" in fired(again)
+        assert "known_spam" in fired(own)
+        assert plain.status == "published"
+
+    @pytest.mark.parametrize("category", ["hostile", "off_topic"])
+    def test_what_was_rejected_for_something_else_is_not_approved(self, workflow, store, site, category):
+        judge(store, site, workflow.submit(site, Comment(WORDS, id="c1", author=ANN)))
+        again = workflow.submit(site, Comment(WORDS, id="c2", author=BEN))
+        judge(store, site, again, Judgement("reject", (category,)))
+
+        assert workflow.submit(site, Comment(WORDS, id="c3", author=Author("carl"))).status == "held"
+
+    def test_of_several_verdicts_those_that_stand_count(self, workflow, store, site):
+        first = workflow.submit(site, Comment(WORDS, id="c1", author=ANN))
+        spam = judge(store, site, first)
+        (bob,) = store.verdicts.decide(
+            site, Judge("Bob", "review", None), SPAM, [Target(first.decision.digest, first.id)]
+        )
+        edited = workflow.submit(site, Comment(f"{WORDS},", id="c1", author=ANN))
+        assert edited.status == "held"
+        store.verdicts.undo(site, bob.id, "Bob")
+        assert workflow.submit(site, Comment(WORDS, id="c2", author=BEN)).status == "held"
+        approved = judge(store, site, edited, FINE)
+        assert workflow.submit(site, Comment(WORDS, id="c3", author=BEN)).status == "published"
+        store.verdicts.undo(site, approved.id, "Ada")
+        assert workflow.submit(site, Comment(WORDS, id="c4", author=BEN)).status == "held"
+        store.verdicts.undo(site, spam.id, "Ada")
+        assert workflow.submit(site, Comment(WORDS, id="c5", author=BEN)).status == "published"
+
     def test_an_edit_that_says_something_else_takes_its_words_along(self, workflow, store, site):
         judge(store, site, workflow.submit(site, Comment(WORDS, id="c1", author=ANN)))
 

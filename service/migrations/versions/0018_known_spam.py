@@ -53,9 +53,13 @@ def _fill(connection: sa.Connection) -> None:
     change = change.values(judged_at=sa.bindparam("at", type_=MOMENT), is_spam=sa.bindparam("spam", type_=sa.Boolean()))
     after = 0
     while rows := connection.execute(query, {"after": after}).all():
-        said = [(row.action == "reject" and ("spam" in row.categories or not row.categories)) for row in rows]
-        each = [{"comment": row.comment, "at": row.at, "spam": spam} for row, spam in zip(rows, said, strict=True)]
-        connection.execute(change, each)
+        each = [
+            {"comment": row.comment, "at": row.at, "spam": row.action == "reject"}
+            for row in rows
+            if row.action == "approve" or not row.categories or "spam" in row.categories
+        ]
+        if each:
+            connection.execute(change, each)
         after = rows[-1].id
 
 
