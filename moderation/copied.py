@@ -117,17 +117,15 @@ def find_known_spam(comment: Comment, judged: Sequence[Earlier]) -> int | None:
         return None
     author, home = comment.author or Author(), _home(comment)
     plain, links = _plain(comment.text), _addresses(comment.text, comment.author, home)
-    runs, is_short = _runs(plain), not has_enough(plain)
+    runs, signs, is_short = _runs(plain), _signs(plain), not has_enough(plain)
+    may_be_added = _MAY_BE_ADDED if links else 0
     new = links  # those that nobody has let through with these words
     is_cleared = False
     for place, each in enumerate(judged):
+        if not (_signs(_plain(each.text)) == signs if is_short else _is_alike(runs, each.text, may_be_added)):
+            continue
         theirs = _addresses(each.text, each.author, home)
-        if is_short:
-            has_same_words = _signs(_plain(each.text)) == _signs(plain)
-            is_same = has_same_words and (bool(links & theirs) or _is_same(author, each.author))
-        else:
-            is_same = _is_alike(runs, each.text, may_be_added=_MAY_BE_ADDED if links else 0)
-        if not is_same:
+        if is_short and not links & theirs and not _is_same(author, each.author):
             continue
         if each.is_spam and (not is_cleared or new & theirs):
             return place

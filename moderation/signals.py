@@ -197,10 +197,11 @@ def measure(comment: Comment, normalised: Normalised) -> tuple[Signal, ...]:
     hosts = [urlsplit_safe(link)[0] for link in links]
     home = urlsplit_safe((comment.post.url if comment.post else None) or comment.url or "")[0]
     title = ((comment.post.title if comment.post else None) or "").strip().lower()
-    beside = _words_beside_links(comment, title) if links else 0
+    rest = strip_links(text) if links else text
+    beside = _words_beside_links(comment, title, rest) if links else 0
     known = sum(is_known_host(host) for host in hosts) / len(hosts) if hosts else 0.0
     leads_away = any(host != home and not is_known_host(host) for host in hosts)
-    said = normalise(strip_links(text)) if links else normalised
+    said = normalise(rest) if links else normalised
     words = _WORD.findall(said.text)
     lowered = [word.lower() for word in words]
     letters = [char for char in said.text if char.isalpha()]
@@ -343,11 +344,11 @@ def _ends_with_link(text: str, links: Sequence[str]) -> bool:
     return bool(links) and len(text) > 40 and len(text) - last < 30
 
 
-def _words_beside_links(comment: Comment, title: str) -> int:
-    """How many words are left of a text without its links, the words of the post's ``title`` and the author's name."""
+def _words_beside_links(comment: Comment, title: str, rest: str) -> int:
+    """How many words are left of what is no link without those of the post's ``title`` and the author's name."""
     name = ((comment.author.name if comment.author else None) or "").strip().lower()
     known = {*_WORD.findall(title), name}
-    rest = strip_links(comment.text).lower()
+    rest = rest.lower()
     for said in (title, name):
         if _UNSPACED_LETTER.search(said):  # whose words begin anywhere
             rest = rest.replace(said, " ")

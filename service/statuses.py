@@ -5,7 +5,7 @@ The moves are one table, read by everything that writes a status.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from moderation.comment import Action
@@ -58,3 +58,13 @@ MOVES: Mapping[Status | None, frozenset[Status]] = {
     "rejected": frozenset({"published", "held", "erased"}),
     "erased": frozenset(),
 }
+
+
+def calls_spam(action: VerdictAction, categories: Collection[str]) -> bool | None:
+    """Whether a verdict says of words, for others who say them too, that they are spam; ``None`` where it says neither.
+
+    Who rejects and says nothing more may mean spam. What was rejected for something else is neither spam nor fine.
+    """
+    if action == "reject" and categories and "spam" not in categories:
+        return None
+    return action == "reject"

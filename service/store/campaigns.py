@@ -37,6 +37,14 @@ _SAID = (
 _LEAVE = delete(near_hashes).where(near_hashes.c.comment_id == bindparam("comment"))
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the last verdict on a text said, and when."""
+
+    at: datetime
+    is_spam: bool
+
+
 def _is_near(bands: int) -> ColumnElement[bool]:
     """Shares one of so many hashes with a comment, and came in lately; :func:`_asked` gives the parameters."""
     # A parameter for each, and not one that is a list: SQLAlchemy would write the statement anew each time.
@@ -101,14 +109,6 @@ def join_campaign(
     row |= {"judged_at": said and said.at, "is_spam": said and said.is_spam}
     connection.execute(_JOIN, [row | {"band": band} for band in bands])
     return campaign
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What the last verdict on a text said, and when."""
-
-    at: datetime
-    is_spam: bool
 
 
 def note_said(connection: Connection, comment_row: int, said: Said | None) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, Select, Subquery, bindparam, false, sele
 
 from moderation.comment import Author, Comment
 from moderation.copied import Earlier, brings_link, find_copied, find_known_spam
+from service.statuses import calls_spam
 from service.store.review_tables import verdicts
 from service.store.rows import read_comment
 from service.store.tables import IS_JUDGED, comment_versions, comments, near_hashes, sites
@@ -101,8 +102,9 @@ def find_judged(
     if itself is not None:
         own += map(_read_judged, connection.execute(_OWN, {"comment": itself}))
         said = connection.execute(_SAID_OF_OWN, {"comment": itself}).first()
-        if said is not None and (said.action == "approve" or not said.categories or "spam" in said.categories):
-            own.append(Earlier(said.text, comment.author or Author(), is_spam=said.action == "reject"))
+        is_spam = None if said is None else calls_spam(said.action, said.categories)
+        if said is not None and is_spam is not None:
+            own.append(Earlier(said.text, comment.author or Author(), is_spam=is_spam))
     return (*own, *map(_read_judged, _list_judged(connection, site_row, bands) if bands else ()))
 
 
@@ -128,8 +130,6 @@ _OWN = (
     .join(comment_versions, _IS_CURRENT)
     .where(comments.c.id == bindparam("comment"), comments.c.status == "published")
 )
-
-
 _SAID_OF_OWN = (
     select(verdicts.c.action, verdicts.c.categories, comment_versions.c.text)
     .join(comment_versions, comment_versions.c.id == verdicts.c.comment_version_id)

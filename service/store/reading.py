@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -189,15 +189,17 @@ class Reading:
 
     def original(self, allowed: Sequence[Site], row: int) -> Brief | None:
         """The comment that the one of that row repeats with a link added, as far as it is kept. Raises ``NotFound``."""
-        with connections.reading(self._engine) as connection:
-            found = find_original(connection, _place(connection, allowed, comments.c.id == row).row)
-            query = _select_briefs().where(comments.c.id == found)
-            return None if found is None else _read_brief(connection.execute(query).one())
+        return self._repeated(allowed, row, find_original)
 
     def known_spam(self, allowed: Sequence[Site], row: int) -> Brief | None:
         """Spam of before that the comment of that row says again, as far as it is kept. Raises ``NotFound``."""
+        return self._repeated(allowed, row, find_spam_like)
+
+    def _repeated(
+        self, allowed: Sequence[Site], row: int, find: Callable[[Connection, int], int | None]
+    ) -> Brief | None:
         with connections.reading(self._engine) as connection:
-            found = find_spam_like(connection, _place(connection, allowed, comments.c.id == row).row)
+            found = find(connection, _place(connection, allowed, comments.c.id == row).row)
             query = _select_briefs().where(comments.c.id == found)
             return None if found is None else _read_brief(connection.execute(query).one())
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, bindparam, exists, select, update
 
 from service.errors import CommentErased, EntryTaken, NotFound, ServiceError, TextChanged, VerdictStands
-from service.statuses import AKISMET, OUTCOME_BY_VERDICT, REVIEW, SECOND_LOOK, STATUS_BY_VERDICT, Status, VerdictAction
+from service.statuses import AKISMET, OUTCOME_BY_VERDICT, REVIEW, SECOND_LOOK, STATUS_BY_VERDICT, Status, calls_spam
 from service.store import engine as connections
 from service.store.akismet import follow_verdict
 from service.store.campaigns import Said, note_said
@@ -179,7 +179,8 @@ class Verdicts:
         verdict = insert_row(connection, verdicts, written)
         new = STATUS_BY_VERDICT[judgement.action]
         set_status(connection, site, comment.id, old, new, who=judge.name, now=now, verdict=verdict)
-        note_said(connection, comment.id, _read_said(judgement.action, judgement.categories, now))
+        is_spam = calls_spam(judgement.action, judgement.categories)
+        note_said(connection, comment.id, None if is_spam is None else Said(now, is_spam=is_spam))
         # What a client has said itself it knows.
         said = judgement.action == "reject" if judge.source == AKISMET else None
         follow_verdict(connection, site, comment.id, now, said=said)
@@ -224,14 +225,9 @@ class Verdicts:
         return True
 
 
-def _read_said(action: VerdictAction, categories: Collection[str], at: datetime) -> Said | None:
-    """What a verdict says of the words, for others who say them too: that they are spam, or fine.
-
-    Who rejects and says nothing more may mean spam. What was rejected for something else is neither.
-    """
-    if action == "reject" and categories and "spam" not in categories:
-        return None
-    return Said(at, is_spam=action == "reject")
+def _read_said(verdict: Row[Any]) -> Said | None:
+    is_spam = calls_spam(verdict.action, verdict.categories)
+    return None if is_spam is None else Said(verdict.at, is_spam=is_spam)
 
 
 def _standing_said(connection: Connection, comment_row: int) -> Said | None:
@@ -242,7 +238,7 @@ def _standing_said(connection: Connection, comment_row: int) -> Said | None:
     row = standing_verdict(connection, current.id)
     if row is None and (current.facts or {}).get("known_spam"):
         row = connection.execute(_LAST_STANDING, {"comment": comment_row}).first()
-    return None if row is None else _read_said(row.action, row.categories, row.at)
+    return None if row is None else _read_said(row)
 
 
 _CURRENT = (
