@@ -45,6 +45,7 @@ class _Arrival:
     bands: tuple[int, ...]
     context: Context
     is_known: bool = False
+    is_question: bool = False
 
 
 class _Before:
@@ -86,7 +87,8 @@ class _Before:
         """One more has come."""
         author, comment_id = _author_id(arrival.sent), arrival.sent.id
         earlier = Earlier(arrival.sent.text, arrival.sent.author or Author())
-        self._bands.append((comment_id, frozenset(arrival.bands), earlier))
+        if not arrival.is_question:
+            self._bands.append((comment_id, frozenset(arrival.bands), earlier))
         if arrival.is_known or comment_id in self._of_id:
             return
         self._all += 1
@@ -133,6 +135,7 @@ class Workflow:
         recount: Recount | None = None,
         tells_spam: Callable[[Decision], bool | None] | None = None,
         may_wait: bool = True,
+        is_question: bool = False,
     ) -> Stored:
         """Judge one comment. Raises ``CommentErased``, ``StoreBusy`` or ``StoreUnavailable``.
 
@@ -141,7 +144,9 @@ class Workflow:
         ``recount`` corrects counts where the store knows earlier texts of a comment as comments of their own; it gets
         what was counted, and hashes of near-duplicates. ``tells_spam`` says what a client that speaks the protocol of
         Akismet is told by a decision; that is kept with a decision that is new. Without ``may_wait`` nobody is asked to
-        look at the comment, not by chance either: a verdict on it is at hand, and comes next.
+        look at the comment, not by chance either: a verdict on it is at hand, and comes next. ``is_question``: the
+        client says neither who wrote the text nor whether it was written at all, and may ask about it as often as it
+        likes, so that it is no further one of a campaign.
         """
         (result,) = self.submit_many(
             site,
@@ -151,6 +156,7 @@ class Workflow:
             recount=recount,
             tells_spam=tells_spam,
             may_wait=may_wait,
+            is_question=is_question,
         )
         if isinstance(result, CommentErased):
             raise result
@@ -166,6 +172,7 @@ class Workflow:
         recount: Recount | None = None,
         tells_spam: Callable[[Decision], bool | None] | None = None,
         may_wait: bool = True,
+        is_question: bool = False,
     ) -> list[Stored | CommentErased]:
         """Judge many comments in one call of the model and keep them in one transaction; results in the same order.
 
@@ -183,7 +190,7 @@ class Workflow:
             if recount is not None:
                 contexts = [recount(context, bands) for context, (_, bands) in zip(contexts, hashes, strict=True)]
             arrivals = [
-                _Arrival(sent[index], digests[index], *of_text, context, is_known=sent[index].id in known)
+                _Arrival(sent[index], digests[index], *of_text, context, sent[index].id in known, is_question)
                 for index, of_text, context in zip(new, hashes, contexts, strict=True)
             ]
             hashed = self._hashes.handles(site.url, handles or {})
@@ -248,6 +255,7 @@ class Workflow:
                 draw=draw,
                 is_retry=retries_faults and not is_by_fault(decision),
                 told_spam=None if tells_spam is None or comment.id is None else tells_spam(decision),
+                is_question=arrival.is_question,
             )
             rows.append(row)
         recorded = self._store.record(site, rows, (kept.digest, kept.toml))

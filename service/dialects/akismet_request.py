@@ -31,9 +31,8 @@ from moderation.comment import (
     Post,
 )
 from service.auth import key_before
-from service.dialects.intake import make_readable, read_any_body
+from service.dialects.intake import make_readable, read_any_body, read_any_json
 from service.errors import InvalidRequest, TooLarge
-from service.schemas import read_json
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -56,6 +55,18 @@ _CHARSETS = re.compile(
     r"utf-8(?:-sig)?|iso8859-\d+|cp(?:125\d|437|850|852|855|866|874|932|949|950)|koi8-[rtu]|mac-\w+|tis-620"
     r"|shift_jis\w*|euc_\w+|gb2312|gbk|gb18030|big5\w*|johab"
 )
+
+# Names that pages and databases use and Python does not know.
+_WEB_NAMES = {
+    "utf8mb3": "utf-8",
+    "utf8mb4": "utf-8",
+    "iso-8859-8-i": "iso8859-8",
+    "windows-874": "cp874",
+    "x-gbk": "gbk",
+    "x-mac-cyrillic": "mac-cyrillic",
+    "x-mac-roman": "mac-roman",
+    "x-sjis": "cp932",
+}
 
 # What a client that tests the connection sends, and what has to come back (the e-mail is compared and forgotten).
 _TEST_AUTHORS = frozenset({"akismet-guaranteed-spam", "viagra-test-123"})
@@ -235,7 +246,7 @@ def find_charset(name: str) -> str:
     if not name.strip():
         return "utf-8"
     try:
-        found = codecs.lookup(name.strip()).name
+        found = codecs.lookup(_WEB_NAMES.get(name.strip().lower(), name.strip())).name
     except (LookupError, ValueError):
         found = ""
     if found in ("iso8859-1", "ascii"):
@@ -333,7 +344,7 @@ def _read_object(body: bytes) -> list[tuple[str, _Value]]:
     signs = _QUOTED.sub(b"", body)
     if sum(map(signs.count, (b",", b"[", b"{"))) > _MAX_FIELDS:
         raise InvalidRequest(f"the body has more than {_MAX_FIELDS:,} fields and items of lists")
-    data = read_json(body)
+    data = read_any_json(body)
     if not isinstance(data, dict):
         raise InvalidRequest("the body is JSON, but no object")
     return [

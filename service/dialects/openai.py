@@ -190,7 +190,7 @@ def moderate(site: KeySite, body: RequestBody, parts: PartsOf) -> Response:
     ids = [answer_id] if len(texts) == 1 else [f"{answer_id}-{index}" for index in range(len(texts))]
     sent = [Comment(text, id=each, do_not_store=do_not_store) for text, each in zip(texts, ids, strict=True)]
     results = []
-    for stored in parts.workflow.submit_many(site, sent):
+    for stored in parts.workflow.submit_many(site, sent, is_question=True):
         if not isinstance(stored, Stored) or stored.decision.scores is None:
             raise ModelMissing("the model could not score a comment")
         results.append(write_result(stored.decision, stored.decision.scores))

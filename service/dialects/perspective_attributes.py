@@ -50,12 +50,17 @@ LANGUAGES = frozenset(
 _ANY_LANGUAGE = frozenset({"SPAM", "OFF_TOPIC", ANY})
 _LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:[-_][A-Za-z0-9]{1,8}){0,4}")
 _LETTER = re.compile("[A-Za-z]")
+# Google's versions, which none of ours can be taken for; a client that names one means the model of that name.
+_VERSION_OF_GOOGLE = re.compile("[0-9]{1,3}")
 _HALF = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """An attribute as it was asked for. ``base`` is ``None`` where it is not known, ``version`` where none is named."""
+    """An attribute as it was asked for.
+
+    ``base`` is ``None`` where it is not known, ``version`` where none of ours is named.
+    """
 
     name: str
     base: str | None
@@ -64,10 +69,11 @@ class Attribute:
     @classmethod
     def read(cls, name: str) -> Attribute:
         """From ``NAME``, ``NAME_EXPERIMENTAL`` or either with ``@version``."""
-        bare, _, version = name.partition("@")
+        bare, at, version = name.partition("@")
         base = bare if bare == FAST else bare.removesuffix("_EXPERIMENTAL")
         is_known = (base in CATEGORIES or base == ANY) and bare != f"{FAST}_EXPERIMENTAL"
-        return cls(name, base if is_known else None, version if "@" in name else None)
+        is_pinned = bool(at) and _VERSION_OF_GOOGLE.fullmatch(version) is None
+        return cls(name, base if is_known else None, version if is_pinned else None)
 
 
 def takes_language(attribute: Attribute, languages: tuple[str, ...]) -> bool:

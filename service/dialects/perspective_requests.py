@@ -1,7 +1,8 @@
 """What clients of the Perspective API send: the two request bodies read into values, and every refusal of them.
 
-Bodies are read as Google's own servers read JSON: names may be in camelCase or snake_case, ``null`` is the same as left
-out, a number may stand in quotation marks, fields that are not known are ignored.
+Bodies are read as Google's own servers read JSON (:mod:`service.dialects.loose_json`): names may be in camelCase or
+snake_case, ``null`` is the same as left out, a number may stand in quotation marks, one value in place of a list of
+one, the word for a kind in small letters; fields that are not known are ignored.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from moderation.comment import MAX_POST_CHARS, MAX_TEXT_CHARS, MAX_THREAD, Comment, Neighbour, Post
-from service.dialects.intake import make_readable, read_any_json
+from service.dialects.intake import make_readable
+from service.dialects.loose_json import read_loose_json
 from service.dialects.perspective_attributes import UNDETERMINED, detect_language, is_language
 from service.errors import InvalidRequest, ServiceError
 
@@ -108,7 +110,7 @@ def read_suggestion(body: bytes, *, max_text_chars: int) -> SuggestRequest:
 
 def check_score_type(name: str, score_type: str) -> None:
     """Raises ``Refused`` for a kind of score that is no probability."""
-    if score_type not in ("PROBABILITY", "SCORE_TYPE_UNSPECIFIED"):
+    if score_type.upper() not in ("PROBABILITY", "SCORE_TYPE_UNSPECIFIED"):
         said = _short(score_type)
         raise refuse("INVALID_REQUEST", f"Requested score type {said} is not supported by attribute {_short(name)}")
 
@@ -168,6 +170,8 @@ class _Fields:
 
     def items(self, name: str) -> list[Any]:
         value = self.take(name)
+        if isinstance(value, str | dict):
+            return [value]
         if value is not None and not isinstance(value, list):
             raise _misshapen(self._at(name), "must be a list")
         return value or []
@@ -199,7 +203,7 @@ def _read_body(body: bytes) -> _Fields:
     if not body.strip():
         return _Fields({})
     try:
-        data = read_any_json(body)
+        data = read_loose_json(body)
     except InvalidRequest as error:
         message = f"Invalid JSON payload received: {error.message}"
         raise Refused(message, [{"@type": _BAD_REQUEST, "fieldViolations": [{"description": message}]}]) from None
@@ -234,7 +238,7 @@ def _read_language(value: Any) -> str:
 
 
 def _read_type(entry: _Fields) -> str:
-    said = entry.text("type") or "PLAIN_TEXT"
+    said = (entry.text("type") or "PLAIN_TEXT").upper()
     if said not in ("TEXT_TYPE_UNSPECIFIED", "PLAIN_TEXT", "HTML"):
         raise refuse("INVALID_REQUEST", "Unknown text type")
     return said

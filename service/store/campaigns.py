@@ -55,7 +55,7 @@ def _is_near(bands: int) -> ColumnElement[bool]:
 @cache
 def _count(bands: int, *, is_edit: bool) -> Select[Any]:
     """How many comments are nearly identical, the comment itself not among them where this is an edit."""
-    near = select(near_hashes.c.comment_id).distinct().where(_is_near(bands))
+    near = select(near_hashes.c.comment_id).distinct().where(_is_near(bands), near_hashes.c.is_question.is_(False))
     if is_edit:
         near = near.where(near_hashes.c.comment_id != bindparam("itself"))
     return select(func.count()).select_from(near.limit(MOST_COUNTED).subquery())
@@ -92,13 +92,14 @@ def join_campaign(
     *,
     original: int | None = None,
     said: Said | None = None,
+    is_question: bool = False,
 ) -> int | None:
     """Remember a comment's hashes as part of the campaign of its like, and which one that is; ``None`` without hashes.
 
     A campaign is named by the row of the version that it began with: a comment that is edited begins another one, and
     leaves that of its text before to the others. :func:`leave_campaign` comes first then. A copy stays out of the
     campaign ``original``: nobody is to reject the one who was copied together with those who did it. ``said`` is what
-    was said of a text before that says the same.
+    was said of a text before that says the same. A question joins a campaign, and is not counted among it.
     """
     if not bands:
         return None
@@ -106,7 +107,7 @@ def join_campaign(
     found: int | None = connection.execute(_latest(len(bands), is_copy=original is not None), asked).scalar()
     campaign = version_row if found is None else found
     row = {"site_id": site.row, "comment_id": comment_row, "campaign": campaign, "at": now}
-    row |= {"judged_at": said and said.at, "is_spam": said and said.is_spam}
+    row |= {"judged_at": said and said.at, "is_spam": said and said.is_spam, "is_question": is_question}
     connection.execute(_JOIN, [row | {"band": band} for band in bands])
     return campaign
 

@@ -17,7 +17,7 @@ from service.statuses import STATUS_AFTER, Status
 from service.store import engine as connections
 from service.store.akismet import Akismet, follow_decision, note_answer
 from service.store.batch import Batches
-from service.store.campaigns import join_campaign, leave_campaign, read_said
+from service.store.campaigns import Said, join_campaign, leave_campaign, read_said
 from service.store.context import Context, View
 from service.store.copies import Copies
 from service.store.coral import Coral
@@ -325,13 +325,16 @@ class Store:
             follow_decision(connection, site, comment_row, now)
         said = None
         if old is not None:
-            # An edit that says the same again is the spam that it was.
-            said = read_said(connection, comment_row) if judged.facts.get("known_spam") else None
-            said = said if said is not None and said.is_spam else None
+            said = _read_spam_said(connection, comment_row) if judged.facts.get("known_spam") else None
             leave_campaign(connection, comment_row)
         bands = () if comment.do_not_store else judged.bands
         original = find_first_campaign(connection, site.row, bands) if judged.facts.get("copied") else None
-        campaign = join_campaign(connection, site, comment_row, version_row, bands, now, original=original, said=said)
+        campaign = join_campaign(
+            *(connection, site, comment_row, version_row, bands, now),
+            original=original,
+            said=said,
+            is_question=judged.is_question,
+        )
         if judged.draw is not None and not comment.do_not_store:
             insert_row(connection, audit_draws, asdict(judged.draw) | {"decision_id": decision_row, "at": now})
         whys, priority = judged.whys, judged.priority
@@ -398,6 +401,12 @@ _ERASED = select(comments.c.external_id).where(
 def _is_any_known(connection: Connection, site: Site, ids: Sequence[str]) -> bool:
     known = select(comments.c.id).where(comments.c.site_id == site.row, comments.c.external_id.in_(ids))
     return connection.execute(known.limit(1)).first() is not None
+
+
+def _read_spam_said(connection: Connection, comment_row: int) -> Said | None:
+    """What was said of a comment, if that it is spam: an edit that says the same again is the spam that it was."""
+    said = read_said(connection, comment_row)
+    return said if said is not None and said.is_spam else None
 
 
 def _find_erased(connection: Connection, site: Site, comment: Comment) -> set[str]:

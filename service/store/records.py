@@ -94,7 +94,7 @@ class Judged:
     person is to look at it (none: nobody needs to), ``bands`` are the hashes by which near-duplicates are found,
     ``handles`` those by which a caller who names no id tells it from others with the same text. ``is_retry`` says that
     the decision is to be kept although the same was sent before; ``told_spam`` what a client of Akismet, which has
-    asked for it, is told by it (``None``: nobody is told).
+    asked for it, is told by it (``None``: nobody is told); ``is_question`` that it is no further one of its like.
     """
 
     comment: Comment
@@ -110,6 +110,7 @@ class Judged:
     draw: AuditDraw | None = None
     is_retry: bool = False
     told_spam: bool | None = None
+    is_question: bool = False
 
 
 @dataclass(frozen=True, slots=True)

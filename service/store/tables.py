@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -196,6 +197,8 @@ near_hashes = Table(
     # When the text was judged last and whether as spam, as long as that verdict stands. (move)
     moment("judged_at", nullable=True),
     Column("is_spam", Boolean),
+    # Asked about as often as a client likes: it is no further one of its like.
+    Column("is_question", Boolean, nullable=False, server_default=false()),
     Index(None, "site_id", "band", "at"),
     Index(None, "comment_id"),
     Index(

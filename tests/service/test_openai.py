@@ -74,6 +74,13 @@ class TestAnswers:
         assert result["flagged"] is False
         assert set(result["categories"].values()) == {False}
 
+    def test_asking_again_does_not_change_the_answer(self, desk):
+        text = "A sentence of nine words that harms nobody at all"
+        alone = [results(desk, text)[0]["flagged"] for _ in range(8)]
+        together = [result["flagged"] for result in results(desk, [text] * 12)]
+
+        assert set(alone) == set(together) == {False}
+
     def test_what_is_not_modelled_is_never_true_and_was_not_looked_at(self, desk):
         for result in results(desk, [GOOD, SPAM, HOSTILE]):
             for name in NOT_MODELLED:

@@ -205,11 +205,12 @@ def version(desk):
     for said in (name, name.removeprefix("comments-"), name[9:13]):
         assert desk.value(SPAM, f"SPAM@{said}") == desk.value(SPAM)
         assert desk.value(SPAM, f"SPAM_EXPERIMENTAL@{said}") == desk.value(SPAM)
+    assert desk.value(SPAM, "SPAM@6") == desk.value(SPAM, "SPAM_EXPERIMENTAL@12") == desk.value(SPAM)
 
 
 @row("any other")
 def any_other(desk):
-    answer = desk.analyze(SPAM, ["FLIRTATION", "SPAM", "spam", "SPAM@6", "SPAM@", "SPAM@comments-000000000000", ""])
+    answer = desk.analyze(SPAM, ["FLIRTATION", "SPAM", "spam", "SPAM@6666", "SPAM@", "SPAM@comments-000000000000", ""])
     assert (answer.status_code, list(answer.json()["attributeScores"])) == (200, ["SPAM"])
     nothing = desk.analyze(SPAM, ["SEXUALLY_EXPLICIT"], clientToken="t")
     assert (nothing.status_code, nothing.json()["attributeScores"], nothing.json()["clientToken"]) == (200, {}, "t")
@@ -227,7 +228,8 @@ def comment_text(desk):
 
 @row("comment.type")
 def comment_type(desk):
-    for said, status in (("PLAIN_TEXT", 200), ("TEXT_TYPE_UNSPECIFIED", 200), (None, 200), ("HTML", 400), ("X", 400)):
+    known = ("PLAIN_TEXT", "plain_text", "TEXT_TYPE_UNSPECIFIED", None)
+    for said, status in (*((each, 200) for each in known), ("HTML", 400), ("html", 400), ("X", 400)):
         body = {"comment": {"text": "x", "type": said}, "requestedAttributes": {"SPAM": {}}}
         assert desk.call("analyze", body).status_code == status
         around = {"entries": [{"text": "<p>y</p>", "type": said}]}
@@ -479,7 +481,7 @@ def unknown_attribute(_desk, fixture):
     desk = Desk(fixture("start")(unknown_attributes="refuse"))
     for answer in (desk.analyze("x", ["SPAM", "FLIRTATION"]), desk.suggest("x", {"FLIRTATION": 1})):
         assert error_type(answer) == ("Unknown requested attribute: FLIRTATION", "INVALID_REQUEST")
-    assert error_type(desk.analyze("x", ["SPAM@6"]))[0] == "Unknown requested attribute: SPAM@6"
+    assert error_type(desk.analyze("x", ["SPAM@6666"]))[0] == "Unknown requested attribute: SPAM@6666"
     assert desk.comments("x") == []
     assert desk.suggest("x", {"APPROVED": 1}).status_code == 200
     assert desk.analyze("x").status_code == 200
@@ -487,7 +489,7 @@ def unknown_attribute(_desk, fixture):
 
 @row("INVALID_REQUEST: too many versions")
 def too_many_versions(desk):
-    names = [f"{name}@{number}" for name in ("SPAM", "INSULT") for number in range(5)]
+    names = [f"{name}@000{number}" for name in ("SPAM", "INSULT") for number in range(5)]
     assert error_type(desk.analyze("x", names)) == ("At most 4 versions can be requested at once.", "INVALID_REQUEST")
     assert desk.analyze("x", [name for name in names if not name.endswith("4")]).json()["attributeScores"] == {}
     assert desk.analyze("x", [f"FLIRTATION@{number}" for number in range(9)]).status_code == 200
@@ -495,6 +497,7 @@ def too_many_versions(desk):
 
 @row("INVALID_REQUEST: score type")
 def wrong_score_type(desk):
+    assert desk.analyze("x", {"SPAM": {"scoreType": "probability"}}).json()["attributeScores"]["SPAM"]
     answer = desk.analyze("x", {"SPAM": {"scoreType": "STD_DEV_SCORE"}})
     said = "Requested score type STD_DEV_SCORE is not supported by attribute SPAM", "INVALID_REQUEST"
     assert error_type(answer) == said
@@ -539,7 +542,8 @@ def malformed(desk):
         *(good | {"requestedAttributes": {"secret": wrong}} for wrong in (5, "x", [], False, {"scoreThreshold": "x"})),
         good | {"comment": {"text": 5}},
         good | {"languages": [5]},
-        good | {"languages": "en"},
+        good | {"languages": {"secret": 1}},
+        good | {"context": {"entries": "secret"}},
         good | {"context": {"entries": ["secret"]}},
         [],
         "secret",
@@ -745,6 +749,33 @@ def test_osmod_gets_what_there_is_of_its_sixteen_attributes(desk):
     for scores in answer.json()["attributeScores"].values():
         assert list(scores) == ["spanScores", "summaryScore"]
         assert all(span["end"] <= len(SPAM) for span in scores["spanScores"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{comment: {text: "what a nice day"}, languages: ["en"], requestedAttributes: {SPAM:{}} }',
+        "{ comment: { text: 'what a nice day' }, languages: ['en'], requestedAttributes: { SPAM: {}, }, }",
+        '{"comment": {"text": "what a nice day"}, "languages": "en", "requestedAttributes": {"SPAM": {}}}',
+        '{"comment": {"text": "a day"}, "context": {"entries": {"text": "x"}}, "requestedAttributes": {"SPAM": {}}}',
+    ],
+    ids=["Google's example for curl", "single quotes and commas before the end", "one language", "one entry"],
+)
+def test_bodies_as_people_write_them_by_hand_are_read(desk, body):
+    answer = desk.call("analyze", content=body.encode())
+
+    assert (answer.status_code, list(answer.json()["attributeScores"])) == (200, ["SPAM"])
+
+
+def test_asking_again_is_no_campaign(desk):
+    for _ in range(8):
+        assert desk.analyze("A sentence of nine words that harms nobody at all").status_code == 200
+
+    assert desk.parts.store.queue.count([desk.site]) == 0
+
+
+def test_several_calls_in_one_are_refused_in_the_shape_of_google(desk):
+    assert refusal(desk.send("POST", "/batch", content=b""))["status"] == "NOT_FOUND"
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,18 @@ class TestReview:
 
         assert [each["campaign_size"] for each in facts] == [0, 1, 2, 3, 4, 0, 4]
 
+    def test_asking_again_about_a_text_is_no_campaign(self, workflow, store, site):
+        text = "I earn a lot of money since I met Mrs. Smith, write to her today, number "
+        asked = workflow.submit_many(site, [Comment(f"{text}{n}", id=f"q{n}") for n in range(3)], is_question=True)
+        asked += [workflow.submit(site, Comment(f"{text}3", id="q3"), is_question=True)]
+        sent = [workflow.submit(site, Comment(f"{text}{n}", id=f"c{n}")) for n in range(2)]
+        asked += [workflow.submit(site, Comment(f"{text}4", id="q4"), is_question=True)]
+
+        def sizes(several):
+            return [store.judged_comment(one.decision.decision_id)[1]["campaign_size"] for one in several]
+
+        assert (sizes(asked), sizes(sent)) == ([0, 0, 0, 0, 2], [0, 1])
+
     def test_what_is_sent_again_does_not_wait_twice(self, workflow, store, site):
         for _ in range(2):
             workflow.submit(site, Comment(LINK, id="c1"))
