@@ -57,35 +57,38 @@ class CategoryLabels:
     those that were rejected as this category.
 
     ``known`` are the same labels without the kinds that nobody has looked at yet. They cannot show that a line holds,
-    but where they speak against it they do so whatever waits: else the first comment that is held instead of rejected
-    would bring the old line back.
+    but where they speak against a precision they do so whatever waits: else the first comment that is held instead of
+    rejected would bring the old line back. Of what those kinds may change the other way they show nothing: ``unseen``
+    is how high scores of theirs reach (``None``: there are none).
     """
 
     rejected: OwnEvidence
     named: OwnEvidence
     known_rejected: OwnEvidence
     known_named: OwnEvidence
+    unseen: float | None
     _promises: dict[Goal, Promise] = field(default_factory=dict, repr=False)
     _missed: dict[tuple[Goal, float], bool] = field(default_factory=dict, repr=False)
 
     def promise(self, goal: Goal) -> Promise:
         """The line that these labels allow for a goal, or how many are missing."""
         if goal not in self._promises:
-            promise = (self.named if goal.kind == "recall" else self.rejected).promise(goal)
-            if not promise.holds and not promise.is_enough:
-                known = self._known(goal).promise(goal)
-                promise = replace(promise, is_enough=known.is_enough and not known.holds)
-            self._promises[goal] = promise
+            self._promises[goal] = (self.named if goal.kind == "recall" else self.rejected).promise(goal)
         return self._promises[goal]
 
     def is_missed_at(self, goal: Goal, line: float) -> bool:
         """Whether these labels show that a line does *not* keep a goal."""
         if (goal, line) not in self._missed:
-            self._missed[goal, line] = self._known(goal).is_missed_at(goal, line)
+            known = self.known_named if goal.kind == "recall" else self.known_rejected
+            self._missed[goal, line] = not self._may_be_mended(goal, line) and known.is_missed_at(goal, line)
         return self._missed[goal, line]
 
-    def _known(self, goal: Goal) -> OwnEvidence:
-        return self.known_named if goal.kind == "recall" else self.known_rejected
+    def _may_be_mended(self, goal: Goal, line: float) -> bool:
+        """Whether among what nobody has looked at there may be what a line is missing."""
+        if self.unseen is None or goal.kind == "precision":
+            return False
+        # Good comments under the line, which every kind may have; bad ones over it.
+        return goal.kind == "good_share" or self.unseen >= line
 
 
 @dataclass(slots=True)
@@ -147,9 +150,9 @@ class OwnLines:
         looks = self._store.looks.judged(site, bundle)
         own: Own | None = None
         if any(look.is_drawn for look in looks):
-            upto = self._store.policies.last_decision()
-            _raise(known.heights, self._store.looks.heights(site, bundle, known.upto, upto))
-            known.upto = upto
+            heights = self._store.looks.heights(site, bundle, known.upto)
+            _raise(known.heights, heights)
+            known.upto = max((each.last for each in heights), default=known.upto)
             reach = self._by_chance(known.heights)
             judged = gather(looks, self._store.looks.waiting(site, bundle), reach)
             own = weigh(judged, live.bundle.operating_points)
@@ -251,7 +254,11 @@ def weigh(judged: Mapping[tuple[Tier, str], Gathered], operating_points: Mapping
     named = {key: each.named for key, each in judged.items()}
     known = [{key: _leave_unseen(rows) for key, rows in each.items()} for each in (rejected, named)]
     one, two, three, four = (own_evidence(each, operating_points) for each in (rejected, named, *known))
-    return {key: CategoryLabels(one[key], two[key], three[key], four[key]) for key in judged}
+    unseen = {
+        key: max((stratum.highest for stratum in rows.strata if stratum.inclusion == 0), default=None)
+        for key, rows in rejected.items()
+    }
+    return {key: CategoryLabels(one[key], two[key], three[key], four[key], unseen[key]) for key in judged}
 
 
 def _leave_unseen(rows: Judged) -> Judged:

@@ -56,12 +56,16 @@ class Picked:
 
 @dataclass(frozen=True, slots=True)
 class Height:
-    """The highest score of each category among decisions of one tier, action and policy (a digest)."""
+    """The highest score of each category among decisions of one tier, action and policy (a digest).
+
+    ``last`` is the row of the last of these decisions.
+    """
 
     tier: Tier
     action: Action
     policy: str
     highest: Scored
+    last: int
 
 
 class Looks:
@@ -137,14 +141,14 @@ class Looks:
         picked = ((row, 1.0 if row.by_rule else row.share) for row in rows if row.scores)
         return [Picked(row.tier, row.action, row.scores, share) for row, share in picked if share]
 
-    def heights(self, site: Site, bundle: str, after: int, upto: int) -> list[Height]:
-        """How high a bundle has scored, among the decisions (rows) after one and up to another."""
+    def heights(self, site: Site, bundle: str, after: int) -> list[Height]:
+        """How high a bundle has scored, among the decisions (rows) after one. Within a site they are in order."""
         decision = decisions.c
         kind = (decision.tier, decision.action, decision.policy_digest)
         highest = [func.max(cast(decision.scores[code].as_float(), Float)).label(code) for code in CODES]
         query = (
-            _select_decisions(*kind, *highest)
-            .where(comments.c.site_id == site.row, decision.id > after, decision.id <= upto)
+            _select_decisions(*kind, *highest, func.max(decision.id).label("last"))
+            .where(comments.c.site_id == site.row, decision.id > after)
             .where(decision.bundle == bundle, decision.tier.is_not(None), comment_versions.c.do_not_store.is_(False))
             .group_by(*kind)
         )
@@ -172,4 +176,4 @@ def _select_decisions(*columns: Any) -> Select[Any]:
 
 
 def _read_height(row: Row[Any]) -> Height:
-    return Height(row.tier, row.action, row.policy_digest, {code: getattr(row, code) for code in CODES})
+    return Height(row.tier, row.action, row.policy_digest, {code: getattr(row, code) for code in CODES}, row.last)

@@ -99,18 +99,19 @@ class TestStore:
     def test_how_high_scores_reach_looked_at_or_not(self, store, site, put):
         for name, action, score in (("a", "publish", 0.2), ("b", "publish", 0.25), ("c", "reject", 0.98)):
             put(site, name, action=action, score=score)
-        upto = store.policies.last_decision()
+        found = {each.action: each for each in store.looks.heights(site, "bundle-1", 0)}
+        put(store.add_site("https://other.example"), "d", action="publish", score=0.95)
         put(site, "later", action="publish", score=0.9)
         put(site, "unkept", action="publish", score=0.99, do_not_store=True)
-        found = {each.action: each for each in store.looks.heights(site, "bundle-1", 0, upto)}
 
         assert {action: each.highest["spam"] for action, each in found.items()} == {"publish": 0.25, "reject": 0.98}
         assert {(each.tier, each.policy, each.highest["off_topic"]) for each in found.values()} == {
             ("lexical", "p" * 64, None)
         }
-        (later,) = store.looks.heights(site, "bundle-1", upto, store.policies.last_decision())
+        (later,) = store.looks.heights(site, "bundle-1", max(each.last for each in found.values()))
         assert later.highest["spam"] == 0.9
-        assert store.looks.heights(site, "bundle-2", 0, upto) == []
+        assert store.looks.heights(site, "bundle-1", later.last) == []
+        assert store.looks.heights(site, "bundle-2", 0) == []
 
     def test_the_mark_moves_with_verdicts_and_undoing_alone(self, store, site, put, judge):
         marks = [store.looks.mark(site)]
@@ -156,6 +157,31 @@ class TestGather:
         clean = weigh(gather([look(0.97, "reject")] * 299, waiting, {}), None)[SPAM]
         assert not clean.is_missed_at(PRECISE, 0.5)
         assert (clean.promise(PRECISE).line, clean.promise(PRECISE).is_enough) == (None, False)
+
+    def test_many_labels_under_a_line_say_nothing_of_what_nobody_has_looked_at_over_it(self):
+        looks = [look(0.9, "reject", "hold", 1.0)] * 258 + [look(0.6, "approve", "hold", 1.0)] * 178
+        unseen = {("lexical", ("reject", 0.0)): {"spam": 0.99}}
+        own = weigh(gather(looks, [], unseen), None)[SPAM]
+
+        assert (own.promise(PRECISE).line, own.promise(PRECISE).is_enough) == (None, False)
+        assert not own.is_missed_at(PRECISE, 0.83)
+
+    @pytest.mark.parametrize(
+        ("goal", "action", "reaches", "is_missed"),
+        [
+            ("at most 1 % of good comments", "publish", 0.4, False),
+            ("recall >= 0.9", "reject", 0.99, False),
+            ("recall >= 0.9", "publish", 0.4, True),
+        ],
+    )
+    def test_what_may_yet_be_found_where_nobody_has_looked_counts_for_the_line(self, goal, action, reaches, is_missed):
+        """Good comments under it, bad ones over it."""
+        looks = [look(0.9, "approve", "hold", 1.0), look(0.55, "reject", "hold", 1.0)] * 50
+        seen = weigh(gather(looks, [], {}), None)[SPAM]
+        unseen = weigh(gather(looks, [Picked("lexical", action, {"spam": reaches}, 0.01)], {}), None)[SPAM]
+
+        assert seen.is_missed_at(read_goal(goal), 0.8)
+        assert unseen.is_missed_at(read_goal(goal), 0.8) == is_missed
 
     def test_what_is_rejected_for_another_reason_is_bad_all_the_same(self):
         """Else a few approvals would be all that is known of a line."""
