@@ -5,8 +5,9 @@ labels has not seen those that came after it. Off where no verdict is on anythin
 says nothing of what is rejected.
 
 Of what was picked and still waits is assumed that it is like what was judged of the same kind (same action, same
-chance): each comment that was judged stands for those as well. Where nobody has judged any of a kind, nothing is shown
-of lines that it reaches up to.
+chance): each comment that was judged in the queue stands for those as well. One that somebody has chosen, as one does
+where something is wrong, stands for itself and what chance has not picked. Where nobody has judged any of a kind in the
+queue, nothing is shown of lines that it reaches up to.
 
 It is read now and then in a thread, never while a comment waits for its answer.
 """
@@ -214,7 +215,7 @@ def gather(
     for tier in TIERS:
         judged = [look for look in looks if look.tier == tier]
         picked = [each for each in waiting if each.tier == tier]
-        done = Counter(map(_kind, judged))
+        done = Counter(_kind(look) for look in judged if not look.is_chosen)
         left = Counter(map(_kind, picked))
         heights: dict[_Kind, dict[str, float]] = {}
         for (of_tier, kind), highest in reach.items():
@@ -233,7 +234,7 @@ def gather(
                 for kind, highest in heights.items()
                 if code in highest
             )
-            rows = [look for look in judged if look.scores.get(code) is not None]
+            rows = [look for look in judged if look.scores.get(code) is not None and chance[_kind(look)] > 0]
             if rows:
                 found[tier, code] = Gathered(
                     _judged(rows, code, [look.verdict == "reject" for look in rows], chance, strata),
@@ -271,7 +272,9 @@ def _judged(
     return Judged(
         score=np.array([look.scores[code] for look in rows], dtype=np.float64),
         is_bad=np.array(bad, dtype=np.bool_),
-        inclusion_probability=np.array([chance[_kind(look)] for look in rows], dtype=np.float64),
+        inclusion_probability=np.array(
+            [look.inclusion if look.is_chosen else chance[_kind(look)] for look in rows], dtype=np.float64
+        ),
         stratum=np.array([_name(_kind(look)) for look in rows], dtype=np.str_),
         strata=strata,
     )

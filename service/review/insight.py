@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -85,8 +85,8 @@ def show_insight(request: Request, shell: ShellOf, viewer: SignedIn, parts: Part
         waiting=waiting,
         oldest=oldest,
         reasons=sorted(reasons, key=lambda each: (-each.judged, each.name, each.action)),
-        slipped=_estimate(audits, "publish"),
-        wronged=_estimate(audits, "reject"),
+        slipped=_estimate(audits, "publish", drawn),
+        wronged=_estimate(audits, "reject", drawn),
         drawn=drawn,
         agreement=together,
         looks=agreement([(each.moderator, each.version, each.action) for each in looks]),
@@ -116,13 +116,27 @@ def _make_days(first: date, period: int, arrivals: Sequence[Arrivals], waits: Se
     return days
 
 
-def _estimate(audits: Sequence[AuditCount], action: Action) -> Estimate | None:
-    """How much of what was published should not have been, or of what was rejected should have been."""
+def _estimate(audits: Sequence[AuditCount], action: Action, drawn: Mapping[Action, int]) -> Estimate | None:
+    """How much of what was published should not have been, or of what was rejected should have been.
+
+    What chance has picked and still waits is stood for by what was answered in the queue; not by what somebody has
+    chosen, as one does where something is wrong. ``None`` where none of it was answered in the queue and some waits.
+    """
     wrong = "reject" if action == "publish" else "approve"
+    counts = [each for each in audits if each.action == action]
+    by_chance = [each for each in counts if each.inclusion < 1]
+    answered = sum(each.count for each in by_chance if not each.is_chosen)
+    left = max(0, drawn.get(action, 0) - sum(each.count for each in by_chance))
+    if left and not answered:
+        return None
+    share = answered / (answered + left) if answered else 1.0
     return estimate(
-        Looked(each.inclusion, each.count, each.count if each.verdict == wrong else 0)
-        for each in audits
-        if each.action == action
+        Looked(
+            each.inclusion * (share if each.inclusion < 1 and not each.is_chosen else 1.0),
+            each.count,
+            each.count if each.verdict == wrong else 0,
+        )
+        for each in counts
     )
 
 

@@ -80,12 +80,17 @@ class ReasonCount:
 
 @dataclass(frozen=True, slots=True)
 class AuditCount:
-    """Verdicts on what was published or rejected, where it is known how likely a look was (``inclusion``)."""
+    """Verdicts on what was published or rejected, where it is known how likely a look was (``inclusion``).
+
+    ``is_chosen``: chance had picked them too, but it was not the queue that they were answered to: somebody went to the
+    comment, as one does where something is wrong.
+    """
 
     action: Action
     inclusion: float
     verdict: VerdictAction
     count: int
+    is_chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,16 +194,17 @@ class Insight:
         decision = judged_on.c
         base = (
             select(decision.action, verdict.action.label("verdict"), inclusion_of_look().label("inclusion"))
+            .add_columns(is_chosen().label("is_chosen"))
             .select_from(verdicts)
             .join(judged_on, is_it)
             .where(*standing(sites, since), decision.action.in_(("publish", "reject")), decision.created_at >= since)
             .subquery()
         )
-        columns = (base.c.action, base.c.inclusion, base.c.verdict)
+        columns = (base.c.action, base.c.inclusion, base.c.verdict, base.c.is_chosen)
         query = select(*columns, func.count().label("size")).where(base.c.inclusion > 0).group_by(*columns)
         with connections.reading(self._engine) as connection:
             rows = connection.execute(query.order_by(*columns))
-            return [AuditCount(row.action, row.inclusion, row.verdict, row.size) for row in rows]
+            return [AuditCount(row.action, row.inclusion, row.verdict, row.size, bool(row.is_chosen)) for row in rows]
 
     def drawn(self, sites: Sequence[Site], since: datetime) -> dict[Action, int]:
         """How many decisions chance has picked for a look, by what was decided."""
@@ -349,13 +355,23 @@ def decision_judged(engine: Engine) -> tuple[FromClause, ColumnElement[bool]]:
 
 def inclusion_of_look() -> ScalarSelect[float]:
     """How likely the look by chance or rule at the text of ``verdicts`` was; none where people asked for one."""
+    return _of_look("inclusion_probability")
+
+
+def is_chosen() -> ColumnElement[bool]:
+    """Whether that look was by chance, and at a comment that somebody has chosen before the queue was answered."""
+    return and_(_of_look("inclusion_probability") < 1, _of_look("answers_entry").is_(False))
+
+
+def _of_look(name: str) -> ScalarSelect[Any]:
+    """A column of the last look by chance or rule at the text of ``verdicts``."""
     other = verdicts.alias("look")
     looked = and_(
         other.c.comment_version_id == verdicts.c.comment_version_id,
         other.c.undone_at.is_(None),
         other.c.inclusion_probability.is_not(None),
     )
-    return select(other.c.inclusion_probability).where(looked).order_by(other.c.id.desc()).limit(1).scalar_subquery()
+    return select(other.c[name]).where(looked).order_by(other.c.id.desc()).limit(1).scalar_subquery()
 
 
 def standing(sites: Sequence[Site], since: datetime) -> list[ColumnElement[bool]]:

@@ -125,12 +125,21 @@ def labels_of(
 
 def _select_words() -> Select[Any]:
     verdict = verdicts.c
-    later, beside = verdicts.alias("later"), verdicts.alias("beside")
+    later, beside, own = verdicts.alias("later"), verdicts.alias("beside"), verdicts.alias("own")
     replaced = exists().where(
         later.c.comment_version_id == verdict.comment_version_id,
         later.c.moderator == verdict.moderator,
         later.c.undone_at.is_(None),
         later.c.id > verdict.id,
+    )
+    # Somebody who speaks again, since people ask, had looked all the same as chance or a rule had it.
+    inclusion = (
+        select(own.c.inclusion_probability)
+        .where(own.c.comment_version_id == verdict.comment_version_id, own.c.moderator == verdict.moderator)
+        .where(own.c.undone_at.is_(None), own.c.inclusion_probability.is_not(None))
+        .order_by(own.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
     )
     others = exists().where(beside.c.together == verdict.together, beside.c.id != verdict.id)
     had_said = gave_before()
@@ -141,7 +150,7 @@ def _select_words() -> Select[Any]:
     return (
         _select_judged(verdicts)
         .add_columns(verdict.action.label("verdict"), verdict.categories, verdict.cleared, verdict.source)
-        .add_columns(verdict.score_shown, verdict.inclusion_probability)
+        .add_columns(verdict.score_shown, inclusion.label("inclusion_probability"))
         .add_columns(others.label("is_one_of_many"), outcome.label("outcome"), reported.label("was_reported"))
         .add_columns(had_said.label("had_said"))
         .where(verdict.undone_at.is_(None), ~replaced)

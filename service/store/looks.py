@@ -14,7 +14,7 @@ from moderation.comment import Action, Tier
 from service.statuses import VerdictAction
 from service.store import engine as connections
 from service.store.entries import is_second_look
-from service.store.insight import decision_judged, inclusion_of_look, standing
+from service.store.insight import decision_judged, inclusion_of_look, is_chosen, standing
 from service.store.labels import labels_of
 from service.store.records import Site
 from service.store.review_tables import audit_draws, audit_log, queue_entries, queue_reasons, verdicts
@@ -33,6 +33,8 @@ class Look:
     """A text whose decision a person has judged; ``inclusion`` is how likely it was to be looked at.
 
     ``is_drawn`` says that chance picked it, ``labels`` what the verdict says of each category, as far as it does.
+    ``is_chosen``: chance had picked it, and somebody went to it before the queue was answered, so that it stands for
+    none of those that wait.
     """
 
     tier: Tier
@@ -42,6 +44,7 @@ class Look:
     is_drawn: bool
     verdict: VerdictAction
     labels: Mapping[str, int]
+    is_chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class Looks:
         query = (
             select(decision.tier, decision.action, decision.scores, inclusion.label("inclusion"))
             .add_columns(drawn.label("is_drawn"), verdict.action.label("verdict"), verdict.categories, verdict.cleared)
-            .add_columns(queue_entries.c.campaign)
+            .add_columns(queue_entries.c.campaign, is_chosen().label("is_chosen"))
             .select_from(verdicts)
             .join(judged_on, is_it)
             .outerjoin(queue_entries, queue_entries.c.comment_id == verdict.comment_id)
@@ -116,6 +119,7 @@ class Looks:
                 bool(row.is_drawn),
                 row.verdict,
                 labels_of(row.verdict, row.categories, row.scores, row.cleared or ()),
+                bool(row.is_chosen),
             )
             for row in rows
             if row.scores

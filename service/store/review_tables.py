@@ -146,6 +146,8 @@ verdicts = Table(
     Column("inclusion_probability", Float),
     Column("old", String(16), nullable=False),  # the status before
     Column("closed_entry", Boolean, nullable=False),
+    # Given to the queue, and not about a comment that somebody has chosen; none before that was noted.
+    Column("answers_entry", Boolean),
     moment("at"),
     moment("undone_at", nullable=True),  # (moves)
     Column("undone_by", Text),  # (moves)

@@ -174,6 +174,7 @@ class Verdicts:
             "inclusion_probability": inclusion,
             "old": old,
             "closed_entry": is_open,
+            "answers_entry": target.entry is not None,
             "at": now,
         }
         verdict = insert_row(connection, verdicts, written)

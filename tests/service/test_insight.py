@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.insight import LEAST_SHARED, Looked, agreement, estimate, exact, wilson
-from service.store import AuditDraw, Judge, Judgement, Store, Target
+from service.review.insight import _estimate
+from service.store import AuditCount, AuditDraw, Judge, Judgement, Store, Target
 
 counts = st.integers(1, 500).flatmap(lambda of: st.tuples(st.integers(0, of), st.just(of)))
 
@@ -313,6 +314,22 @@ class TestCounts:
         }
         assert store.insight.drawn([site], SINCE) == {"publish": 4, "reject": 1}
         assert store.insight.drawn([store.add_site("https://other.example")], SINCE) == {}
+
+    def test_what_somebody_has_chosen_is_counted_apart(self, store, site, put, judge):
+        judge(put(site, "r", action="reject", draw=AuditDraw("reject", 0.02, "s", 0.02)), "approve")
+
+        (found,) = store.insight.audits([site], SINCE)
+        assert (found.action, found.inclusion, found.verdict, found.is_chosen) == ("reject", 0.02, "approve", True)
+
+    def test_what_somebody_has_chosen_stands_for_nothing_that_waits(self):
+        chosen = AuditCount("reject", 0.05, "approve", 1, is_chosen=True)
+        right = AuditCount("reject", 0.05, "reject", 3)
+
+        assert _estimate([chosen], "reject", {"reject": 28}) is None
+        assert _estimate([chosen], "reject", {"reject": 1}).share.value == 1
+        # Three were answered in the queue and stand for the other 27.
+        assert _estimate([chosen, right], "reject", {"reject": 28}).share.value == pytest.approx(1 / 28)
+        assert _estimate([right], "publish", {"publish": 5}) is None
 
     def test_ratings_of_texts_that_several_have_judged(self, store, site, put, judge):
         first, second, alone = (put(site, name) for name in ("first", "second", "alone"))

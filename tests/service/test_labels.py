@@ -156,6 +156,15 @@ def test_how_likely_a_look_was(site, put, decide, read):
     assert {label.comment.id: label.inclusion_probability for label in read()} == {"drawn": 0.02, "asked": None}
 
 
+def test_who_speaks_again_had_looked_as_likely_all_the_same(site, put, decide, read):
+    drawn = put(site, "drawn", action="publish", draw=AuditDraw("publish", 0.02, "s", 0.02))
+    decide(ADA, APPROVE, drawn)
+    decide(ADA, REJECT, drawn)
+
+    (label,) = read()
+    assert (label.labels["spam"], label.inclusion_probability) == (1, 0.02)
+
+
 def test_what_was_erased_or_is_not_kept_gives_none_and_neither_do_its_copies(store, site, put, decide, read):
     first = put(site, "c1", "Words to be erased", author="eve")
     known = Neighbour("c1", "Words to be erased")

@@ -73,6 +73,23 @@ class TestStore:
         assert store.looks.judged(site, "bundle-2") == []
         assert store.looks.judged(store.add_site("https://other.example"), "bundle-1") == []
 
+    def test_what_somebody_has_chosen_is_told_from_what_was_answered_in_the_queue(self, store, site, put, judge):
+        judge(put(site, "queue", score=0.97, **drawn("reject")), "approve")
+        chosen = put(site, "chosen", score=0.96, **drawn("reject"))
+        for action in ("approve", "reject"):
+            target = Target(chosen.decision.digest, comment="chosen")
+            store.verdicts.decide(site, Judge("Ada", "api", None), Judgement(action), [target])
+        held = put(site, "held", score=0.6)
+        target = Target(held.decision.digest, comment="held")
+        store.verdicts.decide(site, Judge("Ada", "api", None), Judgement("approve"), [target])
+        found = {look.scores["spam"]: look for look in store.looks.judged(site, "bundle-1")}
+
+        assert {score: (look.inclusion, look.is_chosen) for score, look in found.items()} == {
+            0.97: (0.05, False),
+            0.96: (0.05, True),
+            0.6: (1.0, False),
+        }
+
     def test_near_duplicates_that_were_decided_alike_count_once(self, store, site, put, judge):
         words = "Cheap watches of every kind, at prices that nobody believes, only this week, come and see"
         copies = [put(site, f"copy {n}", text=f"{words} {n}", score=0.9 + n / 100) for n in range(3)]
@@ -157,6 +174,18 @@ class TestGather:
         clean = weigh(gather([look(0.97, "reject")] * 299, waiting, {}), None)[SPAM]
         assert not clean.is_missed_at(PRECISE, 0.5)
         assert (clean.promise(PRECISE).line, clean.promise(PRECISE).is_enough) == (None, False)
+
+    def test_what_somebody_has_chosen_stands_for_nothing_that_waits(self):
+        chosen = replace(look(0.96, "approve"), is_chosen=True)
+        waiting = [Picked("lexical", "reject", {"spam": 0.99}, 0.05)] * 3
+        held = look(0.6, "reject", "hold", 1.0)
+        alone = gather([chosen, held], waiting, {})[SPAM].rejected
+        beside = gather([chosen, held, look(0.97, "reject")], waiting, {})[SPAM].rejected
+        none_left = gather([chosen, held], [], {})[SPAM].rejected
+
+        assert (alone.score.tolist(), [each.inclusion for each in alone.strata]) == ([0.6], [0.0, 1.0])
+        assert beside.inclusion_probability == pytest.approx([0.05, 1.0, 0.05 / 4])
+        assert none_left.inclusion_probability == pytest.approx([0.05, 1.0])
 
     def test_many_labels_under_a_line_say_nothing_of_what_nobody_has_looked_at_over_it(self):
         looks = [look(0.9, "reject", "hold", 1.0)] * 258 + [look(0.6, "approve", "hold", 1.0)] * 178
