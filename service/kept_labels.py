@@ -28,7 +28,7 @@ from moderation.files import is_locked, turn, write_file, write_lines
 from service.errors import StoreError
 from service.hashes import Hashes
 from service.logs import describe_error
-from service.second_looks import keep_findings, read_findings
+from service.second_looks import FINDINGS, keep_findings, read_findings
 from service.store import Store
 
 _log = logging.getLogger(__name__)
@@ -172,11 +172,11 @@ class KeptLabels:
         return noted if isinstance(noted, dict) else {}
 
     def _stamps(self) -> list[list[int] | None]:
-        """By which it is seen that a file is another one, such as one from a backup."""
+        """By which it is seen that a file is another one: from a backup, or by a check that began before an erasure."""
         stamps: list[list[int] | None] = []
-        for name in (STORED, IMPORTED):
+        for path in (self._labels / STORED, self._labels / IMPORTED, self._home / FINDINGS):
             try:
-                found = (self._labels / name).stat()
+                found = path.stat()
             except OSError:
                 stamps.append(None)
             else:

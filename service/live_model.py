@@ -231,11 +231,20 @@ class LiveModel:
         return self._challenger
 
     def take_own(self, bundle: str, site: str, own: Own | None) -> None:
-        """From now on resolve the goals of a site (by its URL) on these labels, wherever this bundle scores for it."""
+        """From now on resolve the goals of a site (by its URL) on these labels, wherever this bundle scores for it.
+
+        Those of bundles that no longer serve are let go.
+        """
+        for key in [each for each in self._own if each[1] == site and not self._serves(each[0])]:
+            self._own.pop(key, None)
         if own is not None:
             self._own[bundle, site] = own
         else:
             self._own.pop((bundle, site), None)
+
+    def _serves(self, bundle: str) -> bool:
+        pairs = (self._live, self._canary[1]) if self._canary is not None else (self._live,)
+        return any(pair.bundle is not None and pair.bundle.name == bundle for pair in pairs)
 
     def bundle(self, name: str) -> Bundle:
         """A bundle that is kept, by its name or digits of it: ``NAME@version`` means the scores of an older one.

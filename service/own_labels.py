@@ -162,6 +162,8 @@ class OwnLines:
             with suppress(InvalidPolicy):  # another version's: then every comment is held
                 Policy.parse(text or live.default.toml, live.bundle.operating_points, own)
         self._live_model.take_own(bundle, site.url, own)
+        for key in [each for each in self._known if each[0] == site.url and each[1] != bundle]:
+            del self._known[key]  # began anew with this bundle; and so it will be where that comes back
         known.mark, known.read_at = mark, now
 
     def _by_chance(self, heights: _Heights) -> dict[tuple[Tier, _Kind], dict[str, float]]:

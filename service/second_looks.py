@@ -33,7 +33,9 @@ LEAST_PEOPLE = 2
 MOST_DOUBTS = 500
 """So many findings of a check are kept."""
 
-_FINDINGS = Path("labels") / "doubts.json"
+FINDINGS = Path("labels") / "doubts.json"
+"""Where a home has what the last check has found."""
+
 _FORMAT = 1
 _BACK = timedelta(days=7)
 _AT_ONCE = 500
@@ -74,7 +76,7 @@ class Findings:
 
 def keep_findings(home: Path, findings: Findings) -> None:
     """Write them into the home in place of those before."""
-    path = home / _FINDINGS
+    path = home / FINDINGS
     path.parent.mkdir(parents=True, exist_ok=True)
     said = {"format": _FORMAT, **asdict(findings), "at": findings.at.isoformat()}
     write_file(path, (json.dumps(said, ensure_ascii=False) + "\n").encode())
@@ -84,7 +86,7 @@ def keep_findings(home: Path, findings: Findings) -> None:
 def read_findings(home: Path) -> Findings | None:
     """What the last check has found; ``None`` where there was none, or of another format."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        said: dict[str, Any] = json.loads((home / _FINDINGS).read_text(encoding="utf-8"))
+        said: dict[str, Any] = json.loads((home / FINDINGS).read_text(encoding="utf-8"))
         if said.pop("format") == _FORMAT:
             doubts = tuple(Doubt(**each) for each in said.pop("doubts"))
             return Findings(**{**said, "at": datetime.fromisoformat(said["at"]), "doubts": doubts})

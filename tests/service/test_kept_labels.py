@@ -160,6 +160,10 @@ def test_what_a_check_has_found_goes_too(store, site, put, home, kept):
     kept.work()
 
     assert [each.id for each in read_findings(home).doubts] == ["c2"]
+    # A check that began before the erasure ends after it.
+    keep_findings(home, Findings(datetime.now(UTC), 2, 2, doubts))
+    kept.work()
+    assert [each.id for each in read_findings(home).doubts] == ["c2"]
 
 
 def test_a_fault_loses_nothing(store, site, put, home, kept, monkeypatch):

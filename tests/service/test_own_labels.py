@@ -320,3 +320,17 @@ class TestLines:
         own_lines.read(site)
         assert SPAM in live_model.current().own(site.url)
         assert live_model.current().own("https://other.example") is None
+
+    def test_what_a_bundle_that_serves_no_more_was_put_to_is_let_go(self, site, lines, put, judge):
+        own_lines, live_model = lines
+        live = live_model.current()
+        live_model._live = replace(live, bundle=replace(live.bundle, name="bundle-1"))
+        judge(put(site, "audit", score=0.97, **drawn("reject")), "reject", "spam")
+        own_lines.read(site)
+        before = live_model.current()
+        assert before.own(site.url) is not None
+        live_model._live = replace(before, bundle=replace(live.bundle, name="bundle-2"))
+        own_lines.read(site)
+
+        assert before.own(site.url) is None
+        assert [name for _, name in own_lines._known] == ["bundle-2"]
