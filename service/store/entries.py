@@ -158,6 +158,14 @@ def _put_whys(connection: Connection, entry: int, whys: Sequence[Why], now: date
 _WHYS = insert(queue_reasons)
 
 
+def bring_back(connection: Connection, comment_row: int, whys: Sequence[Why], now: datetime) -> None:
+    """Have an open entry wait for these reasons too, as far as it does not; a verdict that answered them is undone."""
+    entry = connection.execute(_ENTRY, {"comment": comment_row}).one().id
+    waits_for = {why.name for why in read_whys(connection, [entry]).get(entry, [])}
+    if missing := [why for why in whys if why.name not in waits_for]:
+        _put_whys(connection, entry, missing, now)
+
+
 def close_entries(connection: Connection, comment_rows: Sequence[int], now: datetime) -> None:
     """Close what is open of these comments, whoever holds it. Their reasons stay, so that an undo can open it again."""
     of_them = queue_entries.c.comment_id.in_(comment_rows)

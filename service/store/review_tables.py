@@ -124,7 +124,7 @@ queue_reasons = Table(
     CheckConstraint("name IN ('held', 'near_line', 'reported', 'appealed', 'audit', 'second_look')", name="name"),
 )
 
-# What a moderator judged. Only the mark that it was undone is ever added, and erasure empties digest and note.
+# What a moderator judged. Only the mark that it was undone is ever added; erasure empties digest, note and answers.
 verdicts = Table(
     "verdicts",
     metadata,
@@ -148,6 +148,7 @@ verdicts = Table(
     Column("closed_entry", Boolean, nullable=False),
     # Given to the queue, and not about a comment that somebody has chosen; none before that was noted.
     Column("answers_entry", Boolean),
+    Column("answered", JSON_VALUE),  # why the entry waited that it closed, which an undo brings back
     moment("at"),
     moment("undone_at", nullable=True),  # (moves)
     Column("undone_by", Text),  # (moves)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -14,9 +15,9 @@ from service.statuses import AKISMET, OUTCOME_BY_VERDICT, REVIEW, SECOND_LOOK, S
 from service.store import engine as connections
 from service.store.akismet import follow_verdict
 from service.store.campaigns import Said, note_said
-from service.store.entries import UNCLAIMED, drop_second_look, find_moderator, is_free
-from service.store.records import Judge, Judgement, Site, Target, Verdict
-from service.store.review_tables import appeals, queue_entries, queue_reasons, verdicts
+from service.store.entries import UNCLAIMED, bring_back, drop_second_look, find_moderator, is_free, read_whys
+from service.store.records import Judge, Judgement, Site, Target, Verdict, Why
+from service.store.review_tables import appeals, queue_entries, verdicts
 from service.store.tables import comment_versions, comments, decisions
 from service.store.writing import insert_row, log, set_status, take_turn
 
@@ -145,7 +146,8 @@ class Verdicts:
             if standing is not None and _says_the_same(standing, judge, judgement):
                 row = connection.execute(_select_verdicts(site).where(verdicts.c.id == standing.id)).one()
                 return _read_verdict(row, seen=True)
-        reasons = _read_reasons(connection, comment.entry) if is_open else {}
+        answered = read_whys(connection, [comment.entry]).get(comment.entry, []) if is_open else []
+        reasons: dict[str, float | None] = {why.name: why.value for why in answered}
         inclusion, source = _inclusion_probability(reasons), judge.source
         if SECOND_LOOK in reasons:
             # It says nothing new of how likely the first look was, which goes on counting as it did.
@@ -175,6 +177,7 @@ class Verdicts:
             "old": old,
             "closed_entry": is_open,
             "answers_entry": target.entry is not None,
+            "answered": [asdict(why) for why in answered] or None,
             "at": now,
         }
         verdict = insert_row(connection, verdicts, written)
@@ -217,6 +220,7 @@ class Verdicts:
             is_dropped = drop_second_look(connection, verdict.comment_id, now, is_answered=verdict.closed_entry)
             if verdict.closed_entry and not is_dropped:
                 connection.execute(update(queue_entries).where(of_it).values(closed_at=None))
+                bring_back(connection, verdict.comment_id, [Why(**each) for each in verdict.answered or ()], now)
             set_status(
                 connection, site, verdict.comment_id, verdict.status, verdict.old, who=who, now=now, verdict=verdict.id
             )
@@ -319,12 +323,6 @@ def _says_the_same(row: Row[Any], judge: Judge, judgement: Judgement) -> bool:
     said = (row.moderator, row.moderator_id, row.action, row.categories, row.cleared or [])
     meant = (judge.name, judge.moderator, judgement.action, list(judgement.categories), list(judgement.cleared))
     return said == meant
-
-
-def _read_reasons(connection: Connection, entry: int) -> dict[str, float | None]:
-    """Why an entry waits, each with its value."""
-    query = select(queue_reasons.c.name, queue_reasons.c.value).where(queue_reasons.c.entry_id == entry)
-    return {row.name: row.value for row in connection.execute(query)}
 
 
 def _inclusion_probability(reasons: Mapping[str, float | None]) -> float | None:

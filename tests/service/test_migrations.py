@@ -522,7 +522,8 @@ def test_what_moderators_have_known_spam_is_known(database_url):
         connection.exec_driver_sql("DROP INDEX ix_near_hashes_judged")
         for column in ("judged_at", "is_spam", "is_question"):
             connection.exec_driver_sql(f"ALTER TABLE near_hashes DROP COLUMN {column}")
-        connection.exec_driver_sql("ALTER TABLE verdicts DROP COLUMN answers_entry")
+        for column in ("answers_entry", "answered"):
+            connection.exec_driver_sql(f"ALTER TABLE verdicts DROP COLUMN {column}")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0017'")
     store.migrate()
     with engine.connect() as connection:

@@ -304,6 +304,19 @@ class TestAppeals:
         assert store.readers.find_appeal(site, appeal.id).outcome is None
         assert waiting(store, site) == ["c1"]
 
+    def test_after_an_appeal_an_undo_brings_back_what_the_comment_waited_for(self, store, site, put, ada):
+        stored = put(site, "c1")
+        verdict = decide(store, site, ada, REJECT, stored)
+        store.readers.appeal(site, "c1", "I meant it well.", measure=measure)
+        store.verdicts.undo(site, verdict.id, "Ada")
+        (entry,) = store.queue.page([site]).entries
+        again = decide(store, site, ada, APPROVE, stored)
+
+        assert {why.name for why in entry.whys} == {"held", "appealed"}
+        assert again.inclusion_probability == 1.0
+        store.verdicts.undo(site, again.id, "Ada")
+        assert {why.name for why in store.queue.page([site]).entries[0].whys} == {"held", "appealed"}
+
     def test_after_an_edit_an_undo_leaves_the_answer_to_the_old_text(self, store, site, put, ada):
         """Nobody would look again: the comment does not wait, and its text is another one."""
         stored = put(site, "c1", "Old words", "reject", score=0.99)

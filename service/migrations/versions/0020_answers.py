@@ -1,4 +1,4 @@
-"""Whether a verdict answers an entry of the queue, or was given about a comment that somebody has chosen.
+"""What a verdict answers: an entry of the queue or a comment that somebody has chosen, and why that waited.
 
 Of earlier verdicts that is not known.
 """
@@ -14,3 +14,4 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("verdicts", sa.Column("answers_entry", sa.Boolean(), nullable=True))
+    op.add_column("verdicts", sa.Column("answered", sa.JSON(none_as_null=True), nullable=True))
