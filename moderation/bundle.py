@@ -297,7 +297,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         )
     if isinstance(version, int) and version < FORMAT:
         raise BundleUnsupported(
-            f"{path.name} has the older format {version}, this version reads {FORMAT}: train it again"
+            f"{path.name} has the older format {version}, this version reads {FORMAT}: train it again, or publish the "
+            "bundle that came with this version"
         )
     if not isinstance(manifest, dict) or version != FORMAT or set(manifest) != _MANIFEST_KEYS:
         raise BundleCorrupt(f"manifest.json of {path.name} lacks entries or has unknown ones")

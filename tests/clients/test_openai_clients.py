@@ -170,4 +170,4 @@ def test_the_printed_example_runs(desk, tmp_path, program, page, language, name)
     )
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["publish", "hold: spam"]
+    assert done.stdout.splitlines() == ["published", "held: spam"]

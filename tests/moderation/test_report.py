@@ -178,5 +178,5 @@ def test_the_same_figures_give_the_same_page():
 
 def test_without_matplotlib_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(ReportUnavailable, match=r"comment-moderation\[report\]"):
+    with pytest.raises(ReportUnavailable, match=r"\.\[report\]"):
         report.check_report()

@@ -87,7 +87,7 @@ class TestTrainEncoder:
         result = CliRunner().invoke(app, ["train-encoder", "--output", str(tmp_path / "out")], env={"COLUMNS": "300"})
         assert result.exit_code == 2
         assert "torch" in result.output
-        assert "pip install 'comment-moderation[encoder]'" in result.output
+        assert "pip install '.[encoder]'" in result.output
         assert not (tmp_path / "out").exists()
 
     @pytest.mark.skipif(
