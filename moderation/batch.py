@@ -236,7 +236,7 @@ def _read_parquet(source: Path | None) -> Iterator[Record]:
         import pyarrow as pa  # noqa: PLC0415 - an extra that only Parquet needs
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError:
-        raise UnreadableInput("Parquet needs pyarrow: install comment-moderation[parquet]") from None
+        raise UnreadableInput("Parquet needs pyarrow: pip install '.[parquet]'") from None
     if source is None:
         raise UnreadableInput("Parquet cannot be read from standard input: give a file")
     try:

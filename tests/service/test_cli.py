@@ -37,6 +37,12 @@ CLIENT = httpx.Client(timeout=60)
 COMMAND = [sys.executable, "-c", "from service.cli import app; app(prog_name='moderation')"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _end_connections():
+    yield
+    CLIENT.close()
+
+
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
